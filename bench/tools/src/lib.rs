@@ -1,0 +1,1 @@
+//! Programs that the whole-proxy benchmarks need: a no-parse relay and a load generator.

@@ -1,0 +1,1 @@
+//! The pure core of Steelyard: policies, endpoint state, health verdicts, routing, snapshots.

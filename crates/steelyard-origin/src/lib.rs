@@ -1,0 +1,1 @@
+//! A small real origin for the demo, the benches and the tests.

@@ -1,0 +1,3 @@
+"""The native half of Steelyard."""
+
+VERSION: str
