@@ -1,1 +1,2 @@
 //! The pure core of Steelyard: policies, endpoint state, health verdicts, routing, snapshots.
+pub mod document;

@@ -1,0 +1,251 @@
+//! The one document that crosses from Python to the engine.
+//!
+//! Python has read the TOML, filled in every default and turned durations into milliseconds and sizes into
+//! bytes. What is checked here is shape only; meaning (addresses, patterns, references) is checked where the
+//! snapshot is built, so that each rule has one home. `None` always means *off*.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A whole configuration, with the run-time changes already laid over it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Data-plane threads; `None` = one for each core that this process may use.
+    pub workers: Option<usize>,
+    /// How long requests in flight may take to end when the process drains, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// In the order of the file.
+    pub listeners: Vec<Listener>,
+    /// First match wins.
+    pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub pools: Vec<Pool>,
+}
+
+/// An address, or several, that accept HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Unique; it appears in metrics.
+    pub name: String,
+    /// `":8080"`, `"1.2.3.4:80"`, `"[::1]:80"` or `"unix:/path"`.
+    pub bind: Vec<String>,
+    /// Where requests go that no route claims; `None` = 404.
+    pub pool: Option<String>,
+    /// CIDRs whose forwarding headers are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Whether `%2F` in a path is let through rather than answered 400.
+    pub allow_encoded_slash: bool,
+    /// Bounds on what a client may send.
+    pub limits: ListenerLimits,
+    /// How long a client may take.
+    pub timeouts: ListenerTimeouts,
+}
+
+/// Bounds on what a client may send.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerLimits {
+    /// Open connections over all workers; `None` = bounded by descriptors.
+    pub connections: Option<u32>,
+    /// Bytes of one request head.
+    pub header_bytes_max: u32,
+    /// Fields of one request head.
+    pub header_count_max: u32,
+    /// Bytes of one request target.
+    pub target_bytes_max: u32,
+}
+
+/// How long a client may take, in milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTimeouts {
+    /// For the whole request head, from its first byte.
+    pub request_header_ms: Option<u64>,
+    /// Between bytes of a request body.
+    pub request_body_ms: Option<u64>,
+    /// Between requests on one connection.
+    pub idle_ms: Option<u64>,
+}
+
+/// Which requests go where.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The listener it belongs to; `None` = all of them.
+    pub listener: Option<String>,
+    /// Exact, or `"*.example.com"`.
+    pub host: Option<String>,
+    /// A prefix, `"=/exact"` or `"~regex"`.
+    pub path: Option<String>,
+    /// Fields that must be there with exactly this value; names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// What happens to a request that matches.
+    pub action: Action,
+    /// Whether the matched prefix is taken off before the request is forwarded.
+    pub strip_prefix: bool,
+    /// Fields set on the request before it is forwarded.
+    pub set_headers: BTreeMap<String, String>,
+    /// Fields removed from the request before it is forwarded.
+    pub remove_headers: Vec<String>,
+}
+
+/// What happens to a request that matches a route.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// To this pool.
+    Pool(String),
+    /// To one of these pools, at random in proportion to the numbers.
+    Split(Vec<(String, u32)>),
+    /// 308 to this URL; the path and query are appended where it ends in `/`.
+    Redirect(String),
+    /// Answered here, with this status and an empty body.
+    Respond(u16),
+}
+
+/// Endpoints that can stand in for each other.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// Unique; it appears in metrics.
+    pub name: String,
+    /// How the pool chooses.
+    pub policy: Policy,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether unhealthy and ejected endpoints are used when no other is left.
+    pub fail_open: bool,
+    /// The loads at which an endpoint leaves the rotation.
+    pub threshold: Threshold,
+    /// Where requests wait when every endpoint is at its threshold.
+    pub queue: Queue,
+    /// Active health checks.
+    pub health: Health,
+    /// Connections to the endpoints.
+    pub connections: Connections,
+    /// How long an endpoint may take.
+    pub timeouts: PoolTimeouts,
+    /// When a request is tried again.
+    pub retry: Retry,
+}
+
+/// How a pool chooses.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// One of [`crate::policy::NAMES`].
+    pub name: String,
+}
+
+/// One server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `"10.0.0.1:8080"`, `"[::1]:8080"`, `"name:8080"` or `"unix:/path"`.
+    pub address: String,
+    /// 0 takes no new requests.
+    pub weight: u32,
+    /// Whether it is being drained.
+    pub drain: bool,
+}
+
+/// The loads at which an endpoint leaves the rotation.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// In flight at once.
+    pub requests: Option<u32>,
+    /// Smoothed response time, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// Both directions together, a decaying rate.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Where requests wait when every endpoint is at its threshold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// Requests that may wait; `None` = none may.
+    pub size: Option<u32>,
+    /// How long one may wait, in milliseconds; `None` = as long as its client does.
+    pub timeout_ms: Option<u64>,
+}
+
+/// Active health checks of a pool's endpoints.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The target of an HTTP probe; `None` = a TCP connect.
+    pub path: Option<String>,
+    /// The Host of an HTTP probe; `None` = the endpoint's address as it was configured.
+    pub host: Option<String>,
+    /// Between the starts of two probes, in milliseconds; `None` = no probes, and every endpoint counts as healthy.
+    pub interval_ms: Option<u64>,
+    /// For one whole probe, in milliseconds.
+    pub timeout_ms: u64,
+    /// Good probes in a row that make an unhealthy endpoint healthy.
+    pub rise: u32,
+    /// Bad probes in a row that make a healthy endpoint unhealthy.
+    pub fall: u32,
+    /// Inclusive ranges of good status codes.
+    pub expect_status: Vec<(u16, u16)>,
+}
+
+/// Connections to the endpoints of a pool.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connections {
+    /// How long one may lie idle, in milliseconds; `None` = as long as the endpoint keeps it.
+    pub idle_timeout_ms: Option<u64>,
+    /// Idle ones kept per worker and endpoint.
+    pub idle_max: u32,
+    /// All of them per endpoint, over all workers.
+    pub max: Option<u32>,
+}
+
+/// How long an endpoint may take, in milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolTimeouts {
+    /// To accept a connection.
+    pub connect_ms: Option<u64>,
+    /// From the last byte of the request sent to the head of the response.
+    pub response_ms: Option<u64>,
+    /// Between bytes of a response body.
+    pub idle_ms: Option<u64>,
+    /// Between bytes of an upgraded connection, either way.
+    pub tunnel_ms: Option<u64>,
+    /// For the whole request, retries included.
+    pub total_ms: Option<u64>,
+}
+
+/// When a request is tried again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Tries in all; connect failures are not counted.
+    pub attempts: u32,
+    /// What is repeated.
+    pub on: Vec<RetryOn>,
+    /// A larger request body is not kept for a repeat.
+    pub body_bytes_max: u32,
+    /// Retries per request, over 10 s; beside it 10 a second are always granted. `None` = no bound.
+    pub budget: Option<f64>,
+}
+
+/// A failure that may be repeated on another endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// No connection could be made; always safe.
+    Connect,
+    /// The connection ended before any byte of a response.
+    ResetBeforeResponse,
+    /// A status of 500 to 599.
+    #[serde(rename = "5xx")]
+    ServerError,
+    /// `timeouts.response` ran out.
+    Timeout,
+}
