@@ -1,2 +1,17 @@
 //! The pure core of Steelyard: policies, endpoint state, health verdicts, routing, snapshots.
+//!
+//! Nothing here waits, and nothing looks at a clock: functions take `now` and a generator. There are no sockets, no
+//! threads and no runtime, so that the proxy, the simulator and the library drive the very same code.
+
 pub mod document;
+pub mod endpoint;
+pub mod health;
+pub mod histogram;
+pub mod load;
+pub mod policy;
+pub mod pool;
+pub mod queue;
+pub mod random;
+pub mod retry;
+mod sync;
+pub mod time;

@@ -1,0 +1,124 @@
+//! The state of taking turns: one per pool and process, shared by the workers, kept across snapshots.
+
+use super::Candidates;
+use crate::random::below;
+use crate::sync::{Mutex, MutexGuard, lock};
+use rand::Rng;
+use std::collections::VecDeque;
+
+/// Where a rotation begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Anywhere, so that balancers that start together do not send their first requests to the same endpoint.
+    #[default]
+    Random,
+    /// At the first endpoint, for tests and vectors.
+    Zero,
+}
+
+/// One endpoint's place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub id: u32,
+    /// Its index among the candidates of [`Turns::generation`].
+    pub index: usize,
+    /// Smooth weighted round robin's current weight.
+    pub current: i64,
+    /// Scratch of one pick: whether it took part.
+    pub took_part: bool,
+}
+
+/// The turns, in the order that the policy keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    pub order: VecDeque<Turn>,
+    generation: u64,
+    started: bool,
+}
+
+/// The turns of one pool behind a short lock.
+#[derive(Debug)]
+pub struct Rotation {
+    turns: Mutex<Turns>,
+    phase: Phase,
+}
+
+impl Rotation {
+    /// Turns that nobody has taken yet.
+    pub fn new(phase: Phase) -> Self {
+        Self { turns: Mutex::new(Turns::default()), phase }
+    }
+
+    /// Locks the turns, brought up to date with the candidates. `advance` moves them one turn on; it is called a
+    /// random number of times when the rotation begins at a random phase.
+    pub(super) fn lock(
+        &self,
+        candidates: &impl Candidates,
+        rng: &mut impl Rng,
+        mut advance: impl FnMut(&mut Turns),
+    ) -> MutexGuard<'_, Turns> {
+        let mut turns = lock(&self.turns);
+        if turns.generation < candidates.generation() || !turns.started {
+            turns.reconcile(candidates);
+            if !turns.started && self.phase == Phase::Random && !turns.order.is_empty() {
+                // Enough to land anywhere in the cycle of any pool of moderate weights, and bounded.
+                let cycle: usize =
+                    turns.order.iter().map(|turn| candidates.weight(turn.index) as usize).sum();
+                for _ in 0..below(rng, cycle.clamp(1, 1_000)) {
+                    advance(&mut turns);
+                }
+            }
+            turns.started = true;
+        }
+        turns
+    }
+}
+
+impl Turns {
+    /// Follows a new set: who stays keeps its place, who joins starts level with the others, at the end.
+    fn reconcile(&mut self, candidates: &impl Candidates) {
+        let mut index_of: std::collections::HashMap<u32, usize> =
+            (0..candidates.len()).map(|index| (candidates.id(index), index)).collect();
+        self.order.retain_mut(|turn| match index_of.remove(&turn.id) {
+            Some(index) => {
+                turn.index = index;
+                true
+            }
+            None => false,
+        });
+        let mut joined: Vec<(u32, usize)> = index_of.into_iter().collect();
+        joined.sort_unstable_by_key(|&(_, index)| index);
+        self.order.extend(joined.into_iter().map(|(id, index)| Turn {
+            id,
+            index,
+            current: 0,
+            took_part: false,
+        }));
+        self.generation = candidates.generation();
+        self.level(candidates);
+    }
+
+    /// Keeps the invariant of current weights (their sum is zero, none is beyond the total) when whoever left took
+    /// some away or weights changed.
+    fn level(&mut self, candidates: &impl Candidates) {
+        let total: i64 = self.order.iter().map(|turn| i64::from(candidates.weight(turn.index))).sum();
+        for turn in &mut self.order {
+            turn.current = turn.current.clamp(-total, total);
+        }
+        let count = self.order.len() as i64;
+        let surplus: i64 = self.order.iter().map(|turn| turn.current).sum();
+        for (place, turn) in self.order.iter_mut().enumerate() {
+            let share =
+                surplus / count + i64::from((place as i64) < (surplus % count).abs()) * surplus.signum();
+            turn.current -= share;
+        }
+    }
+
+    /// The index of a turn among candidates that may belong to an older snapshot than the turns do.
+    pub(super) fn index(&self, turn: &Turn, candidates: &impl Candidates) -> Option<usize> {
+        if candidates.generation() == self.generation {
+            return Some(turn.index);
+        }
+        (0..candidates.len()).find(|&index| candidates.id(index) == turn.id)
+    }
+}

@@ -1,0 +1,430 @@
+//! A pool in one snapshot: its members and rules, over the state that outlives snapshots.
+
+use crate::document;
+use crate::endpoint::{Address, Endpoint, Excluded, Threshold};
+use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
+use crate::load::Smoothed;
+use crate::policy::{Candidates, Phase, Policy, Rotation};
+use crate::queue::Queue;
+use crate::random::Generator;
+use crate::retry::Budget;
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::time::Nanos;
+use rand::{Rng, SeedableRng};
+use std::sync::Arc;
+
+/// Verdicts that picks accept, a bit each.
+const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
+const UNKNOWN: u8 = 1 << Verdict::Unknown as u8;
+const DOWN: u8 = 1 << Verdict::Down as u8;
+
+/// Phantoms decay over the pool's smoothed success time, within these bounds.
+const PHANTOM_S_MIN: f32 = 0.001;
+const PHANTOM_S_MAX: f32 = 10.0;
+/// Before any success there is none to go by.
+const PHANTOM_S_FIRST: f32 = 0.1;
+
+/// One endpoint with what this snapshot says of it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its live state.
+    pub endpoint: Arc<Endpoint>,
+    /// The address as it was configured: a host name keeps its name.
+    pub configured: Arc<str>,
+    /// 0 takes no new requests.
+    pub weight: u32,
+    inverse_weight: f32,
+    draining: bool,
+}
+
+/// An address that belongs to a pool, before it has met its state.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The address as it was configured.
+    pub configured: Arc<str>,
+    /// Where to connect.
+    pub address: Address,
+    /// 0 takes no new requests.
+    pub weight: u32,
+    /// Whether it is being drained.
+    pub drain: bool,
+}
+
+/// What is chosen once for the whole process.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Workers that count.
+    pub workers: usize,
+    /// Where rotations begin.
+    pub phase: Phase,
+    /// Seeds what is random in the shared state.
+    pub seed: u64,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response that is no failure.
+    Success,
+    /// The endpoint failed; the word says how, for people.
+    Failure(&'static str),
+    /// Neither: the client went away, or nobody said.
+    Cancelled,
+}
+
+/// Why a request got no endpoint, or which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// A slot of the member at this index is taken.
+    Taken(usize),
+    /// Some could serve it, but each is at its threshold. Said only after a scan.
+    Full,
+    /// None could serve it.
+    Nobody,
+}
+
+/// What outlives snapshots, kept by the pool's name.
+#[derive(Debug)]
+pub struct Shared {
+    accept: AtomicU8,
+    rotation: Rotation,
+    pub(crate) queue: Queue,
+    requests: AtomicU64,
+    budget: Mutex<Budget>,
+    success: Smoothed,
+    next_id: AtomicU32,
+    /// Requests that waited in vain.
+    pub queue_timeouts: AtomicU64,
+}
+
+/// A pool in one snapshot.
+#[derive(Debug)]
+pub struct Pool {
+    config: document::Pool,
+    generation: u64,
+    members: Vec<Member>,
+    policy: Policy,
+    threshold: Threshold,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Pool {
+    /// Builds a pool over the state of `previous`; `None` when there is no policy of that name. Nothing that is
+    /// live changes before [`Pool::activate`].
+    pub fn build(
+        config: &document::Pool,
+        generation: u64,
+        resolved: Vec<Resolved>,
+        previous: Option<&Pool>,
+        options: &Options,
+    ) -> Option<Self> {
+        let shared = previous.map_or_else(|| Arc::new(Shared::new(options)), |pool| pool.shared.clone());
+        let probes = config.health.interval_ms.is_some();
+        let members: Vec<Member> = resolved
+            .into_iter()
+            .map(|found| Member {
+                endpoint: previous.and_then(|pool| pool.find(&found.address)).unwrap_or_else(|| {
+                    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+                    Arc::new(Endpoint::new(id, found.address.clone(), options.workers, Health::new(probes)))
+                }),
+                configured: found.configured,
+                weight: found.weight,
+                inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
+                draining: found.drain,
+            })
+            .collect();
+        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        let threshold = Threshold {
+            requests: config.threshold.requests.unwrap_or(u32::MAX),
+            latency_s: config.threshold.latency_ms.map_or(f32::INFINITY, |ms| ms as f32 / 1e3),
+            bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
+        };
+        Some(Self {
+            policy: Policy::build(&config.policy.name, &weights)?,
+            config: config.clone(),
+            generation,
+            members,
+            threshold,
+            shared,
+        })
+    }
+
+    /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
+    /// off, the retry budget. Waiters then get what has become free.
+    pub fn activate(self: &Arc<Self>, previous: Option<&Pool>, now: Nanos) {
+        let probes = self.config.health.interval_ms.is_some();
+        let switched =
+            previous.is_some_and(|previous| previous.config.health.interval_ms.is_some() != probes);
+        for member in &self.members {
+            let mut health = member.endpoint.health();
+            health.set_draining(member.draining);
+            if switched {
+                health.reset_probes(probes);
+            }
+            member.endpoint.publish(&health);
+            drop(health);
+            member.endpoint.weigh_latency(&self.threshold);
+        }
+        lock(&self.shared.budget).set_share(self.config.retry.budget);
+        self.refresh();
+        self.wake_waiters(now);
+    }
+
+    fn find(&self, address: &Address) -> Option<Arc<Endpoint>> {
+        self.members
+            .iter()
+            .find(|member| member.endpoint.address() == address)
+            .map(|member| member.endpoint.clone())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &document::Pool {
+        &self.config
+    }
+
+    /// The snapshot it belongs to.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Its endpoints.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Its threshold.
+    pub fn threshold(&self) -> &Threshold {
+        &self.threshold
+    }
+
+    /// Requests that wait now.
+    pub fn queued(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// How many may wait.
+    pub(crate) fn queue_size(&self) -> usize {
+        self.config.queue.size.map_or(0, |size| size as usize)
+    }
+
+    /// What outlives snapshots.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Counts a request that has come for this pool.
+    pub fn count_request(&self) {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a retry is within the budget; if so it is spent.
+    pub fn may_retry(&self, now: Nanos) -> bool {
+        lock(&self.shared.budget).withdraw(self.shared.requests.load(Ordering::Relaxed), now)
+    }
+
+    /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
+    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
+        if self.shared.queue.is_empty() { self.pick(now, rng, excluded) } else { Pick::Full }
+    }
+
+    /// Chooses an endpoint and takes a slot of it.
+    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
+        let mut accept = self.shared.accept.load(Ordering::Relaxed);
+        loop {
+            let view = View { pool: self, now, excluded, accept };
+            if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
+                return Pick::Taken(index);
+            }
+            // Verdicts may have changed since `accept` was written: look at the live ones before saying no.
+            let live = self.refresh();
+            if live == accept {
+                let any = (0..self.members.len()).any(|index| view.possible(index));
+                return if any { Pick::Full } else { Pick::Nobody };
+            }
+            accept = live;
+        }
+    }
+
+    /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
+    /// all that are not draining.
+    pub fn refresh(&self) -> u8 {
+        let present = self
+            .members
+            .iter()
+            .filter(|member| member.weight > 0)
+            .fold(0u8, |bits, member| bits | 1 << member.endpoint.verdict() as u8);
+        let accept = if present & HEALTHY != 0 {
+            HEALTHY
+        } else if present & UNKNOWN != 0 {
+            UNKNOWN
+        } else if self.config.fail_open {
+            DOWN
+        } else {
+            HEALTHY
+        };
+        self.shared.accept.store(accept, Ordering::Relaxed);
+        accept
+    }
+
+    /// Whether requests now go to endpoints that are known to be bad, for want of better ones.
+    pub fn failing_open(&self) -> bool {
+        self.shared.accept.load(Ordering::Relaxed) == DOWN
+    }
+
+    /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
+    pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
+        match (outcome, lasted.map(Nanos::as_secs_f32)) {
+            (Outcome::Success, lasted_s) => {
+                endpoint.note_success();
+                if let Some(lasted_s) = lasted_s {
+                    endpoint.teach(lasted_s, &self.threshold, now);
+                    self.shared.success.record(lasted_s, now);
+                }
+            }
+            (Outcome::Failure(how), lasted_s) => {
+                endpoint.add_phantom(now, self.phantom_s());
+                if let Some(lasted_s) = lasted_s {
+                    endpoint.teach_at_least(lasted_s, &self.threshold, now);
+                }
+                if endpoint.note_failure() >= FAILURES_TO_EJECT {
+                    self.eject(endpoint, how, now);
+                }
+            }
+            (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
+            (Outcome::Cancelled, None) => {}
+        }
+    }
+
+    fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
+        let mut health = endpoint.health();
+        if health.eject(how, now) {
+            endpoint.note_success();
+            endpoint.publish(&health);
+            drop(health);
+            self.verdicts_changed(now);
+        }
+    }
+
+    /// Takes in one probe; says whether the verdict changed.
+    pub fn record_probe(self: &Arc<Self>, endpoint: &Endpoint, good: bool, said: String, now: Nanos) -> bool {
+        let rules = Rules { rise: self.config.health.rise, fall: self.config.health.fall };
+        let mut health = endpoint.health();
+        health.record_probe(good, said, rules);
+        let changed = endpoint.publish(&health);
+        drop(health);
+        if changed {
+            self.verdicts_changed(now);
+        }
+        changed
+    }
+
+    /// Ends the ejections whose time has come and wakes waiters for whatever has returned, of these and of the
+    /// loads that fall by themselves. Called by the control thread every few tens of milliseconds. Returns the
+    /// members whose ejection ended.
+    pub fn tick(self: &Arc<Self>, now: Nanos) -> Vec<Member> {
+        let mut returned = Vec::new();
+        for member in &self.members {
+            if member.endpoint.verdict() == Verdict::Down {
+                let mut health = member.endpoint.health();
+                if health.end_ejection(now) {
+                    member.endpoint.publish(&health);
+                    returned.push(member.clone());
+                }
+            }
+        }
+        if returned.is_empty() {
+            if !self.shared.queue.is_empty() {
+                self.wake_waiters(now);
+            }
+        } else {
+            self.verdicts_changed(now);
+        }
+        returned
+    }
+
+    fn verdicts_changed(self: &Arc<Self>, now: Nanos) {
+        self.refresh();
+        self.wake_waiters(now);
+    }
+
+    /// The time constant of phantoms: how long a good request takes here.
+    fn phantom_s(&self) -> f32 {
+        self.shared.success.get().unwrap_or(PHANTOM_S_FIRST).clamp(PHANTOM_S_MIN, PHANTOM_S_MAX)
+    }
+}
+
+impl Shared {
+    fn new(options: &Options) -> Self {
+        Self {
+            accept: AtomicU8::new(HEALTHY),
+            rotation: Rotation::new(options.phase),
+            queue: Queue::new(Generator::seed_from_u64(options.seed)),
+            requests: AtomicU64::new(0),
+            budget: Mutex::new(Budget::new(None)),
+            success: Smoothed::default(),
+            next_id: AtomicU32::new(0),
+            queue_timeouts: AtomicU64::new(0),
+        }
+    }
+}
+
+/// The live members as a policy sees them, for one request at one moment.
+struct View<'a> {
+    pool: &'a Pool,
+    now: Nanos,
+    excluded: &'a Excluded,
+    accept: u8,
+}
+
+impl View<'_> {
+    fn member(&self, index: usize) -> &Member {
+        &self.pool.members[index]
+    }
+
+    /// Whether only a threshold can keep it from serving this request.
+    fn possible(&self, index: usize) -> bool {
+        let member = self.member(index);
+        member.weight > 0
+            && member.endpoint.accepted(self.accept)
+            && !self.excluded.contains(member.endpoint.id())
+    }
+}
+
+impl Candidates for View<'_> {
+    fn len(&self) -> usize {
+        self.pool.members.len()
+    }
+
+    fn id(&self, index: usize) -> u32 {
+        self.member(index).endpoint.id()
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.member(index).weight
+    }
+
+    fn eligible(&self, index: usize) -> bool {
+        let member = self.member(index);
+        member.weight > 0
+            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
+            && !self.excluded.contains(member.endpoint.id())
+    }
+
+    fn cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
+    }
+
+    fn take(&self, index: usize) -> bool {
+        self.member(index).endpoint.take(&self.pool.threshold, self.now)
+    }
+
+    fn generation(&self) -> u64 {
+        self.pool.generation
+    }
+}

@@ -1,0 +1,182 @@
+//! Where requests wait when every endpoint is at its threshold: one queue per pool and process.
+//!
+//! A slot that is freed goes to the oldest waiter, on whichever worker it waits; newcomers never overtake. Here are
+//! order and tickets; the data plane brings the wakers.
+
+use crate::endpoint::{Endpoint, Excluded};
+use crate::pool::{Pick, Pool};
+use crate::random::Generator;
+use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::time::Nanos;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+/// One place in the queue. Whoever holds it must end it with [`Pool::claim`] or [`Pool::leave`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// What a waiter was given.
+#[derive(Debug)]
+pub enum Grant {
+    /// A slot of this endpoint, taken for the waiter.
+    Slot(Arc<Endpoint>),
+    /// No endpoint is left that it could ever get.
+    Nobody,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: Ticket,
+    excluded: Excluded,
+    waker: Waker,
+}
+
+/// The queue of one pool.
+#[derive(Debug)]
+pub struct Queue {
+    /// Waiters without a grant; read by every release.
+    waiting: AtomicUsize,
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    waiting: VecDeque<Waiter>,
+    granted: Vec<(Ticket, Grant)>,
+    next: u64,
+    rng: Generator,
+    /// The newest snapshot of the pool that has come by: what waiters may be given.
+    newest: Weak<Pool>,
+    generation: u64,
+}
+
+impl Queue {
+    /// An empty queue; `rng` chooses among endpoints for those who waited.
+    pub fn new(rng: Generator) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            lines: Mutex::new(Lines {
+                waiting: VecDeque::new(),
+                granted: Vec::new(),
+                next: 0,
+                rng,
+                newest: Weak::new(),
+                generation: 0,
+            }),
+        }
+    }
+
+    /// Waiters that have not been given a slot.
+    pub fn len(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Pool {
+    /// Lines up; `None` when the queue is full. `waker` is woken once there is something to claim.
+    pub fn enqueue(self: &Arc<Self>, now: Nanos, excluded: Excluded, waker: Waker) -> Option<Ticket> {
+        let queue = &self.shared.queue;
+        let mut lines = lock(&queue.lines);
+        if lines.waiting.len() >= self.queue_size() {
+            return None;
+        }
+        let ticket = Ticket(lines.next);
+        lines.next += 1;
+        lines.waiting.push_back(Waiter { ticket, excluded, waker });
+        queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        // A slot freed after this request found none, and before it stood in line, woke nobody. The fence pairs
+        // with the give and look of `release`: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        let woken = self.hand_out(&mut lines, now);
+        drop(lines);
+        wake(woken);
+        Some(ticket)
+    }
+
+    /// Takes what the ticket was given; `None` = not yet, and `waker` will be woken.
+    pub fn claim(&self, ticket: Ticket, waker: &Waker) -> Option<Grant> {
+        let mut lines = lock(&self.shared.queue.lines);
+        if let Some(place) = lines.granted.iter().position(|(granted, _)| *granted == ticket) {
+            return Some(lines.granted.swap_remove(place).1);
+        }
+        if let Some(waiter) = lines.waiting.iter_mut().find(|waiter| waiter.ticket == ticket) {
+            waiter.waker.clone_from(waker);
+        }
+        None
+    }
+
+    /// Gives the place up. A slot that was already handed over passes on to the next.
+    pub fn leave(self: &Arc<Self>, ticket: Ticket, now: Nanos) {
+        let mut lines = lock(&self.shared.queue.lines);
+        if let Some(place) = lines.granted.iter().position(|(granted, _)| *granted == ticket) {
+            let (_, grant) = lines.granted.swap_remove(place);
+            drop(lines);
+            if let Grant::Slot(endpoint) = grant {
+                self.release(&endpoint, now);
+            }
+        } else if let Ok(place) = lines.waiting.binary_search_by_key(&ticket.0, |waiter| waiter.ticket.0) {
+            lines.waiting.remove(place);
+            self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// Gives a slot back and hands it to the oldest waiter.
+    pub fn release(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
+        endpoint.give();
+        // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
+        // the give and this look already say to the machine.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
+        if self.shared.queue.waiting.load(Ordering::SeqCst) > 0 {
+            self.wake_waiters(now);
+        }
+    }
+
+    /// Hands out whatever is free: after a release, a reload, a change of verdict, a timed return.
+    pub fn wake_waiters(self: &Arc<Self>, now: Nanos) {
+        let mut lines = lock(&self.shared.queue.lines);
+        let woken = self.hand_out(&mut lines, now);
+        drop(lines);
+        wake(woken);
+    }
+
+    fn hand_out(self: &Arc<Self>, lines: &mut Lines, now: Nanos) -> Vec<Waker> {
+        if lines.generation < self.generation() || lines.newest.strong_count() == 0 {
+            lines.newest = Arc::downgrade(self);
+            lines.generation = self.generation();
+        }
+        let newest = lines.newest.upgrade().unwrap_or_else(|| self.clone());
+        let mut woken = Vec::new();
+        let mut place = 0;
+        while let Some(waiter) = lines.waiting.get(place) {
+            let grant = match newest.pick(now, &mut lines.rng, &waiter.excluded) {
+                Pick::Taken(index) => Grant::Slot(newest.members()[index].endpoint.clone()),
+                Pick::Nobody => Grant::Nobody,
+                // Full for one that excludes nothing is full for all behind it.
+                Pick::Full if waiter.excluded.is_empty() => break,
+                Pick::Full => {
+                    place += 1;
+                    continue;
+                }
+            };
+            if let Some(waiter) = lines.waiting.remove(place) {
+                lines.granted.push((waiter.ticket, grant));
+                woken.push(waiter.waker);
+            }
+        }
+        self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        woken
+    }
+}
+
+fn wake(woken: Vec<Waker>) {
+    for waker in woken {
+        waker.wake();
+    }
+}
