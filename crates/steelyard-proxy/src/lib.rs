@@ -1,1 +1,11 @@
-//! The data plane of Steelyard.
+//! The data plane of Steelyard: listeners, HTTP/1.1, forwarding, connections to endpoints, probes.
+//!
+//! One current-thread runtime per worker, no work stealing; one native control thread. Nothing here calls Python.
+
+pub mod buffer;
+pub mod clock;
+pub mod head;
+pub mod http1;
+pub mod shared;
+pub mod timer;
+pub mod transport;

@@ -1,0 +1,116 @@
+//! What every thread of the engine sees: the snapshot in force, and live counts.
+
+use crate::clock::Clock;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex};
+use steelyard_core::snapshot::Snapshot;
+use tokio::sync::{Notify, mpsc};
+
+/// The state of one engine.
+#[derive(Debug)]
+pub struct Shared {
+    /// The one clock.
+    pub clock: Clock,
+    /// The snapshot in force. Swapped in one step, once everything it needs has been prepared.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Whether the process is draining: responses say `Connection: close`, idle connections end.
+    pub draining: AtomicBool,
+    /// Seeds the generators of the workers.
+    pub seed: u64,
+    /// A mailbox for each worker, in order.
+    pub workers: Vec<mpsc::UnboundedSender<Command>>,
+    /// Where requests wait for a connection, for pools that bound them.
+    pub connection_waits: ConnectionWaits,
+    /// Client connections that are open now, over all workers and listeners.
+    pub connections: AtomicU32,
+    /// Connection tasks that ended in a panic.
+    pub panics: AtomicU64,
+}
+
+/// Wakes requests that wait for a connection to an endpoint that has as many as it may.
+#[derive(Debug, Default)]
+pub struct ConnectionWaits(Mutex<HashMap<usize, Arc<Notify>>>);
+
+impl ConnectionWaits {
+    /// What is notified when a connection to this endpoint (by the address of its state) closes or falls idle.
+    pub fn of(&self, endpoint: usize) -> Arc<Notify> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(endpoint).or_default().clone()
+    }
+}
+
+/// The live side of a listener, kept by name across snapshots.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// Its name.
+    pub name: String,
+    /// Open connections over all workers.
+    pub connections: AtomicU32,
+    /// How many there may be; set from the snapshot or from the descriptors this process may have.
+    pub connections_max: AtomicU32,
+    /// Connections accepted so far.
+    pub accepted: AtomicU64,
+    /// Requests read so far, bad ones included.
+    pub requests: AtomicU64,
+    /// Requests refused for what they were: 400, 408, 414, 431, 501, 505.
+    pub bad_requests: AtomicU64,
+    /// Notified when a connection closes while the listener was full.
+    pub freed: Notify,
+}
+
+impl ListenerState {
+    /// A listener that has accepted nothing.
+    pub fn new(name: String, connections_max: u32) -> Self {
+        Self {
+            name,
+            connections: AtomicU32::new(0),
+            connections_max: AtomicU32::new(connections_max),
+            accepted: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            bad_requests: AtomicU64::new(0),
+            freed: Notify::new(),
+        }
+    }
+}
+
+/// A bound, listening, non-blocking socket that belongs to one worker.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept from this socket. `id` names it in [`Command::Unlisten`].
+    Listen {
+        /// Unique in the process.
+        id: u64,
+        /// Whom its connections belong to.
+        listener: Arc<ListenerState>,
+        /// Where they come from.
+        socket: Socket,
+    },
+    /// Accept what is waiting, close the socket, and end its connections as they fall idle.
+    Unlisten {
+        /// As in [`Command::Listen`].
+        id: u64,
+    },
+    /// A new snapshot is in force.
+    Reloaded,
+    /// Close one idle connection to this endpoint (by the address of its state), if no other worker has.
+    CloseIdle {
+        /// The address of the endpoint's state.
+        endpoint: usize,
+        /// Set by the worker that closes one.
+        done: Arc<AtomicBool>,
+    },
+    /// Unlisten everywhere and end when the last connection has.
+    Drain,
+    /// End at once.
+    Stop,
+}

@@ -1,0 +1,73 @@
+//! One lazily moved timer per connection.
+//!
+//! Whoever waits brings the moment at which it gives up. The armed timer is only moved when a wait would end before
+//! it, and looks again when it fires; a busy connection therefore touches the timer wheel once per timeout, not
+//! five times per request. Several waits of one task may share it, each with a moment of its own.
+
+use crate::clock::Clock;
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use steelyard_core::time::Nanos;
+use tokio::time::Sleep;
+
+/// The moment at which a wait gives up; `None` = never.
+pub type GiveUp = Option<Nanos>;
+
+/// The earlier of two moments.
+pub fn earlier(a: GiveUp, b: GiveUp) -> GiveUp {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, None) | (None, one) => one,
+    }
+}
+
+/// A timer that many waits of one task share.
+#[derive(Debug)]
+pub struct Timer {
+    clock: Clock,
+    armed: RefCell<Option<(Nanos, Pin<Box<Sleep>>)>>,
+}
+
+impl Timer {
+    /// A timer that is not armed and holds no memory.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, armed: RefCell::new(None) }
+    }
+
+    /// This moment.
+    pub fn now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    /// The moment a span of milliseconds from now; `None` stays off.
+    pub fn after(&self, millis: Option<u64>) -> GiveUp {
+        millis.map(|millis| self.now().plus(Nanos::from_millis(millis)))
+    }
+
+    /// Ready once `at` has passed; until then the task is woken when it has.
+    pub fn poll(&self, at: GiveUp, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        let mut armed = self.armed.borrow_mut();
+        let (when, sleep) = armed
+            .get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(self.clock.instant(at)))));
+        if at < *when {
+            *when = at;
+            sleep.as_mut().reset(self.clock.instant(at));
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if at <= self.clock.now() {
+                return Poll::Ready(());
+            }
+            *when = at;
+            sleep.as_mut().reset(self.clock.instant(at));
+        }
+        Poll::Pending
+    }
+
+    /// Waits until `at`.
+    pub async fn until(&self, at: GiveUp) {
+        std::future::poll_fn(|cx| self.poll(at, cx)).await;
+    }
+}

@@ -1,0 +1,224 @@
+//! What carries bytes: a TCP or a unix stream, read and written without waiting longer than was said.
+
+use crate::timer::{GiveUp, Timer};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream. TLS will be a further variant, its state boxed.
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What carries the bytes of one connection.
+#[derive(Debug)]
+pub struct Transport {
+    stream: Stream,
+    /// Whether readiness was taken back though bytes were left: the next look must ask the socket itself.
+    left_unread: Cell<bool>,
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream: Stream::Tcp(stream), left_unread: Cell::new(false) }
+    }
+}
+
+impl From<UnixStream> for Transport {
+    fn from(stream: UnixStream) -> Self {
+        Self { stream: Stream::Unix(stream), left_unread: Cell::new(false) }
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Transport {
+    fn try_io<R>(&self, interest: Interest, run: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_io(interest, run),
+            Stream::Unix(stream) => stream.try_io(interest, run),
+        }
+    }
+
+    /// Ready when there may be something to read, the end included.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.left_unread.get() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_event(cx)
+    }
+
+    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx),
+            Stream::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.poll_write_ready(cx),
+            Stream::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    fn poll_read(&self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.left_unread.take() {
+            match rustix::io::read(self.as_fd(), &mut *room) {
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                outcome => {
+                    self.left_unread.set(true);
+                    return Poll::Ready(Ok(outcome?));
+                }
+            }
+        }
+        loop {
+            ready!(self.poll_event(cx))?;
+            let mut short = None;
+            let outcome = self.try_io(Interest::READABLE, || {
+                let count = rustix::io::read(self.as_fd(), &mut *room)?;
+                // A short read has emptied the socket: saying so here spares the read that would find it empty.
+                if count > 0 && count < room.len() {
+                    short = Some(count);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(count)
+            });
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(count) = short {
+                        return Poll::Ready(Ok(count));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            let outcome = self.try_io(Interest::WRITABLE, || {
+                Ok(match parts {
+                    [one] => rustix::net::send(self.as_fd(), one, SendFlags::NOSIGNAL)?,
+                    parts => {
+                        let mut nothing = SendAncillaryBuffer::default();
+                        rustix::net::sendmsg(self.as_fd(), parts, &mut nothing, SendFlags::NOSIGNAL)?
+                    }
+                })
+            });
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Reads at least one byte, or 0 at the end of the stream. `room` must not be empty. Nothing is lost when the
+    /// future is dropped.
+    pub async fn read(&self, room: &mut [u8], timer: &Timer, give_up: GiveUp) -> io::Result<usize> {
+        poll_fn(|cx| match self.poll_read(room, cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => timer.poll(give_up, cx).map(|()| Err(timed_out())),
+        })
+        .await
+    }
+
+    /// Writes all of both parts. When it fails or is dropped, any prefix may have been written. The moment to give
+    /// up is set anew by `patience` whenever some bytes got through.
+    pub async fn write_all(
+        &self,
+        mut first: &[u8],
+        mut second: &[u8],
+        timer: &Timer,
+        patience_ms: Option<u64>,
+    ) -> io::Result<()> {
+        let mut give_up = None;
+        while !first.is_empty() || !second.is_empty() {
+            let parts = [IoSlice::new(first), IoSlice::new(second)];
+            let parts = match (first.is_empty(), second.is_empty()) {
+                (false, true) => &parts[..1],
+                (true, _) => &parts[1..],
+                _ => &parts[..],
+            };
+            let written = poll_fn(|cx| match self.poll_write(parts, cx) {
+                Poll::Ready(outcome) => Poll::Ready(outcome),
+                Poll::Pending => {
+                    let at = *give_up.get_or_insert_with(|| timer.after(patience_ms));
+                    timer.poll(at, cx).map(|()| Err(timed_out()))
+                }
+            })
+            .await?;
+            give_up = None;
+            let of_first = written.min(first.len());
+            first = &first[of_first..];
+            second = &second[written - of_first..];
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has ended its side or the connection, even behind bytes that nobody has read.
+    pub async fn hung_up(&self) {
+        poll_fn(|cx| loop {
+            if ready!(self.poll_event(cx)).is_err() || self.has_hung_up() {
+                return Poll::Ready(());
+            }
+            // There are unread bytes, but no end. Readiness is taken back so that the next event wakes this task.
+            self.left_unread.set(true);
+            let _: io::Result<()> = self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        })
+        .await;
+    }
+
+    /// Whether the peer has ended its side or the connection.
+    pub fn has_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(self, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(0) => false,
+            Ok(_) => true,
+            Err(error) => error != rustix::io::Errno::INTR,
+        }
+    }
+
+    /// Whether anything has arrived, the end included, as far as the runtime has heard: no system call when not.
+    pub fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if self.poll_readable(&mut cx).is_pending() {
+            return true;
+        }
+        // Readiness may be left over from a read that just filled its buffer: ask the socket itself.
+        let mut byte = [0u8];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        matches!(
+            rustix::net::recv(self.as_fd(), &mut byte, flags),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
+        )
+    }
+
+    /// Says that nothing more will be written.
+    pub fn end(&self) {
+        // An error means that the connection is gone already.
+        let _ = rustix::net::shutdown(self.as_fd(), Shutdown::Write);
+    }
+}
