@@ -3,15 +3,24 @@
 //! Nothing here waits, and nothing looks at a clock: functions take `now` and a generator. There are no sockets, no
 //! threads and no runtime, so that the proxy, the simulator and the library drive the very same code.
 
+pub mod address;
 pub mod document;
 pub mod endpoint;
 pub mod health;
 pub mod histogram;
+pub mod listener;
 pub mod load;
+pub mod path;
 pub mod policy;
 pub mod pool;
+pub mod problem;
 pub mod queue;
 pub mod random;
 pub mod retry;
+pub mod route;
+#[cfg(test)]
+mod sample;
+pub mod snapshot;
 mod sync;
 pub mod time;
+pub mod trusted;

@@ -1,0 +1,144 @@
+//! What makes a listener and its routes sound.
+
+use super::{check_name, refuse_zero, zero};
+use crate::address::Bind;
+use crate::document::{self, Document};
+use crate::problem::{Refusal, Report, did_you_mean};
+use crate::route::{Rule, find};
+use crate::trusted::{self, Trusted};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// Bytes of a request head: below, no browser's request fits; above, one client could hold too much memory.
+const HEADER_BYTES: RangeInclusive<u32> = 256..=1 << 20;
+/// Fields of a request head, which are walked more than once.
+const HEADER_COUNT: RangeInclusive<u32> = 1..=1000;
+/// Bytes of a request target.
+const TARGET_BYTES: RangeInclusive<u32> = 1..=1 << 20;
+
+/// A listener with its texts parsed.
+pub(super) struct ListenerPlan<'d> {
+    pub config: &'d document::Listener,
+    pub binds: Vec<Bind>,
+    pub trusted: Trusted,
+    pub rules: Vec<Arc<Rule>>,
+    pub fallback: Option<usize>,
+}
+
+/// Plans every listener and the routes; what is broken is in the report.
+pub(super) fn plan<'d>(document: &'d Document, report: &mut Report) -> Vec<ListenerPlan<'d>> {
+    let pools: Vec<&str> = document.pools.iter().map(|pool| pool.name.as_str()).collect();
+    let mut listeners = report.at("listeners", |report| plan_listeners(&document.listeners, &pools, report));
+    report.at("routes", |report| {
+        for (index, route) in document.routes.iter().enumerate() {
+            report.at(index, |report| plan_route(route, &pools, &mut listeners, report));
+        }
+    });
+    listeners
+}
+
+fn plan_listeners<'d>(
+    configs: &'d [document::Listener],
+    pools: &[&str],
+    report: &mut Report,
+) -> Vec<ListenerPlan<'d>> {
+    if configs.is_empty() {
+        report.refuse(
+            Refusal::new("there is no listener").hint("write [listeners.web] and bind = [\":8080\"]"),
+        );
+    }
+    let mut taken = BTreeSet::new();
+    let mut plans: Vec<ListenerPlan<'d>> = Vec::with_capacity(configs.len());
+    for config in configs {
+        let plan = report.at(config.name.as_str(), |report| {
+            check_name("listener", &config.name, &mut taken, report);
+            check_bounds(config, report);
+            ListenerPlan {
+                config,
+                binds: report.at("bind", |report| binds(config, &plans, report)),
+                trusted: report.at("trusted_proxies", |report| networks(config, report)),
+                rules: Vec::new(),
+                fallback: config.pool.as_ref().and_then(|pool| report.keep("pool", find(pool, pools))),
+            }
+        });
+        plans.push(plan);
+    }
+    plans
+}
+
+fn plan_route(
+    route: &document::Route,
+    pools: &[&str],
+    listeners: &mut [ListenerPlan<'_>],
+    report: &mut Report,
+) {
+    let rule = Rule::compile(route, pools, report).map(Arc::new);
+    let mut claimed = listeners
+        .iter_mut()
+        .filter(|listener| route.listener.as_ref().is_none_or(|name| *name == listener.config.name))
+        .peekable();
+    if let (None, Some(name)) = (claimed.peek(), &route.listener) {
+        let known = listeners.iter().map(|listener| listener.config.name.as_str());
+        let message = format!("there is no listener {name:?}");
+        return report.refuse_at("listener", Refusal { message, hint: did_you_mean(name, known) });
+    }
+    for listener in claimed {
+        listener.rules.extend(rule.clone());
+    }
+}
+
+/// The binds of one listener, of which none may conflict with another or with those of the listeners before.
+fn binds(config: &document::Listener, before: &[ListenerPlan<'_>], report: &mut Report) -> Vec<Bind> {
+    if config.bind.is_empty() {
+        report.refuse(Refusal::new("the listener has no address").hint("write bind = [\":8080\"]"));
+    }
+    let mut binds: Vec<Bind> = Vec::with_capacity(config.bind.len());
+    for (index, text) in config.bind.iter().enumerate() {
+        let Some(bind) = report.keep(index, text.parse::<Bind>()) else { continue };
+        let others = before.iter().map(|plan| (plan.config.name.as_str(), plan.binds.as_slice()));
+        let taken = others
+            .chain([(config.name.as_str(), binds.as_slice())])
+            .find_map(|(name, others)| Some((name, others.iter().find(|other| bind.conflicts(other))?)));
+        if let Some((name, other)) = taken {
+            let whose = if name == config.name { "this listener" } else { name };
+            let message = format!("{bind} conflicts with {other} of {whose}");
+            report.refuse_at(index, Refusal::new(message).hint("two listeners cannot share an address"));
+        }
+        binds.push(bind);
+    }
+    binds
+}
+
+fn networks(config: &document::Listener, report: &mut Report) -> Trusted {
+    let texts = config.trusted_proxies.iter().enumerate();
+    texts.filter_map(|(index, text)| report.keep(index, trusted::network(text))).collect()
+}
+
+fn check_bounds(config: &document::Listener, report: &mut Report) {
+    let limits = &config.limits;
+    report.at("limits", |report| {
+        if limits.connections == Some(0) {
+            report.refuse_at("connections", zero("write \"auto\" to be bounded by descriptors"));
+        }
+        within("header_bytes", limits.header_bytes_max, HEADER_BYTES, report);
+        within("header_count", limits.header_count_max, HEADER_COUNT, report);
+        within("target_bytes", limits.target_bytes_max, TARGET_BYTES, report);
+    });
+    let timeouts = &config.timeouts;
+    report.at("timeouts", |report| {
+        refuse_zero("request_header", timeouts.request_header_ms, report);
+        refuse_zero("request_body", timeouts.request_body_ms, report);
+        refuse_zero("idle", timeouts.idle_ms, report);
+    });
+}
+
+fn within(key: &str, value: u32, bounds: RangeInclusive<u32>, report: &mut Report) {
+    if !bounds.contains(&value) {
+        let (low, high) = bounds.into_inner();
+        report.refuse_at(
+            key,
+            Refusal::new(format!("{value} is out of bounds")).hint(format!("it may be {low} to {high}")),
+        );
+    }
+}

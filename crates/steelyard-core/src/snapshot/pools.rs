@@ -1,0 +1,215 @@
+//! What makes a pool sound.
+
+use super::{Resolved, check_name, refuse_zero, zero};
+use crate::address::EndpointAddress;
+use crate::document;
+use crate::endpoint::Address;
+use crate::policy;
+use crate::pool;
+use crate::problem::{Refusal, Report, did_you_mean};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The largest weight, so that sums over any pool stay small.
+pub const WEIGHT_MAX: u32 = 65_535;
+/// The most tries of one request.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Policies that the manual names and this version does not have.
+const LATER: [&str; 10] = [
+    "least_load",
+    "p2c",
+    "peak_ewma",
+    "least_time",
+    "prequal",
+    "join_idle_queue",
+    "ring_hash",
+    "maglev",
+    "rendezvous",
+    "bounded_hash",
+];
+
+/// A pool with its addresses parsed.
+pub(super) struct PoolPlan<'d> {
+    pub config: &'d document::Pool,
+    pub endpoints: Vec<(EndpointAddress, &'d document::Endpoint)>,
+}
+
+impl PoolPlan<'_> {
+    /// The addresses that the pool has at present, each once: the first to name one decides its weight.
+    pub fn members(&self, resolved: &Resolved) -> Vec<pool::Resolved> {
+        let mut taken = BTreeSet::new();
+        let mut members = Vec::with_capacity(self.endpoints.len());
+        for (address, endpoint) in &self.endpoints {
+            let configured: Arc<str> = address.to_string().into();
+            let found = match address {
+                EndpointAddress::Socket(address) => vec![Address::Socket(*address)],
+                EndpointAddress::Unix(path) => vec![Address::Unix(path.clone())],
+                EndpointAddress::Name { host, port } => {
+                    resolved.get(host, *port).iter().copied().map(Address::Socket).collect()
+                }
+            };
+            members.extend(found.into_iter().filter(|address| taken.insert(address.to_string())).map(
+                |address| pool::Resolved {
+                    configured: Arc::clone(&configured),
+                    address,
+                    weight: endpoint.weight,
+                    drain: endpoint.drain,
+                },
+            ));
+        }
+        members
+    }
+}
+
+/// Plans every pool; what is broken is in the report.
+pub(super) fn plan<'d>(configs: &'d [document::Pool], report: &mut Report) -> Vec<PoolPlan<'d>> {
+    let mut taken = BTreeSet::new();
+    configs
+        .iter()
+        .map(|config| {
+            report.at(config.name.as_str(), |report| {
+                check_name("pool", &config.name, &mut taken, report);
+                check_bounds(config, report);
+                let endpoints = report.at("endpoints", |report| plan_endpoints(config, report));
+                PoolPlan { config, endpoints }
+            })
+        })
+        .collect()
+}
+
+fn plan_endpoints<'d>(
+    config: &'d document::Pool,
+    report: &mut Report,
+) -> Vec<(EndpointAddress, &'d document::Endpoint)> {
+    if config.endpoints.is_empty() {
+        report
+            .refuse(Refusal::new("the pool has no endpoints").hint("write endpoints = [\"10.0.0.1:8080\"]"));
+    }
+    let mut endpoints: Vec<(EndpointAddress, _)> = Vec::with_capacity(config.endpoints.len());
+    let mut taken = BTreeSet::new();
+    for (index, endpoint) in config.endpoints.iter().enumerate() {
+        report.at(index, |report| {
+            if endpoint.weight > WEIGHT_MAX {
+                let message = format!("a weight of {} is too large", endpoint.weight);
+                report
+                    .refuse_at("weight", Refusal::new(message).hint(format!("the largest is {WEIGHT_MAX}")));
+            }
+            let Some(address) = report.keep("address", endpoint.address.parse::<EndpointAddress>()) else {
+                return;
+            };
+            if !taken.insert(address.to_string()) {
+                let message = format!("{address} is in the pool already");
+                report.refuse_at("address", Refusal::new(message).hint("give it a weight instead"));
+            }
+            endpoints.push((address, endpoint));
+        });
+    }
+    endpoints
+}
+
+fn check_bounds(config: &document::Pool, report: &mut Report) {
+    report.keep("policy", known_policy(&config.policy.name));
+    report.at("threshold", |report| {
+        refuse_zero("requests", config.threshold.requests.map(u64::from), report);
+        refuse_zero("latency", config.threshold.latency_ms, report);
+        refuse_zero("bytes_per_second", config.threshold.bytes_per_second, report);
+    });
+    report.at("queue", |report| {
+        refuse_zero("size", config.queue.size.map(u64::from), report);
+        refuse_zero("timeout", config.queue.timeout_ms, report);
+    });
+    report.at("health", |report| check_health(&config.health, report));
+    report.at("connections", |report| {
+        refuse_zero("idle_timeout", config.connections.idle_timeout_ms, report);
+        refuse_zero("max", config.connections.max.map(u64::from), report);
+    });
+    let timeouts = &config.timeouts;
+    report.at("timeouts", |report| {
+        refuse_zero("connect", timeouts.connect_ms, report);
+        refuse_zero("response", timeouts.response_ms, report);
+        refuse_zero("idle", timeouts.idle_ms, report);
+        refuse_zero("tunnel", timeouts.tunnel_ms, report);
+        refuse_zero("total", timeouts.total_ms, report);
+    });
+    report.at("retry", |report| check_retry(&config.retry, report));
+}
+
+fn known_policy(name: &str) -> Result<(), Refusal> {
+    if policy::NAMES.contains(&name) {
+        return Ok(());
+    }
+    let names = || format!("there are {}", policy::NAMES.join(", "));
+    if LATER.contains(&name) || name == "sticky" || name.contains(':') {
+        return Err(Refusal::new(format!("the policy {name:?} is not in this version")).hint(names()));
+    }
+    let hint = did_you_mean(name, policy::NAMES).unwrap_or_else(names);
+    Err(Refusal::new(format!("there is no policy {name:?}")).hint(hint))
+}
+
+fn check_health(health: &document::Health, report: &mut Report) {
+    if let Some(path) = &health.path {
+        report.keep("path", probe_target(path));
+    }
+    if let Some(host) = &health.host
+        && (host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'))
+    {
+        report.refuse_at("host", Refusal::new(format!("{host:?} is no host")).hint("write \"app.internal\""));
+    }
+    refuse_zero("interval", health.interval_ms, report);
+    match (health.timeout_ms, health.interval_ms) {
+        (0, _) => report.refuse_at("timeout", zero("a probe needs time to be answered")),
+        (timeout, Some(interval)) if interval > 0 && timeout > interval => {
+            let message = format!("a probe may take {timeout} ms and the next is due after {interval} ms");
+            report.refuse_at("timeout", Refusal::new(message).hint("make it no longer than the interval"));
+        }
+        _ => {}
+    }
+    for (key, count) in [("rise", health.rise), ("fall", health.fall)] {
+        if count == 0 {
+            report.refuse_at(key, zero("write 1 to let one probe decide"));
+        }
+    }
+    report.at("expect_status", |report| check_expected(&health.expect_status, report));
+}
+
+fn check_expected(ranges: &[(u16, u16)], report: &mut Report) {
+    if ranges.is_empty() {
+        report.refuse(Refusal::new("no status would be a good one").hint("write [\"200-399\"]"));
+    }
+    for (index, &(low, high)) in ranges.iter().enumerate() {
+        if low > high {
+            let refusal = Refusal::new(format!("{low}-{high} is out of order"));
+            report.refuse_at(index, refusal.hint(format!("write \"{high}-{low}\"")));
+        } else if low < 100 || high > 599 {
+            let refusal = Refusal::new(format!("{low}-{high} holds numbers that are no status"));
+            report.refuse_at(index, refusal.hint("a status is 100 to 599"));
+        }
+    }
+}
+
+/// A target with an optional query, as it will stand in the request line.
+fn probe_target(path: &str) -> Result<(), Refusal> {
+    if !path.starts_with('/') {
+        return Err(Refusal::new(format!("{path:?}: the path of a probe begins with a slash"))
+            .hint(format!("write \"/{path}\"")));
+    }
+    if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Refusal::new(format!("{path:?} holds a character that no path may hold"))
+            .hint("escape it, as \"%20\" for a space"));
+    }
+    Ok(())
+}
+
+fn check_retry(retry: &document::Retry, report: &mut Report) {
+    if retry.attempts == 0 {
+        report.refuse_at("attempts", zero("it counts tries in all; write 1 for no repeat"));
+    } else if retry.attempts > ATTEMPTS_MAX {
+        let message = format!("{} attempts are too many", retry.attempts);
+        report.refuse_at("attempts", Refusal::new(message).hint(format!("the most is {ATTEMPTS_MAX}")));
+    }
+    if retry.budget.is_some_and(|budget| !(0.0..=1.0).contains(&budget)) {
+        let refusal = Refusal::new("the budget is a share of the requests");
+        report.refuse_at("budget", refusal.hint("write a number from 0 to 1, as 0.2"));
+    }
+}
