@@ -1,5 +1,7 @@
 //! The binding `steelyard._core`: convert, call, map errors. No logic.
 
+mod origin;
+
 use pyo3::prelude::*;
 
 /// The native half of Steelyard.
@@ -7,4 +9,7 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::origin::{Origin, origin_main};
 }

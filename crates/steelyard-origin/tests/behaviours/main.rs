@@ -1,0 +1,5 @@
+//! Each behaviour of the origin, over real sockets.
+
+mod client;
+mod faults;
+mod ordinary;
