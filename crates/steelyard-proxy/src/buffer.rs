@@ -66,6 +66,15 @@ impl Buffer {
         }
     }
 
+    /// Moves the unread bytes down to `kept`, over what was consumed behind it.
+    pub fn compact(&mut self, kept: usize) {
+        if self.start > kept {
+            self.bytes.copy_within(self.start..self.end, kept);
+            self.end -= self.start - kept;
+            self.start = kept;
+        }
+    }
+
     /// Room to read into.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.end..]

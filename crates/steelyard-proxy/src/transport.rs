@@ -221,4 +221,10 @@ impl Transport {
         // An error means that the connection is gone already.
         let _ = rustix::net::shutdown(self.as_fd(), Shutdown::Write);
     }
+
+    /// Makes closing this connection a reset, so that the peer sees that something is missing.
+    pub fn reset_on_close(&self) {
+        // An error means that the connection is gone already.
+        let _ = rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO));
+    }
 }

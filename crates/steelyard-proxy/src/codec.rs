@@ -1,0 +1,103 @@
+//! What the story of a request needs of a codec, whatever version of HTTP it speaks.
+//!
+//! There are four parts, two on each side: the client's question is [`Asked`] and gets its [`Answer`]; the endpoint
+//! is sent an [`Ask`] and has [`Answered`]. Each part can be used while its neighbour is, so that both directions
+//! move at once.
+
+use crate::fault::Fault;
+use crate::head::{FieldSpan, RequestHead, ResponseHead};
+use crate::http1::encode::{Local, RequestEdit, ResponseEdit};
+use crate::timer::GiveUp;
+
+/// The fields of a trailer section and the bytes that their spans are of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trailers<'a> {
+    /// What the spans point into.
+    pub section: &'a [u8],
+    /// The fields.
+    pub fields: &'a [FieldSpan],
+}
+
+/// What content yields next.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// Some of it; never empty.
+    Data(&'a [u8]),
+    /// Its end.
+    End(Trailers<'a>),
+}
+
+/// Reads the content of a message, without copying.
+pub trait ReadContent {
+    /// What has already arrived; `None` = [`ReadContent::fill`] must bring more.
+    fn arrived(&mut self) -> Result<Option<Piece<'_>>, Fault>;
+    /// Reads more. Nothing is lost when it is dropped.
+    async fn fill(&mut self, give_up: GiveUp) -> Result<(), Fault>;
+    /// Whether the end has been given out.
+    fn is_ended(&self) -> bool;
+}
+
+/// Writes a message. Small writes are gathered until a flush.
+pub trait WriteContent {
+    /// Some content; never empty.
+    async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+    /// The end of the content.
+    async fn end(&mut self, trailers: Trailers<'_>) -> Result<(), Fault>;
+    /// Sends what was gathered.
+    async fn flush(&mut self) -> Result<(), Fault>;
+}
+
+/// A head that was read: its fields and the bytes that all spans are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a, H> {
+    /// What was found in it.
+    pub head: &'a H,
+    /// Its fields.
+    pub fields: &'a [FieldSpan],
+    /// What the spans point into.
+    pub bytes: &'a [u8],
+}
+
+/// A client's request.
+pub trait Asked: ReadContent {
+    /// Its head.
+    fn request(&self) -> Parts<'_, RequestHead>;
+    /// Waits until the client has gone away.
+    async fn gone(&self);
+    /// From here on the content is whatever comes, to the end of the connection.
+    fn become_tunnel(&mut self);
+}
+
+/// The response to a client.
+pub trait Answer: WriteContent {
+    /// Gathers the head of an endpoint's response.
+    fn head(&mut self, response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_>);
+    /// Gathers an interim response.
+    fn interim(&mut self, response: Parts<'_, ResponseHead>);
+    /// Gathers a whole response of our own.
+    fn local(&mut self, answer: &Local<'_>);
+    /// From here on content goes out as it is.
+    fn become_tunnel(&mut self);
+    /// Lets the client see that a response which has begun was not finished.
+    fn break_off(&mut self);
+}
+
+/// A request to an endpoint.
+pub trait Ask: WriteContent {
+    /// Gathers the head.
+    fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>);
+    /// From here on content goes out as it is.
+    fn become_tunnel(&mut self);
+}
+
+/// An endpoint's response.
+pub trait Answered: ReadContent {
+    /// Reads the next head, interim ones included.
+    async fn head(&mut self, asked: crate::head::Method) -> Result<ResponseHead, Fault>;
+    /// The head that was read last.
+    fn response(&self) -> Parts<'_, ResponseHead>;
+    /// From here on the content is whatever comes, to the end of the connection.
+    fn become_tunnel(&mut self);
+    /// Whether the response has ended cleanly and the connection can carry another exchange.
+    fn is_reusable(&self) -> bool;
+}

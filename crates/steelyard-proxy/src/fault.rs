@@ -1,0 +1,108 @@
+//! What can go wrong while a request is carried: what happened, whose fault it is, whether it may be repeated.
+
+use crate::http1::Reject;
+use std::io;
+use steelyard_core::document::RetryOn;
+
+/// Whose connection something happened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Client,
+    /// The endpoint's.
+    Endpoint,
+}
+
+/// Why an exchange did not go well.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The client ended its connection, or its side of it, before the response had ended.
+    #[error("the client went away")]
+    ClientGone,
+    /// The client took too long: over a head, a body, or over taking what it was sent.
+    #[error("the client took too long")]
+    ClientSlow,
+    /// The client sent what is no sound request.
+    #[error("bad request: {0}")]
+    BadRequest(Reject),
+    /// No connection to the endpoint could be made.
+    #[error("no connection to the endpoint: {0}")]
+    Connect(#[source] io::Error),
+    /// The endpoint's connection ended before any byte of a response.
+    #[error("the endpoint closed the connection before it answered")]
+    Reset,
+    /// The endpoint's connection ended within a response.
+    #[error("the endpoint cut its response short")]
+    CutShort,
+    /// The endpoint sent what is no sound response.
+    #[error("malformed response: {0}")]
+    Malformed(&'static str),
+    /// The endpoint took too long over its response head.
+    #[error("the endpoint did not answer in time")]
+    ResponseTimeout,
+    /// The endpoint took too long over its response body, or over taking the request.
+    #[error("the endpoint stopped moving")]
+    Stalled,
+    /// The time for the whole request is over.
+    #[error("the time for the whole request is over")]
+    TotalTimeout,
+}
+
+impl Fault {
+    /// What an error of reading or writing one side's connection means; `begun` says whether any byte of the
+    /// message at hand had come.
+    pub fn of_io(error: &io::Error, side: Side, begun: bool) -> Self {
+        match (side, error.kind() == io::ErrorKind::TimedOut) {
+            (Side::Client, true) => Self::ClientSlow,
+            (Side::Client, false) => Self::ClientGone,
+            (Side::Endpoint, true) => Self::Stalled,
+            (Side::Endpoint, false) if begun => Self::CutShort,
+            (Side::Endpoint, false) => Self::Reset,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn whose(&self) -> Side {
+        match self {
+            Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => Side::Client,
+            _ => Side::Endpoint,
+        }
+    }
+
+    /// The status that tells the client, while it has not been told anything else; `None` when it is not there to
+    /// be told.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::ClientGone => None,
+            Self::ClientSlow => Some(408),
+            Self::BadRequest(reject) => Some(reject.status),
+            Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => Some(504),
+            Self::Connect(_) | Self::Reset | Self::CutShort | Self::Malformed(_) => Some(502),
+            Self::ResponseTimeout | Self::Stalled | Self::TotalTimeout => Some(504),
+        }
+    }
+
+    /// The word in the configuration for repeating it; `None` when it is never repeated.
+    pub fn retry_on(&self) -> Option<RetryOn> {
+        match self {
+            Self::Connect(_) => Some(RetryOn::Connect),
+            Self::Reset => Some(RetryOn::ResetBeforeResponse),
+            Self::ResponseTimeout => Some(RetryOn::Timeout),
+            _ => None,
+        }
+    }
+
+    /// A few words for people, shown where the endpoint's health is explained.
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "refused or unreachable",
+            Self::Reset => "closed the connection before answering",
+            Self::CutShort => "cut responses short",
+            Self::Malformed(_) => "sent malformed responses",
+            Self::ResponseTimeout => "did not answer in time",
+            Self::Stalled => "stopped moving",
+            Self::TotalTimeout => "took longer than the whole request may",
+            Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => "was not at fault",
+        }
+    }
+}
