@@ -1,1 +1,4 @@
 //! The data plane of Steelyard.
+
+pub mod head;
+pub mod http1;
