@@ -9,6 +9,8 @@ use crate::head::{FieldKind, FieldSpan, Fields, Span};
 
 /// Heads with at most so many fields are parsed without touching the heap.
 const STACK_COUNT: usize = 128;
+/// Digits of a Content-Length, leading zeros included: 64 bits.
+const LENGTH_DIGIT_COUNT_MAX: usize = 20;
 /// More names than this in Connection are refused, since each is looked for among all fields.
 const CONNECTION_OPTION_COUNT_MAX: u32 = 32;
 
@@ -223,7 +225,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 /// Digits and nothing else, within 64 bits (RFC 9110 section 8.6). The list of equal values that a recipient may
 /// repair is refused as well.
 fn content_length(value: &[u8]) -> Result<u64, Reject> {
-    if value.is_empty() {
+    if value.is_empty() || value.len() > LENGTH_DIGIT_COUNT_MAX {
         return Err(Reject::bad("malformed Content-Length"));
     }
     value.iter().try_fold(0_u64, |length, &byte| match byte {

@@ -14,7 +14,7 @@ pub struct RequestEdit<'a> {
     /// Fields to set, in the place of those of the same name. Valid names and values. Names that belong to the
     /// connection or the framing are ignored.
     pub set: &'a [SetField],
-    /// Names of fields to remove.
+    /// Names of fields to remove. Host stays, since HTTP/1.1 cannot do without.
     pub remove: &'a [Box<[u8]>],
     /// What the endpoint is told about the client.
     pub forwarded: Forwarded<'a>,
@@ -51,7 +51,7 @@ pub fn request(
     for name in edit.set.iter().map(|(name, _)| name).chain(edit.remove) {
         settled.add(FieldKind::of(name));
     }
-    if !settled.has(FieldKind::Host) {
+    if !edit.set.iter().any(|(name, _)| FieldKind::of(name) == FieldKind::Host) {
         let host = if head.authority.is_empty() { edit.host_fallback } else { head.authority.of(buffer) };
         line(out, b"host", host);
     }
