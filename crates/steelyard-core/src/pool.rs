@@ -177,6 +177,12 @@ impl Pool {
             .map(|member| member.endpoint.clone())
     }
 
+    /// An endpoint's address as it was configured.
+    pub fn configured(&self, endpoint: &Arc<Endpoint>) -> &str {
+        let same = |member: &&Member| Arc::ptr_eq(&member.endpoint, endpoint);
+        self.members.iter().find(same).map_or("", |member| &member.configured)
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.config.name

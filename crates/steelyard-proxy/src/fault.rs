@@ -28,6 +28,9 @@ pub enum Fault {
     /// No connection to the endpoint could be made.
     #[error("no connection to the endpoint: {0}")]
     Connect(#[source] io::Error),
+    /// The endpoint has as many connections as it may, and none fell free in time. Our own bound, not its fault.
+    #[error("no connection to the endpoint fell free in time")]
+    NoConnection,
     /// The endpoint's connection ended before any byte of a response.
     #[error("the endpoint closed the connection before it answered")]
     Reset,
@@ -37,6 +40,9 @@ pub enum Fault {
     /// The endpoint sent what is no sound response.
     #[error("malformed response: {0}")]
     Malformed(&'static str),
+    /// The endpoint answered with this status, 500 to 599, and another is to be asked.
+    #[error("the endpoint answered {0}")]
+    ServerError(u16),
     /// The endpoint took too long over its response head.
     #[error("the endpoint did not answer in time")]
     ResponseTimeout,
@@ -75,6 +81,8 @@ impl Fault {
         match self {
             Self::ClientGone => None,
             Self::ClientSlow => Some(408),
+            Self::NoConnection => Some(503),
+            Self::ServerError(status) => Some(*status),
             Self::BadRequest(reject) => Some(reject.status),
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => Some(504),
             Self::Connect(_) | Self::Reset | Self::CutShort | Self::Malformed(_) => Some(502),
@@ -87,6 +95,7 @@ impl Fault {
         match self {
             Self::Connect(_) => Some(RetryOn::Connect),
             Self::Reset => Some(RetryOn::ResetBeforeResponse),
+            Self::ServerError(_) => Some(RetryOn::ServerError),
             Self::ResponseTimeout => Some(RetryOn::Timeout),
             _ => None,
         }
@@ -100,9 +109,10 @@ impl Fault {
             Self::CutShort => "cut responses short",
             Self::Malformed(_) => "sent malformed responses",
             Self::ResponseTimeout => "did not answer in time",
+            Self::ServerError(_) => "answered with errors of its own",
             Self::Stalled => "stopped moving",
             Self::TotalTimeout => "took longer than the whole request may",
-            Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => "was not at fault",
+            Self::NoConnection | Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => "was not at fault",
         }
     }
 }

@@ -4,8 +4,15 @@
 
 pub mod buffer;
 pub mod clock;
+mod codec;
+pub mod connections;
+pub mod fault;
+mod forward;
+mod free;
 pub mod head;
 pub mod http1;
+mod registry;
 pub mod shared;
 pub mod timer;
 pub mod transport;
+pub mod worker;

@@ -1,0 +1,248 @@
+//! Connections to endpoints: opened, counted, lent for one exchange, kept while idle.
+//!
+//! Each worker keeps its own; the newest is used first, so that those in excess grow old and are closed.
+
+use crate::fault::Fault;
+use crate::shared::{Command, Shared};
+use crate::timer::{GiveUp, Timer, earlier};
+use crate::transport::Transport;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use steelyard_core::document;
+use steelyard_core::endpoint::{Address, Endpoint};
+use steelyard_core::time::Nanos;
+use tokio::net::{TcpStream, UnixStream};
+
+/// A request that may not be repeated does not go out on a connection that was idle for longer.
+const UNREPEATABLE_IDLE_MAX: Nanos = Nanos::from_millis(1_000);
+
+/// The name of an endpoint's state while it lives: its address in memory.
+pub fn key(endpoint: &Arc<Endpoint>) -> usize {
+    Arc::as_ptr(endpoint) as usize
+}
+
+/// An open connection to an endpoint, counted while it is open.
+#[derive(Debug)]
+pub struct Connection {
+    /// What carries its bytes.
+    pub transport: Transport,
+    /// Whether it has carried an exchange before.
+    pub reused: bool,
+    count: Counted,
+}
+
+/// One connection's share of its endpoint's count.
+#[derive(Debug)]
+struct Counted {
+    endpoint: Arc<Endpoint>,
+    shared: Arc<Shared>,
+    bounded: bool,
+}
+
+impl Counted {
+    /// Counts one more, unless there are `max` already.
+    fn take(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>, max: Option<u32>) -> Option<Self> {
+        let below = |count: u32| (count < max.unwrap_or(u32::MAX)).then_some(count + 1);
+        endpoint
+            .connections
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, below)
+            .ok()?;
+        Some(Self { endpoint: endpoint.clone(), shared: shared.clone(), bounded: max.is_some() })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.endpoint.connections.fetch_sub(1, Ordering::AcqRel);
+        if self.bounded {
+            self.shared.connection_waits.of(key(&self.endpoint)).notify_one();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Nanos,
+    until: GiveUp,
+}
+
+impl Idle {
+    fn wake_up(self) -> Connection {
+        self.connection.count.endpoint.idle_connections.fetch_sub(1, Ordering::Relaxed);
+        let Self { mut connection, .. } = self;
+        connection.reused = true;
+        connection
+    }
+}
+
+/// The idle connections of one worker, by endpoint.
+#[derive(Debug, Default)]
+pub struct Connections {
+    idle: RefCell<HashMap<usize, Vec<Idle>>>,
+}
+
+/// Which connections will do.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The pool's rules.
+    pub rules: &'a document::Connections,
+    /// How long connecting may take.
+    pub connect_ms: Option<u64>,
+    /// When the whole request gives up.
+    pub give_up: GiveUp,
+    /// Whether the request may be sent twice.
+    pub repeatable: bool,
+    /// Whether only a new one will do.
+    pub fresh: bool,
+}
+
+impl Connections {
+    /// A connection to the endpoint: the newest idle one that is still good, else a new one.
+    pub async fn take(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        shared: &Arc<Shared>,
+        timer: &Timer,
+        wanted: &Wanted<'_>,
+    ) -> Result<Connection, Fault> {
+        if !wanted.fresh
+            && let Some(connection) = self.take_idle(endpoint, timer, wanted.repeatable)
+        {
+            return Ok(connection);
+        }
+        let give_up = earlier(timer.after(wanted.connect_ms), wanted.give_up);
+        let count = self.count_in(endpoint, shared, timer, wanted, give_up).await?;
+        let transport = connect(endpoint.address(), timer, give_up).await.map_err(Fault::Connect)?;
+        Ok(Connection { transport, reused: false, count })
+    }
+
+    fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, repeatable: bool) -> Option<Connection> {
+        let mut all = self.idle.borrow_mut();
+        let stack = all.get_mut(&key(endpoint)).filter(|stack| !stack.is_empty())?;
+        let now = timer.now();
+        while let Some(newest) = stack.last() {
+            if !repeatable && now.since(newest.since) > UNREPEATABLE_IDLE_MAX {
+                return None;
+            }
+            let expired = newest.until.is_some_and(|until| until <= now);
+            let connection = stack.pop()?.wake_up();
+            if !expired && connection.transport.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Waits for leave to open one more. At the pool's `max` an idle connection is closed first, here or on another
+    /// worker.
+    async fn count_in(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        shared: &Arc<Shared>,
+        timer: &Timer,
+        wanted: &Wanted<'_>,
+        give_up: GiveUp,
+    ) -> Result<Counted, Fault> {
+        let max = wanted.rules.max;
+        if let Some(count) = Counted::take(endpoint, shared, max) {
+            return Ok(count);
+        }
+        loop {
+            let waits = shared.connection_waits.of(key(endpoint));
+            let mut freed = std::pin::pin!(waits.notified());
+            freed.as_mut().enable();
+            self.close_one(key(endpoint));
+            if let Some(count) = Counted::take(endpoint, shared, max) {
+                return Ok(count);
+            }
+            if endpoint.idle_connections.load(Ordering::Relaxed) > 0 {
+                let done = Arc::new(AtomicBool::new(false));
+                for worker in &shared.workers {
+                    // A worker that has ended has no idle connections.
+                    let _ = worker.send(Command::CloseIdle { endpoint: key(endpoint), done: done.clone() });
+                }
+            }
+            let late = std::future::poll_fn(|cx| match freed.as_mut().poll(cx) {
+                std::task::Poll::Ready(()) => std::task::Poll::Ready(false),
+                std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| true),
+            });
+            if late.await {
+                return Err(Fault::NoConnection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange has ended cleanly. `stays_s` is what the endpoint said of how long it
+    /// keeps it.
+    pub fn put(&self, connection: Connection, rules: &document::Connections, stays_s: Option<u32>, now: Nanos) {
+        let endpoint = connection.count.endpoint.clone();
+        let mut all = self.idle.borrow_mut();
+        let stack = all.entry(key(&endpoint)).or_default();
+        if stack.len() >= rules.idle_max as usize {
+            return;
+        }
+        let ours = rules.idle_timeout_ms.map(|millis| now.plus(Nanos::from_millis(millis)));
+        // A second early: the endpoint's clock started before ours, and it may round down.
+        let theirs = stays_s.map(|s| now.plus(Nanos::from_millis(u64::from(s).saturating_sub(1) * 1000)));
+        if theirs.is_some_and(|until| until <= now) {
+            return;
+        }
+        endpoint.idle_connections.fetch_add(1, Ordering::Relaxed);
+        let bounded = connection.count.bounded;
+        let shared = bounded.then(|| connection.count.shared.clone());
+        stack.push(Idle { connection, since: now, until: earlier(ours, theirs) });
+        if let Some(shared) = shared {
+            shared.connection_waits.of(key(&endpoint)).notify_one();
+        }
+    }
+
+    /// Closes the oldest idle connection to an endpoint; says whether there was one.
+    pub fn close_one(&self, endpoint: usize) -> bool {
+        let mut all = self.idle.borrow_mut();
+        let Some(stack) = all.get_mut(&endpoint).filter(|stack| !stack.is_empty()) else { return false };
+        drop(stack.remove(0).wake_up());
+        true
+    }
+
+    /// Closes the idle connections whose time is over, or that the endpoint has closed.
+    pub fn sweep(&self, now: Nanos) {
+        self.idle.borrow_mut().retain(|_, stack| {
+            stack.extract_if(.., |idle| {
+                idle.until.is_some_and(|until| until <= now) || !idle.connection.transport.is_quiet()
+            })
+            .for_each(|idle| drop(idle.wake_up()));
+            !stack.is_empty()
+        });
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        for idle in self.idle.borrow_mut().drain().flat_map(|(_, stack)| stack) {
+            drop(idle.wake_up());
+        }
+    }
+}
+
+async fn connect(address: &Address, timer: &Timer, give_up: GiveUp) -> io::Result<Transport> {
+    let connecting = async {
+        Ok(match address {
+            Address::Socket(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Transport::from(stream)
+            }
+            Address::Unix(path) => UnixStream::connect(path).await?.into(),
+        })
+    };
+    let mut connecting = std::pin::pin!(connecting);
+    std::future::poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome),
+        std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+    })
+    .await
+}

@@ -1,0 +1,333 @@
+//! The story of a request: route, admit, pick, send, retry, answer.
+//!
+//! It is told once, for every codec and transport: what it knows of them is in [`crate::codec`]. The request pins
+//! the snapshot it began with until no retry is possible any more.
+
+mod admission;
+mod attempt;
+mod relay;
+mod replay;
+mod slot;
+
+use crate::codec::{Answer, Asked, Piece};
+use crate::fault::{Fault, Side};
+use crate::head::{Framing, Method, RequestHead, Version};
+use crate::http1::encode::{Forwarded, Local, RequestEdit};
+use crate::registry::Place;
+use crate::shared::ListenerState;
+use crate::timer::{GiveUp, Timer};
+use crate::worker::Worker;
+use admission::Refusal;
+use attempt::Attempt;
+use replay::Replay;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use steelyard_core::document::RetryOn;
+use steelyard_core::endpoint::{Endpoint, Excluded};
+use steelyard_core::histogram::bump;
+use steelyard_core::listener::Listener;
+use steelyard_core::pool::Pool;
+use steelyard_core::route::{Decision, RouteEdit, RouteView};
+
+/// Seconds that a client is asked to wait after a 503.
+const RETRY_AFTER_S: &str = "1";
+
+/// Who asks.
+pub(crate) struct Client<'a> {
+    pub worker: &'a Rc<Worker>,
+    pub state: &'a ListenerState,
+    pub place: &'a Place<'a>,
+    pub timer: &'a Timer,
+    /// The address of the other side; `None` for a unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// What becomes of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It can carry another request.
+    Keep,
+    /// It ends.
+    Close,
+    /// It ends, but the client may still be sending: what it sends is thrown away for a while, since closing on
+    /// unread bytes would be a reset that could destroy the answer.
+    Linger,
+}
+
+/// What of a request is settled once it has been routed.
+struct Plan<'p> {
+    head: RequestHead,
+    pool: &'p Arc<Pool>,
+    edit: &'p RouteEdit,
+    target: &'p [u8],
+    forwarded: Forwarded<'p>,
+    give_up: GiveUp,
+    body_ms: Option<u64>,
+}
+
+struct View<'a> {
+    host: &'a [u8],
+    path: &'a [u8],
+    fields: &'a [crate::head::FieldSpan],
+    bytes: &'a [u8],
+}
+
+impl RouteView for View<'_> {
+    fn host(&self) -> &[u8] {
+        self.host
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    fn field(&self, lower_case_name: &[u8]) -> Option<&[u8]> {
+        let found = |field: &&crate::head::FieldSpan| field.name.of(self.bytes).eq_ignore_ascii_case(lower_case_name);
+        self.fields.iter().find(found).map(|field| field.value.of(self.bytes))
+    }
+}
+
+/// What a route said, freed of the request's bytes.
+enum Routed<'s> {
+    Pool(&'s Arc<Pool>, &'s RouteEdit),
+    Local(u16, &'static str),
+    Redirect,
+}
+
+/// Carries one request from its head to the end of its response.
+pub(crate) async fn forward(
+    client: &Client<'_>,
+    listener: &Listener,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+) -> After {
+    let head = *asked.request().head;
+    let mut target = client.worker.vectors.lend();
+    match route(client, listener, asked, &mut target) {
+        Routed::Pool(pool, edit) => {
+            let request_id = client.worker.request_id();
+            let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
+            let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
+            let give_up = client.timer.after(pool.config().timeouts.total_ms);
+            let body_ms = listener.timeouts.request_body_ms;
+            let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms };
+            to_pool(client, &plan, asked, answer).await
+        }
+        Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await,
+        Routed::Redirect => {
+            let location = String::from_utf8_lossy(&target).into_owned();
+            say(client, &head, asked, answer, 308, &[("location", &location)], "").await
+        }
+    }
+}
+
+/// Decides where the request goes and writes the target to be sent, or the location of a redirect.
+fn route<'s>(
+    client: &Client<'_>,
+    listener: &'s Listener,
+    asked: &impl Asked,
+    target: &mut Vec<u8>,
+) -> Routed<'s> {
+    let request = asked.request();
+    let head = request.head;
+    let sent = match head.path.of(request.bytes) {
+        b"" if head.method == Method::Options => b"*",
+        b"" => b"/",
+        path => path,
+    };
+    let mut normal = client.worker.vectors.lend();
+    let path = match sent {
+        b"*" => sent,
+        _ => match steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal) {
+            Ok(path) => path,
+            Err(_) => return Routed::Local(400, "the path of the request is not acceptable"),
+        },
+    };
+    let query = head.query.map(|query| query.of(request.bytes));
+    let host = head.authority.of(request.bytes);
+    let view = View { host, path, fields: request.fields, bytes: request.bytes };
+    let decision = listener.router.decide(&view, &mut *client.worker.rng.borrow_mut());
+    match decision {
+        Decision::Pool { pool, edit } => {
+            let (slash, rest) = if path == b"*" { (&b""[..], path) } else { edit.path(path) };
+            target.extend_from_slice(slash);
+            target.extend_from_slice(rest);
+            if let Some(query) = query {
+                target.push(b'?');
+                target.extend_from_slice(query);
+            }
+            Routed::Pool(pool, edit)
+        }
+        Decision::Redirect(redirect) => {
+            redirect.write(path, query, target);
+            Routed::Redirect
+        }
+        Decision::Respond(status) => Routed::Local(status, ""),
+        Decision::NotFound => Routed::Local(404, "no route for this request"),
+    }
+}
+
+/// Sends the request to endpoints of its pool until one has answered or no more may be tried.
+async fn to_pool(
+    client: &Client<'_>,
+    plan: &Plan<'_>,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+) -> After {
+    let pool = plan.pool;
+    let rules = &pool.config().retry;
+    pool.count_request();
+    let mut excluded = Excluded::default();
+    let mut replay = Replay::new(client.worker, plan, rules);
+    let mut last = None;
+    let mut tries = 0;
+    loop {
+        let slot = match admission::admit(client, pool, &excluded, asked, plan.give_up).await {
+            Ok(slot) => slot,
+            Err(Refusal::Gone) => return After::Close,
+            Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await,
+        };
+        if last.is_some() {
+            bump(&slot.cells().retries, 1);
+        }
+        let endpoint = slot.endpoint().clone();
+        let attempt = Attempt {
+            client,
+            plan,
+            slot: &slot,
+            repeat_5xx: tries + 1 < rules.attempts && rules.on.contains(&RetryOn::ServerError),
+        };
+        let fault = match attempt.run(asked, answer, &mut replay).await {
+            Ok(after) => return after,
+            Err(failed) if failed.begun => {
+                slot.fail(&failed.fault);
+                answer.break_off();
+                return After::Close;
+            }
+            Err(failed) => failed.fault,
+        };
+        slot.fail(&fault);
+        drop(slot);
+        excluded.add(&endpoint);
+        let connecting = matches!(fault, Fault::Connect(_));
+        tries += u32::from(!connecting);
+        let again = fault.retry_on().is_some_and(|on| rules.on.contains(&on))
+            && (connecting
+                || tries < rules.attempts && replay.is_possible() && pool.may_retry(client.timer.now()));
+        if !again {
+            return apologise(client, plan, asked, answer, &fault).await;
+        }
+        last = Some(fault);
+    }
+}
+
+/// Answers a request that got no endpoint.
+async fn refuse(
+    client: &Client<'_>,
+    plan: &Plan<'_>,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+    refusal: &Refusal,
+    last: Option<Fault>,
+) -> After {
+    if let Some(fault) = last {
+        return apologise(client, plan, asked, answer, &fault).await;
+    }
+    if *refusal == Refusal::Waited {
+        plan.pool.shared().queue_timeouts.fetch_add(1, Ordering::Relaxed);
+    }
+    let after = [("retry-after", RETRY_AFTER_S)];
+    say(client, &plan.head, asked, answer, 503, &after, refusal.words()).await
+}
+
+/// Tells the client of a fault, where it is there to be told.
+async fn apologise(
+    client: &Client<'_>,
+    plan: &Plan<'_>,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+    fault: &Fault,
+) -> After {
+    let Some(status) = fault.status() else { return After::Close };
+    if fault.whose() == Side::Client {
+        client.count_bad_request();
+    }
+    tracing::debug!(listener = client.state.name, pool = plan.pool.name(), status, %fault, "request failed");
+    let fields: &[(&str, &str)] = if status == 503 { &[("retry-after", RETRY_AFTER_S)] } else { &[] };
+    // What went wrong inside is for the log; the client learns whose fault it was.
+    let words = match fault.whose() {
+        Side::Client => fault.to_string(),
+        Side::Endpoint => "the service behind this proxy did not answer as it should".to_owned(),
+    };
+    say(client, &plan.head, asked, answer, status, fields, &words).await
+}
+
+/// Answers from here.
+async fn say(
+    client: &Client<'_>,
+    head: &RequestHead,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+    status: u16,
+    fields: &[(&str, &str)],
+    words: &str,
+) -> After {
+    let whole = asked.is_ended() || matches!(asked.arrived(), Ok(Some(Piece::End(_))));
+    let keep = whole && head.keep_alive && !client.is_closing();
+    let body = if words.is_empty() { String::new() } else { format!("{words}\n") };
+    answer.local(&Local {
+        status,
+        fields,
+        body: &body,
+        version: head.version,
+        close: !keep,
+        head_request: head.method == Method::Head,
+        date: &client.worker.date(),
+    });
+    match answer.flush().await {
+        Err(_) => After::Close,
+        Ok(()) if keep => After::Keep,
+        Ok(()) => After::Linger,
+    }
+}
+
+impl Client<'_> {
+    /// Whether the connection is to end after the response at hand.
+    fn is_closing(&self) -> bool {
+        self.place.is_closing()
+    }
+
+    /// Counts a request refused for what it was.
+    pub fn count_bad_request(&self) {
+        self.state.bad_requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Plan<'_> {
+    /// What the endpoint is to see.
+    fn request_edit(&self, endpoint: &Arc<Endpoint>) -> RequestEdit<'_> {
+        // HTTP/1.0 clients need not name a host; then the endpoint is given its own.
+        let host = if self.head.authority.is_empty() { self.pool.configured(endpoint) } else { "" };
+        RequestEdit {
+            target: self.target,
+            set: &self.edit.set,
+            remove: &self.edit.remove,
+            forwarded: self.forwarded,
+            host_fallback: host.as_bytes(),
+            framing: self.head.framing,
+            upgrade: self.head.upgrade.is_some(),
+            expect_continue: self.head.expect_continue,
+        }
+    }
+
+    /// How content goes to the client that comes framed like this from the endpoint.
+    fn framing_to_client(&self, from_endpoint: Framing) -> Framing {
+        match (from_endpoint, self.head.version) {
+            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
+            (framing, _) => framing,
+        }
+    }
+}

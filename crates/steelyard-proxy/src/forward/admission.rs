@@ -1,0 +1,100 @@
+//! Getting a slot: at once, or through the pool's queue.
+
+use super::Client;
+use super::slot::Slot;
+use crate::codec::Asked;
+use crate::timer::{GiveUp, earlier};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use steelyard_core::endpoint::Excluded;
+use steelyard_core::pool::{Pick, Pool};
+use steelyard_core::queue::{Grant, Ticket};
+
+/// Why there is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No endpoint could serve it.
+    Nobody,
+    /// The queue is full, or there is none.
+    Full,
+    /// It waited for as long as it may.
+    Waited,
+    /// The client went away meanwhile.
+    Gone,
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Nobody => "no endpoint is available",
+            Self::Full => "every endpoint is busy and the queue is full",
+            Self::Waited => "every endpoint was busy for too long",
+            Self::Gone => "",
+        }
+    }
+}
+
+/// A place in the queue; given up when dropped.
+struct Waiting<'a> {
+    client: &'a Client<'a>,
+    pool: &'a Arc<Pool>,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.pool.leave(ticket, self.client.timer.now());
+        }
+    }
+}
+
+pub(super) async fn admit(
+    client: &Client<'_>,
+    pool: &Arc<Pool>,
+    excluded: &Excluded,
+    asked: &impl Asked,
+    give_up: GiveUp,
+) -> Result<Slot, Refusal> {
+    let now = client.timer.now();
+    let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), excluded);
+    match pick {
+        Pick::Taken(index) => {
+            Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone()))
+        }
+        Pick::Nobody => Err(Refusal::Nobody),
+        Pick::Full => wait(client, pool, excluded, asked, give_up).await,
+    }
+}
+
+async fn wait(
+    client: &Client<'_>,
+    pool: &Arc<Pool>,
+    excluded: &Excluded,
+    asked: &impl Asked,
+    give_up: GiveUp,
+) -> Result<Slot, Refusal> {
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let ticket = pool.enqueue(client.timer.now(), excluded.clone(), waker).ok_or(Refusal::Full)?;
+    let mut waiting = Waiting { client, pool, ticket: Some(ticket) };
+    let give_up = earlier(client.timer.after(pool.config().queue.timeout_ms), give_up);
+    let mut gone = pin!(asked.gone());
+    let grant = poll_fn(|cx| {
+        if let Some(grant) = pool.claim(ticket, cx.waker()) {
+            return Poll::Ready(Ok(grant));
+        }
+        if gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Refusal::Gone));
+        }
+        client.timer.poll(give_up, cx).map(|()| Err(Refusal::Waited))
+    })
+    .await?;
+    waiting.ticket = None;
+    match grant {
+        Grant::Slot(endpoint) => Ok(Slot::new(client.worker, pool, endpoint)),
+        Grant::Nobody => Err(Refusal::Nobody),
+    }
+}

@@ -1,0 +1,398 @@
+//! One attempt at one endpoint: send, wait for the answer, carry it back.
+
+use super::relay::relay;
+use super::replay::Replay;
+use super::slot::Slot;
+use super::{After, Client, Plan};
+use crate::codec::{Answer, Answered, Ask, Asked, Piece};
+use crate::connections::{Connection, Wanted};
+use crate::fault::{Fault, Side};
+use crate::head::{Framing, Method, ResponseHead, Version};
+use crate::http1::encode::ResponseEdit;
+use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing, response::upgrade_agreed};
+use crate::timer::{GiveUp, Timer, earlier};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use steelyard_core::document::PoolTimeouts;
+use steelyard_core::time::Nanos;
+
+/// An attempt that did not end well.
+pub(super) struct Failed {
+    pub fault: Fault,
+    /// Whether the client has been sent a part of the response.
+    pub begun: bool,
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self { fault, begun: false }
+    }
+}
+
+/// One attempt.
+pub(super) struct Attempt<'a> {
+    pub client: &'a Client<'a>,
+    pub plan: &'a Plan<'a>,
+    pub slot: &'a Slot,
+    /// Whether a 5xx is not passed on but tried again elsewhere.
+    pub repeat_5xx: bool,
+}
+
+/// What the two directions of one exchange tell each other.
+#[derive(Default)]
+struct Progress {
+    /// Whether the whole request was sent.
+    sent: Cell<bool>,
+    /// Whether the client has been sent a part of the response.
+    begun: Cell<bool>,
+    /// Whether the connection has changed protocol.
+    tunnel: Cell<bool>,
+    /// When the tunnel last moved anything.
+    moved: Cell<Nanos>,
+}
+
+/// How an exchange ended that ended well.
+struct Ended {
+    keep_client: bool,
+    reuse: bool,
+    stays_s: Option<u32>,
+}
+
+impl Attempt<'_> {
+    pub async fn run(
+        &self,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        replay: &mut Replay,
+    ) -> Result<After, Failed> {
+        let mut fresh = false;
+        loop {
+            let connection = self.connect(asked, replay, fresh).await?;
+            match self.exchange(&connection, asked, answer, replay).await {
+                Ok(ended) => return Ok(self.finish(connection, &ended)),
+                // The endpoint closed the connection just as it was used again: no fault of its own. One new
+                // connection to the same endpoint may follow, if the request is safe to repeat.
+                Err(Failed { fault: Fault::Reset, begun: false })
+                    if connection.reused && !fresh && replay.is_possible() =>
+                {
+                    fresh = true;
+                    self.slot.set_sent(None);
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        asked: &impl Asked,
+        replay: &Replay,
+        fresh: bool,
+    ) -> Result<Connection, Fault> {
+        let config = self.plan.pool.config();
+        let wanted = Wanted {
+            rules: &config.connections,
+            connect_ms: config.timeouts.connect_ms,
+            give_up: self.plan.give_up,
+            repeatable: replay.is_possible(),
+            fresh,
+        };
+        let worker = self.client.worker;
+        let connections = &worker.idle;
+        let taking = connections.take(self.slot.endpoint(), &worker.shared, self.client.timer, &wanted);
+        let mut taking = pin!(taking);
+        let mut gone = pin!(asked.gone());
+        poll_fn(|cx| match taking.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => gone.as_mut().poll(cx).map(|()| Err(Fault::ClientGone)),
+        })
+        .await
+    }
+
+    fn finish(&self, connection: Connection, ended: &Ended) -> After {
+        if ended.reuse {
+            let rules = &self.plan.pool.config().connections;
+            self.client.worker.idle.put(connection, rules, ended.stays_s, self.client.timer.now());
+        }
+        match (ended.keep_client, self.plan.head.keep_alive) {
+            (true, _) => After::Keep,
+            // Where more of the request may be on its way it must not meet a closed socket.
+            (false, true) => After::Linger,
+            (false, false) => After::Close,
+        }
+    }
+
+    /// One request and its response over one connection. Here the codec towards the endpoint is chosen.
+    async fn exchange(
+        &self,
+        connection: &Connection,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        replay: &mut Replay,
+    ) -> Result<Ended, Failed> {
+        let worker = self.client.worker;
+        let timer = self.client.timer;
+        let transport = &connection.transport;
+        let limits = Limits::default();
+        let mut answered =
+            Incoming::new(transport, timer, Side::Endpoint, limits, &worker.buffers, &worker.fields);
+        let patience_ms = self.timeouts().idle_ms;
+        let mut ask = Outgoing::new(transport, timer, Side::Endpoint, patience_ms, &worker.vectors);
+        let progress = Progress::default();
+        let outcome = self.converse(asked, answer, &mut ask, &mut answered, replay, &progress).await;
+        outcome.map_err(|fault| Failed { fault, begun: progress.begun.get() })
+    }
+
+    fn timeouts(&self) -> &PoolTimeouts {
+        &self.plan.pool.config().timeouts
+    }
+
+    async fn converse<D: Answered>(
+        &self,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        ask: &mut impl Ask,
+        answered: &mut D,
+        replay: &mut Replay,
+        progress: &Progress,
+    ) -> Result<Ended, Fault> {
+        let timer = self.client.timer;
+        ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
+        // The protocols that the client offered, for the answer to be compared with.
+        let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
+        let mut upload = Upload::new(pin!(self.upload(asked, ask, replay, progress)));
+        let head = self.final_head(answer, answered, &mut upload, progress).await?;
+        if head.status == 101 {
+            return self.tunnel(answer, answered, upload, progress, offered.as_deref(), &head).await;
+        }
+        self.slot.answered(head.status);
+        if head.status >= 500 && self.repeat_5xx && self.plan.head.method.is_idempotent() {
+            return Err(Fault::ServerError(head.status));
+        }
+        let framing = self.plan.framing_to_client(head.framing);
+        let early = !progress.sent.get();
+        let keep = self.plan.head.keep_alive
+            && !self.client.is_closing()
+            && framing != Framing::UntilClose
+            // A client that was told to wait before it sends will not say whether it still does.
+            && !(early && (self.plan.head.expect_continue || !head.keep_alive));
+        let edit = ResponseEdit {
+            version: self.plan.head.version,
+            framing,
+            close: !keep,
+            upgrade: false,
+            date: &self.client.worker.date(),
+        };
+        answer.head(answered.response(), &edit);
+        progress.begun.set(true);
+        self.slot.count(head.head_bytes as usize, 0);
+        let patience = || timer.after(self.timeouts().idle_ms);
+        let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
+        upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
+        let whole = progress.sent.get();
+        Ok(Ended {
+            keep_client: keep && whole,
+            reuse: whole && answered.is_reusable(),
+            stays_s: head.keep_alive_timeout_s,
+        })
+    }
+
+    /// The head of the final response; interim ones are passed on to clients that know them.
+    async fn final_head<F: Future<Output = Result<(), Fault>>>(
+        &self,
+        answer: &mut impl Answer,
+        answered: &mut impl Answered,
+        upload: &mut Upload<'_, F>,
+        progress: &Progress,
+    ) -> Result<ResponseHead, Fault> {
+        let timer = self.client.timer;
+        let response_ms = self.timeouts().response_ms;
+        let until = || {
+            let sent = self.slot.sent().filter(|_| progress.sent.get());
+            let answer_by = sent.zip(response_ms).map(|(at, ms)| at.plus(Nanos::from_millis(ms)));
+            earlier(answer_by, self.plan.give_up)
+        };
+        let late = || {
+            let total = self.plan.give_up.is_some_and(|at| at <= timer.now());
+            if total { Fault::TotalTimeout } else { Fault::ResponseTimeout }
+        };
+        loop {
+            let head = upload.race(pin!(answered.head(self.plan.head.method)), timer, until, late).await?;
+            if head.status >= 200 || head.status == 101 {
+                return Ok(head);
+            }
+            if self.plan.head.version == Version::Http11 {
+                answer.interim(answered.response());
+                answer.flush().await?;
+            }
+        }
+    }
+
+    /// Sends the request, then watches for the client to go away, or carries its half of a tunnel to the end.
+    async fn upload(
+        &self,
+        asked: &mut impl Asked,
+        ask: &mut impl Ask,
+        replay: &mut Replay,
+        progress: &Progress,
+    ) -> Result<(), Fault> {
+        match self.send(asked, ask, replay).await {
+            Ok(()) => progress.sent.set(true),
+            // It may have answered and closed without wanting the rest: its response, if any, tells.
+            Err(Fault::Reset | Fault::CutShort) => {}
+            Err(fault) => return Err(fault),
+        }
+        self.slot.set_sent(Some(self.client.timer.now()));
+        let tunnel = {
+            let mut gone = pin!(asked.gone());
+            poll_fn(|cx| {
+                if progress.tunnel.get() { Poll::Ready(true) } else { gone.as_mut().poll(cx).map(|()| false) }
+            })
+            .await
+        };
+        if !tunnel {
+            return Err(Fault::ClientGone);
+        }
+        asked.become_tunnel();
+        ask.become_tunnel();
+        relay(asked, ask, || None, |piece| {
+            self.slot.count(0, size(piece));
+            progress.moved.set(self.client.timer.now());
+        })
+        .await
+    }
+
+    async fn send(
+        &self,
+        asked: &mut impl Asked,
+        ask: &mut impl Ask,
+        replay: &mut Replay,
+    ) -> Result<(), Fault> {
+        if !replay.kept().is_empty() {
+            ask.data(replay.kept()).await?;
+        }
+        if replay.whole {
+            ask.end(crate::codec::Trailers::default()).await?;
+            return ask.flush().await;
+        }
+        let timer = self.client.timer;
+        let patience = || timer.after(self.plan.body_ms);
+        relay(asked, ask, patience, |piece| {
+            self.slot.count(0, size(piece));
+            match piece {
+                Piece::Data(bytes) => replay.keep(bytes),
+                Piece::End(trailers) if trailers.fields.is_empty() => replay.whole = true,
+                Piece::End(_) => replay.give_up(),
+            }
+        })
+        .await
+    }
+
+    /// Passes the change of protocol on and carries bytes both ways until both have ended.
+    async fn tunnel<F: Future<Output = Result<(), Fault>>>(
+        &self,
+        answer: &mut impl Answer,
+        answered: &mut impl Answered,
+        mut upload: Upload<'_, F>,
+        progress: &Progress,
+        offered: Option<&[u8]>,
+        head: &ResponseHead,
+    ) -> Result<Ended, Fault> {
+        let response = answered.response();
+        let agreed = head.upgrade.map(|span| span.of(response.bytes)).unwrap_or_default();
+        if !offered.is_some_and(|offered| upgrade_agreed(offered, agreed)) || self.plan.head.method == Method::Head {
+            return Err(Fault::Malformed("changed to a protocol that was not asked for"));
+        }
+        self.slot.tunnelled();
+        let edit = ResponseEdit {
+            version: self.plan.head.version,
+            framing: Framing::None,
+            close: false,
+            upgrade: true,
+            date: &self.client.worker.date(),
+        };
+        answer.head(response, &edit);
+        progress.begun.set(true);
+        answer.flush().await?;
+        let timer = self.client.timer;
+        progress.moved.set(timer.now());
+        progress.tunnel.set(true);
+        answered.become_tunnel();
+        answer.become_tunnel();
+        let quiet_until = || {
+            let idle = self.timeouts().tunnel_ms.map(|ms| progress.moved.get().plus(Nanos::from_millis(ms)));
+            earlier(idle, self.plan.give_up)
+        };
+        let down = relay(answered, answer, || None, |piece| {
+            self.slot.count(size(piece), 0);
+            progress.moved.set(timer.now());
+        });
+        upload.race(pin!(down), timer, quiet_until, || Fault::Stalled).await?;
+        upload.finish(timer, quiet_until).await?;
+        Ok(Ended { keep_client: false, reuse: false, stays_s: None })
+    }
+}
+
+fn size(piece: &Piece<'_>) -> usize {
+    match piece {
+        Piece::Data(bytes) => bytes.len(),
+        Piece::End(_) => 0,
+    }
+}
+
+/// The direction towards the endpoint, moved along while the other one is waited for.
+struct Upload<'f, F> {
+    future: Pin<&'f mut F>,
+    ended: bool,
+}
+
+impl<'f, F: Future<Output = Result<(), Fault>>> Upload<'f, F> {
+    fn new(future: Pin<&'f mut F>) -> Self {
+        Self { future, ended: false }
+    }
+
+    /// Waits for `main` while the upload moves on; the upload's fault ends both, as does the moment that `until`
+    /// names, with the fault that `late` makes.
+    async fn race<T>(
+        &mut self,
+        mut main: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+        timer: &Timer,
+        until: impl Fn() -> GiveUp,
+        late: impl Fn() -> Fault,
+    ) -> Result<T, Fault> {
+        poll_fn(|cx| {
+            if !self.ended {
+                match self.future.as_mut().poll(cx) {
+                    Poll::Ready(Ok(())) => self.ended = true,
+                    Poll::Ready(Err(fault)) => {
+                        // An answer that is already here counts for more than the client's departure.
+                        return match main.as_mut().poll(cx) {
+                            Poll::Ready(outcome) if !matches!(fault, Fault::ClientGone) => Poll::Ready(outcome),
+                            _ => Poll::Ready(Err(fault)),
+                        };
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            match main.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(outcome),
+                Poll::Pending => timer.poll(until(), cx).map(|()| Err(late())),
+            }
+        })
+        .await
+    }
+
+    /// Waits for the upload alone.
+    async fn finish(&mut self, timer: &Timer, until: impl Fn() -> GiveUp) -> Result<(), Fault> {
+        if self.ended {
+            return Ok(());
+        }
+        poll_fn(|cx| match self.future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => timer.poll(until(), cx).map(|()| Err(Fault::Stalled)),
+        })
+        .await
+    }
+}

@@ -1,0 +1,36 @@
+//! Moving content from one connection to another.
+//!
+//! There is never more in memory than one read buffer: a writer that cannot keep up stops the reading. Bodies in
+//! clear text pass through [`relay`] alone, which is where they could stay in the kernel.
+
+use crate::codec::{Piece, ReadContent, WriteContent};
+use crate::fault::Fault;
+use crate::timer::GiveUp;
+
+/// Moves all content. `patience` says, before each read, when that read gives up; `moved` hears of every piece
+/// before it is written.
+pub(super) async fn relay(
+    from: &mut impl ReadContent,
+    to: &mut impl WriteContent,
+    patience: impl Fn() -> GiveUp,
+    mut moved: impl FnMut(&Piece<'_>),
+) -> Result<(), Fault> {
+    loop {
+        match from.arrived()? {
+            Some(piece) => {
+                moved(&piece);
+                match piece {
+                    Piece::Data(bytes) => to.data(bytes).await?,
+                    Piece::End(trailers) => {
+                        to.end(trailers).await?;
+                        return to.flush().await;
+                    }
+                }
+            }
+            None => {
+                to.flush().await?;
+                from.fill(patience()).await?;
+            }
+        }
+    }
+}

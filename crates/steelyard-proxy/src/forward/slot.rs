@@ -1,0 +1,124 @@
+//! A slot of an endpoint for one attempt: counted while it is held, and what it teaches.
+
+use crate::fault::{Fault, Side};
+use crate::worker::Worker;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use steelyard_core::endpoint::{Cells, Endpoint};
+use steelyard_core::histogram::bump;
+use steelyard_core::pool::{Outcome, Pool};
+use steelyard_core::time::Nanos;
+
+/// Bytes that are counted at once; fewer wait for more or for the end.
+const COUNT_BYTES: usize = 64 * 1024;
+
+/// A slot that was taken. It is given back, and handed to the oldest waiter, when this is dropped.
+pub(super) struct Slot {
+    worker: Rc<Worker>,
+    pool: Arc<Pool>,
+    endpoint: Arc<Endpoint>,
+    /// When the last byte of the request was sent.
+    sent: Cell<Option<Nanos>>,
+    /// Whether the outcome has been said; without one it is *cancelled*.
+    settled: Cell<bool>,
+    inward: Cell<usize>,
+    outward: Cell<usize>,
+}
+
+impl Slot {
+    pub fn new(worker: &Rc<Worker>, pool: &Arc<Pool>, endpoint: Arc<Endpoint>) -> Self {
+        let slot = Self {
+            worker: worker.clone(),
+            pool: pool.clone(),
+            endpoint,
+            sent: Cell::new(None),
+            settled: Cell::new(false),
+            inward: Cell::new(0),
+            outward: Cell::new(0),
+        };
+        bump(&slot.cells().requests, 1);
+        slot
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    pub fn cells(&self) -> &Cells {
+        self.endpoint.cells(self.worker.index)
+    }
+
+    /// When the last byte of the request was sent.
+    pub fn sent(&self) -> Option<Nanos> {
+        self.sent.get()
+    }
+
+    /// The request has been sent; `None` takes it back for another try.
+    pub fn set_sent(&self, at: Option<Nanos>) {
+        self.sent.set(at);
+    }
+
+    /// The head of a final response has come.
+    pub fn answered(&self, status: u16) {
+        let now = self.worker.shared.clock.now();
+        let lasted = self.sent.get().map(|sent| now.since(sent));
+        if let Some(lasted) = lasted {
+            self.cells().times.record(lasted.0);
+        }
+        if status >= 500 {
+            bump(&self.cells().failures, 1);
+            self.settle(Outcome::Failure("answered with errors of its own"), lasted, now);
+        } else {
+            self.settle(Outcome::Success, lasted, now);
+        }
+    }
+
+    /// The connection has changed protocol: a good answer, but its time teaches nothing.
+    pub fn tunnelled(&self) {
+        self.settle(Outcome::Success, None, self.worker.shared.clock.now());
+    }
+
+    /// The attempt failed. What is no fault of the endpoint's is not held against it.
+    pub fn fail(&self, fault: &Fault) {
+        if fault.whose() == Side::Client || matches!(fault, Fault::NoConnection | Fault::ServerError(_)) {
+            return;
+        }
+        bump(&self.cells().failures, 1);
+        let now = self.worker.shared.clock.now();
+        self.settle(Outcome::Failure(fault.in_short()), self.sent.get().map(|sent| now.since(sent)), now);
+    }
+
+    fn settle(&self, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
+        self.settled.set(true);
+        self.pool.learn(&self.endpoint, outcome, lasted, now);
+    }
+
+    /// Counts bytes from and to the endpoint.
+    pub fn count(&self, inward: usize, outward: usize) {
+        self.inward.set(self.inward.get() + inward);
+        self.outward.set(self.outward.get() + outward);
+        if self.inward.get() + self.outward.get() >= COUNT_BYTES {
+            self.count_out(self.worker.shared.clock.now());
+        }
+    }
+
+    fn count_out(&self, now: Nanos) {
+        let (inward, outward) = (self.inward.take(), self.outward.take());
+        if inward + outward > 0 {
+            self.cells().count_bytes(inward, outward);
+            self.endpoint.count_bytes(inward + outward, now);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = self.worker.shared.clock.now();
+        self.count_out(now);
+        if !self.settled.get() {
+            self.settle(Outcome::Cancelled, self.sent.get().map(|sent| now.since(sent)), now);
+        }
+        self.pool.release(&self.endpoint, now);
+    }
+}

@@ -1,0 +1,184 @@
+//! What a field's name means to a proxy.
+
+/// The part a field plays for a proxy, found once from its name while parsing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FieldKind {
+    /// Passed on, unless Connection names it.
+    Other,
+    /// Passed on even if Connection names it: well known to be meant for the far end, so that naming it can only
+    /// be an attempt to have us strip it.
+    EndToEnd,
+    /// An [`Other`](Self::Other) field that Connection names: not passed on.
+    HopByHop,
+    /// Reads like one of the special names below to software that takes `_` for `-` (CGI and its heirs). Requests
+    /// lose it: it is only ever an attempt to smuggle a field past us.
+    Lookalike,
+    /// Host
+    Host,
+    /// Connection
+    Connection,
+    /// Keep-Alive
+    KeepAlive,
+    /// Content-Length
+    ContentLength,
+    /// Transfer-Encoding
+    TransferEncoding,
+    /// TE
+    Te,
+    /// Trailer
+    Trailer,
+    /// Upgrade
+    Upgrade,
+    /// HTTP2-Settings, which belongs to an upgrade that we never pass on.
+    Http2Settings,
+    /// Expect
+    Expect,
+    /// Proxy-Connection, which no standard knows.
+    ProxyConnection,
+    /// Proxy-Authenticate, Proxy-Authorization, Proxy-Authentication-Info
+    ProxyAuthentication,
+    /// X-Forwarded-For
+    XForwardedFor,
+    /// X-Forwarded-Proto
+    XForwardedProto,
+    /// X-Forwarded-Host
+    XForwardedHost,
+    /// Any other X-Forwarded-* field, and X-Real-IP: believed only from trusted proxies.
+    XForwardedOther,
+    /// Forwarded (RFC 7239)
+    Forwarded,
+    /// X-Request-Id
+    XRequestId,
+    /// Date
+    Date,
+    /// Server
+    Server,
+}
+
+const X_FORWARDED: &[u8] = b"x-forwarded-";
+
+impl FieldKind {
+    /// The kind of the field of this name, in whatever case.
+    #[inline]
+    pub fn of(name: &[u8]) -> Self {
+        for &(known, kind) in names_of_length(name.len()) {
+            if reads_like(name, known) {
+                return Self::unless_lookalike(kind, name);
+            }
+        }
+        if name.len() > X_FORWARDED.len() && reads_like(&name[..X_FORWARDED.len()], X_FORWARDED) {
+            return Self::unless_lookalike(Self::XForwardedOther, name);
+        }
+        Self::Other
+    }
+
+    fn unless_lookalike(kind: Self, name: &[u8]) -> Self {
+        match kind {
+            _ if !name.contains(&b'_') => kind,
+            Self::EndToEnd => Self::Other,
+            _ => Self::Lookalike,
+        }
+    }
+
+    /// Whether the codec alone decides on fields of this kind: framing and what concerns one connection only.
+    pub fn belongs_to_the_connection(self) -> bool {
+        matches!(
+            self,
+            Self::HopByHop
+                | Self::Lookalike
+                | Self::Connection
+                | Self::KeepAlive
+                | Self::ContentLength
+                | Self::TransferEncoding
+                | Self::Te
+                | Self::Trailer
+                | Self::Upgrade
+                | Self::Http2Settings
+                | Self::Expect
+                | Self::ProxyConnection
+        )
+    }
+}
+
+/// The special names of this length, in lower case: a jump by length, then seldom more than one comparison.
+#[inline]
+fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
+    use FieldKind as K;
+    match length {
+        2 => &[(b"te", K::Te)],
+        4 => &[(b"host", K::Host), (b"date", K::Date), (b"etag", K::EndToEnd)],
+        6 => &[(b"cookie", K::EndToEnd), (b"expect", K::Expect), (b"server", K::Server)],
+        7 => &[(b"upgrade", K::Upgrade), (b"trailer", K::Trailer)],
+        8 => &[(b"location", K::EndToEnd)],
+        9 => &[(b"forwarded", K::Forwarded), (b"x-real-ip", K::XForwardedOther)],
+        10 => &[(b"connection", K::Connection), (b"keep-alive", K::KeepAlive), (b"set-cookie", K::EndToEnd)],
+        12 => &[(b"x-request-id", K::XRequestId), (b"content-type", K::EndToEnd)],
+        13 => &[(b"cache-control", K::EndToEnd), (b"authorization", K::EndToEnd)],
+        14 => &[(b"content-length", K::ContentLength), (b"http2-settings", K::Http2Settings)],
+        15 => &[(b"x-forwarded-for", K::XForwardedFor)],
+        16 => &[
+            (b"x-forwarded-host", K::XForwardedHost),
+            (b"content-encoding", K::EndToEnd),
+            (b"proxy-connection", K::ProxyConnection),
+            (b"www-authenticate", K::EndToEnd),
+        ],
+        17 => &[(b"transfer-encoding", K::TransferEncoding), (b"x-forwarded-proto", K::XForwardedProto)],
+        18 => &[(b"proxy-authenticate", K::ProxyAuthentication)],
+        19 => &[(b"proxy-authorization", K::ProxyAuthentication)],
+        25 => &[(b"proxy-authentication-info", K::ProxyAuthentication)],
+        _ => &[],
+    }
+}
+
+/// Equal but for case, and for `_` in the place of `-`. Both are of one length.
+#[inline]
+fn reads_like(name: &[u8], known: &[u8]) -> bool {
+    name[0] | 0x20 == known[0]
+        && name
+            .iter()
+            .zip(known)
+            .all(|(&byte, &known)| byte.to_ascii_lowercase() == known || (byte == b'_' && known == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FieldKind;
+
+    #[test]
+    fn every_special_name_is_found_in_any_case() {
+        for length in 0..40 {
+            for &(name, kind) in super::names_of_length(length) {
+                assert_eq!(name.len(), length, "{}", String::from_utf8_lossy(name));
+                assert_eq!(FieldKind::of(name), kind);
+                assert_eq!(FieldKind::of(&name.to_ascii_uppercase()), kind);
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_other() {
+        for name in
+            ["Accept", "X-Custom", "Hosts", "Hosu", "X-Forwarded-", "X-Forwarde", "contentxlength", ""]
+        {
+            assert_eq!(FieldKind::of(name.as_bytes()), FieldKind::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_whole_forwarded_family_is_known() {
+        assert_eq!(FieldKind::of(b"X-Forwarded-Port"), FieldKind::XForwardedOther);
+        assert_eq!(FieldKind::of(b"x-real-ip"), FieldKind::XForwardedOther);
+    }
+
+    #[test]
+    fn an_underscore_makes_a_lookalike() {
+        for name in
+            ["Content_Length", "transfer_encoding", "X_Forwarded-For", "X-Forwarded_Port", "x_real_ip"]
+        {
+            assert_eq!(FieldKind::of(name.as_bytes()), FieldKind::Lookalike, "{name}");
+        }
+        assert_eq!(FieldKind::of(b"content_type"), FieldKind::Other);
+        assert_eq!(FieldKind::of(b"my_header"), FieldKind::Other);
+    }
+}

@@ -1,0 +1,145 @@
+//! A client's HTTP/1.1 connection: request after request, and next to nothing in between.
+
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::{Limits, Reject};
+use crate::codec::{Answer, WriteContent};
+use crate::fault::{Fault, Side};
+use crate::forward::{After, Client, forward};
+use crate::head::{RequestHead, Version};
+use crate::http1::encode::Local;
+use crate::registry::Place;
+use crate::timer::{GiveUp, Timer};
+use crate::transport::Transport;
+use crate::worker::{Seat, Worker};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use steelyard_core::document::ListenerLimits;
+
+/// How long a client that was told to go may go on sending before its connection is closed under it.
+const LINGER_MS: u64 = 2_000;
+/// How much it may send meanwhile.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Serves a connection to its end. Between requests only this small future lives: the exchange and its buffers are
+/// made when bytes arrive.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    seat: Seat,
+    socket: u64,
+    transport: Transport,
+    peer: Option<IpAddr>,
+) {
+    let timer = Timer::new(worker.shared.clock);
+    let place = worker.registry.enter(socket);
+    let client = Client { worker: &worker, state: seat.listener(), place: &place, timer: &timer, peer };
+    let mut idle_ms = worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
+    while wakes_up(&client, &transport, timer.after(idle_ms)).await {
+        match Box::pin(exchanges(&client, &transport, &mut idle_ms)).await {
+            After::Keep => {}
+            After::Close => return,
+            After::Linger => return linger(&transport, &timer, &worker).await,
+        }
+    }
+}
+
+/// Waits for the next request; `false` when the connection is to end instead.
+async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -> bool {
+    poll_fn(|cx| {
+        if transport.poll_readable(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if client.place.poll_closing(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        client.timer.poll(give_up, cx).map(|()| false)
+    })
+    .await
+}
+
+/// Serves requests until none has arrived.
+async fn exchanges(client: &Client<'_>, transport: &Transport, idle_ms: &mut Option<u64>) -> After {
+    let worker = client.worker;
+    let pinned = worker.pin();
+    // The listener has left the configuration: its idle connections end.
+    let Some(mut listener) = pinned.listener(&client.state.name).cloned() else { return After::Close };
+    let mut asked = Incoming::<RequestHead>::new(
+        transport,
+        client.timer,
+        Side::Client,
+        limits(&listener.limits),
+        &worker.buffers,
+        &worker.fields,
+    );
+    let mut answer =
+        Outgoing::new(transport, client.timer, Side::Client, listener.timeouts.idle_ms, &worker.vectors);
+    loop {
+        let after = match asked.next_request(listener.timeouts.request_header_ms).await {
+            Ok(None) => After::Close,
+            Ok(Some(_)) => {
+                client.state.requests.fetch_add(1, Ordering::Relaxed);
+                forward(client, &listener, &mut asked, &mut answer).await
+            }
+            Err(fault) => reject(client, &fault, asked.has_begun(), &mut answer).await,
+        };
+        *idle_ms = listener.timeouts.idle_ms;
+        if after != After::Keep || !asked.has_unread() {
+            return after;
+        }
+        match worker.pin().listener(&client.state.name) {
+            Some(current) => listener = current.clone(),
+            None => return After::Close,
+        }
+    }
+}
+
+fn limits(limits: &ListenerLimits) -> Limits {
+    Limits {
+        header_bytes_max: limits.header_bytes_max,
+        header_count_max: limits.header_count_max,
+        target_bytes_max: limits.target_bytes_max,
+    }
+}
+
+/// Answers what is no request, where there is something to answer.
+async fn reject(client: &Client<'_>, fault: &Fault, begun: bool, answer: &mut Outgoing<'_>) -> After {
+    let Some(status) = fault.status().filter(|_| begun) else { return After::Close };
+    client.state.requests.fetch_add(1, Ordering::Relaxed);
+    client.count_bad_request();
+    let words = match fault {
+        Fault::BadRequest(Reject { reason, .. }) => format!("{reason}\n"),
+        fault => format!("{fault}\n"),
+    };
+    tracing::debug!(listener = client.state.name, status, %fault, "request refused");
+    answer.local(&Local {
+        status,
+        fields: &[],
+        body: &words,
+        version: Version::Http11,
+        close: true,
+        head_request: false,
+        date: &client.worker.date(),
+    });
+    match answer.flush().await {
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}
+
+/// Ends our side and throws away what still comes, so that the client can read the answer before the connection is
+/// gone.
+async fn linger(transport: &Transport, timer: &Timer, worker: &Worker) {
+    transport.end();
+    let give_up = timer.after(Some(LINGER_MS));
+    let mut buffer = worker.buffers.lend();
+    let mut thrown_away = 0;
+    while thrown_away < LINGER_BYTES_MAX {
+        match transport.read(buffer.room(), timer, give_up).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => thrown_away += count,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The fields that tell the endpoint about the client: X-Forwarded-*, Forwarded (RFC 7239) and X-Request-Id.
+
+use std::{io::Write, net::IpAddr};
+
+use super::{decimal, line};
+use crate::{
+    head::{FieldKind, FieldSpan, RequestHead},
+    http1::field::is_token,
+};
+
+/// What is known of the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// The address of the other side of the connection; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// How the client reached us: `http` or `https`.
+    pub proto: &'static str,
+    /// Whether what the peer says about clients before it is believed and added to, rather than replaced.
+    pub trusted: bool,
+    /// The X-Request-Id to set where none is taken from a trusted peer.
+    pub request_id: &'a [u8],
+}
+
+/// Which kinds of fields were already written, or are not to be.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Kinds(u32);
+
+impl Kinds {
+    pub(super) fn add(&mut self, kind: FieldKind) {
+        self.0 |= 1 << kind as u32;
+    }
+
+    pub(super) fn has(self, kind: FieldKind) -> bool {
+        self.0 & 1 << kind as u32 != 0
+    }
+}
+
+impl Forwarded<'_> {
+    /// Writes the fields whose kind is not in `settled`.
+    pub(super) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        buffer: &[u8],
+        head: &RequestHead,
+        fields: &[FieldSpan],
+        settled: Kinds,
+    ) {
+        let host = head.authority.of(buffer);
+        if !settled.has(FieldKind::XForwardedFor) {
+            out.extend_from_slice(b"x-forwarded-for: ");
+            self.write_earlier(out, buffer, fields, FieldKind::XForwardedFor);
+            self.write_peer(out);
+            out.extend_from_slice(b"\r\n");
+        }
+        if !settled.has(FieldKind::XForwardedProto) {
+            line(out, b"x-forwarded-proto", self.proto.as_bytes());
+        }
+        if !settled.has(FieldKind::XForwardedHost) && !host.is_empty() {
+            line(out, b"x-forwarded-host", host);
+        }
+        if !settled.has(FieldKind::Forwarded) {
+            out.extend_from_slice(b"forwarded: ");
+            self.write_earlier(out, buffer, fields, FieldKind::Forwarded);
+            self.write_element(out, host);
+            out.extend_from_slice(b"\r\n");
+        }
+        if !settled.has(FieldKind::XRequestId) {
+            line(out, b"x-request-id", self.request_id);
+        }
+    }
+
+    /// What trusted proxies before us wrote, each followed by a comma.
+    fn write_earlier(&self, out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], kind: FieldKind) {
+        if !self.trusted {
+            return;
+        }
+        for field in fields.iter().filter(|field| field.kind == kind && !field.value.is_empty()) {
+            out.extend_from_slice(field.value.of(buffer));
+            out.extend_from_slice(b", ");
+        }
+    }
+
+    fn write_peer(&self, out: &mut Vec<u8>) {
+        match self.peer.map(|peer| peer.to_canonical()) {
+            Some(IpAddr::V4(address)) => {
+                for (index, octet) in address.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(b'.');
+                    }
+                    decimal(out, octet.into());
+                }
+            }
+            // Writing to a vector cannot fail.
+            Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
+            None => out.extend_from_slice(b"unknown"),
+        }
+    }
+
+    /// RFC 7239 section 4; an IPv6 address is in brackets and therefore quoted (section 6).
+    fn write_element(&self, out: &mut Vec<u8>, host: &[u8]) {
+        let (open, close) = match self.peer.map(|peer| peer.to_canonical()) {
+            Some(IpAddr::V6(_)) => (&b"\"["[..], &b"]\""[..]),
+            _ => (&b""[..], &b""[..]),
+        };
+        out.extend_from_slice(b"for=");
+        out.extend_from_slice(open);
+        self.write_peer(out);
+        out.extend_from_slice(close);
+        if !host.is_empty() {
+            // A sound authority has neither quote nor backslash.
+            let quote: &[u8] = if is_token(host) { b"" } else { b"\"" };
+            out.extend_from_slice(b";host=");
+            out.extend_from_slice(quote);
+            out.extend_from_slice(host);
+            out.extend_from_slice(quote);
+        }
+        out.extend_from_slice(b";proto=");
+        out.extend_from_slice(self.proto.as_bytes());
+    }
+}

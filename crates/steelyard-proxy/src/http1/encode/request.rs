@@ -1,0 +1,122 @@
+//! The request head towards an endpoint.
+
+use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line};
+use crate::head::{FieldKind, FieldSpan, Framing, RequestHead};
+
+/// The name and value of a field to set.
+pub type SetField = (Box<[u8]>, Box<[u8]>);
+
+/// What is to be different from what the client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEdit<'a> {
+    /// The path and query to send, or `*`; valid as such, since it is written as it is.
+    pub target: &'a [u8],
+    /// Fields to set, in the place of those of the same name. Valid names and values. Names that belong to the
+    /// connection or the framing are ignored.
+    pub set: &'a [SetField],
+    /// Names of fields to remove. Host stays, since HTTP/1.1 cannot do without.
+    pub remove: &'a [Box<[u8]>],
+    /// What the endpoint is told about the client.
+    pub forwarded: Forwarded<'a>,
+    /// Sent as Host if the client named none, which HTTP/1.0 allows: the endpoint's address.
+    pub host_fallback: &'a [u8],
+    /// How the content is framed towards the endpoint.
+    pub framing: Framing,
+    /// Whether to ask for the client's upgrade.
+    pub upgrade: bool,
+    /// Whether to ask for `100 Continue`.
+    pub expect_continue: bool,
+}
+
+/// Writes the head of a request: HTTP/1.1, origin form, Host first.
+///
+/// Fields pass in their order, but for those that belong to one connection; framing, Connection and what the endpoint
+/// is told about the client come last.
+pub fn request(
+    out: &mut Vec<u8>,
+    buffer: &[u8],
+    head: &RequestHead,
+    fields: &[FieldSpan],
+    edit: &RequestEdit<'_>,
+) {
+    debug_assert!(!edit.target.is_empty() && edit.target.iter().all(u8::is_ascii_graphic));
+    // All that is added beside what is copied, for common lengths; more only grows the buffer once.
+    out.reserve(head.head_bytes as usize + edit.target.len() + 512);
+    out.extend_from_slice(head.method_span.of(buffer));
+    out.push(b' ');
+    out.extend_from_slice(edit.target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+
+    let mut settled = Kinds::default();
+    for name in edit.set.iter().map(|(name, _)| name).chain(edit.remove) {
+        settled.add(FieldKind::of(name));
+    }
+    if !edit.set.iter().any(|(name, _)| FieldKind::of(name) == FieldKind::Host) {
+        let host = if head.authority.is_empty() { edit.host_fallback } else { head.authority.of(buffer) };
+        line(out, b"host", host);
+    }
+    copy(out, buffer, fields, edit, &mut settled);
+    for (name, value) in edit.set {
+        if !FieldKind::of(name).belongs_to_the_connection() {
+            line(out, name, value);
+        }
+    }
+    match edit.framing {
+        Framing::Length(length) => content_length(out, length),
+        Framing::Chunked => out.extend_from_slice(CHUNKED),
+        Framing::None | Framing::UntilClose => {}
+    }
+    connection(out, buffer, head, edit);
+    edit.forwarded.write(out, buffer, head, fields, settled);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Passes on what may pass. Kinds that need not be written any more are added to `settled`.
+#[inline]
+fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEdit<'_>, settled: &mut Kinds) {
+    let edited = !(edit.set.is_empty() && edit.remove.is_empty());
+    let trusted = edit.forwarded.trusted;
+    let mut copier = Copier::new(buffer, 0, 0);
+    for field in fields {
+        match field.kind {
+            FieldKind::Other | FieldKind::EndToEnd | FieldKind::Date | FieldKind::Server => {}
+            FieldKind::XForwardedProto | FieldKind::XForwardedHost | FieldKind::XRequestId
+                if trusted && !field.value.is_empty() =>
+            {
+                settled.add(field.kind);
+            }
+            FieldKind::XForwardedOther if trusted => {}
+            // The announcement of trailers; they pass only with a body that can carry them.
+            FieldKind::Trailer if edit.framing == Framing::Chunked => {}
+            _ => continue,
+        }
+        if edited && is_edited(field.name.of(buffer), edit) {
+            continue;
+        }
+        copier.keep(out, field);
+    }
+    copier.flush(out);
+}
+
+/// What we say about our own connection.
+fn connection(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, edit: &RequestEdit<'_>) {
+    if let Some(protocols) = head.upgrade.filter(|_| edit.upgrade) {
+        let options: &[u8] = if head.te_trailers { b"upgrade, te" } else { b"upgrade" };
+        line(out, b"connection", options);
+        line(out, b"upgrade", protocols.of(buffer));
+    } else if head.te_trailers {
+        out.extend_from_slice(b"connection: te\r\n");
+    }
+    if head.te_trailers {
+        out.extend_from_slice(b"te: trailers\r\n");
+    }
+    if edit.expect_continue {
+        out.extend_from_slice(b"expect: 100-continue\r\n");
+    }
+}
+
+#[cold]
+fn is_edited(name: &[u8], edit: &RequestEdit<'_>) -> bool {
+    let set = edit.set.iter().map(|(name, _)| name);
+    set.chain(edit.remove).any(|edited| edited.eq_ignore_ascii_case(name))
+}

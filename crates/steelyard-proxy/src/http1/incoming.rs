@@ -1,0 +1,301 @@
+//! Reading HTTP/1.1 messages from a connection: heads, then content, in one lent buffer.
+
+use super::{Limits, chunked, request, response};
+use crate::buffer::{Buffer, Buffers};
+use crate::codec::{Answered, Asked, Parts, Piece, ReadContent, Trailers};
+use crate::fault::{Fault, Side};
+use crate::free::{FreeList, Lent};
+use crate::head::{FieldSpan, Framing, Method, RequestHead, ResponseHead};
+use crate::timer::{GiveUp, Timer};
+use crate::transport::Transport;
+use chunked::{Decoder, Step};
+use memchr::memchr;
+
+/// Where the content stands.
+#[derive(Debug)]
+enum Content {
+    Length(u64),
+    Chunked(Decoder),
+    UntilClose,
+    /// All of it has arrived; the end has not been given out.
+    Arrived,
+    Ended,
+}
+
+/// One connection's reading half for one exchange. `H` is the kind of head it reads.
+#[derive(Debug)]
+pub struct Incoming<'t, H> {
+    transport: &'t Transport,
+    timer: &'t Timer,
+    side: Side,
+    limits: Limits,
+    buffer: Buffer,
+    fields: Lent<FieldSpan>,
+    trailers: Lent<FieldSpan>,
+    head: Option<H>,
+    /// Bytes at the front of the buffer that spans point into.
+    kept: usize,
+    content: Content,
+    /// Whether any byte of the message at hand has come.
+    begun: bool,
+}
+
+impl<'t, H> Incoming<'t, H> {
+    /// Begins to read an exchange.
+    pub(crate) fn new(
+        transport: &'t Transport,
+        timer: &'t Timer,
+        side: Side,
+        limits: Limits,
+        buffers: &Buffers,
+        fields: &FreeList<FieldSpan>,
+    ) -> Self {
+        Self {
+            transport,
+            timer,
+            side,
+            limits,
+            buffer: buffers.lend(),
+            fields: fields.lend(),
+            trailers: fields.lend(),
+            head: None,
+            kept: 0,
+            content: Content::Ended,
+            begun: false,
+        }
+    }
+
+    /// Whether bytes have arrived that belong to no message yet.
+    pub fn has_unread(&self) -> bool {
+        !self.buffer.unread().is_empty()
+    }
+
+    /// Whether any byte of the message at hand has come.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Forgets the last message; what came behind it is the next one's beginning.
+    fn begin(&mut self) {
+        self.buffer.forget();
+        self.kept = 0;
+        self.head = None;
+        self.content = Content::Ended;
+        self.begun = self.has_unread();
+    }
+
+    fn begin_content(&mut self, head: H, head_bytes: u32, framing: Framing) {
+        self.kept = head_bytes as usize;
+        self.buffer.consume(self.kept);
+        self.head = Some(head);
+        self.content = match framing {
+            Framing::None | Framing::Length(0) => Content::Arrived,
+            Framing::Length(length) => Content::Length(length),
+            Framing::Chunked => Content::Chunked(Decoder::new()),
+            Framing::UntilClose => Content::UntilClose,
+        };
+    }
+
+    fn parts(&self) -> Parts<'_, H> {
+        // The story asks for a head only after it has been read.
+        let head = self.head.as_ref().expect("a head was read");
+        Parts { head, fields: &self.fields, bytes: self.buffer.whole() }
+    }
+
+    /// Reads some bytes behind those there are; 0 at the end of the stream.
+    async fn read_more(&mut self, give_up: GiveUp) -> Result<usize, Fault> {
+        self.buffer.rewind(self.kept);
+        if self.buffer.room().is_empty() {
+            self.buffer.compact(self.kept);
+            if self.buffer.room().is_empty() {
+                self.buffer.grow();
+            }
+        }
+        let count = self
+            .transport
+            .read(self.buffer.room(), self.timer, give_up)
+            .await
+            .map_err(|error| Fault::of_io(&error, self.side, self.begun))?;
+        self.buffer.filled(count);
+        self.begun |= count > 0;
+        Ok(count)
+    }
+
+    /// Reads until `parse` has found a whole head; `None` when the stream ends before. A head that drips in is not
+    /// parsed anew for every byte: only for every line, and whenever it has doubled.
+    async fn read_head<T, E>(
+        &mut self,
+        mut give_up: impl FnMut(&Timer) -> GiveUp,
+        mut parse: impl FnMut(&[u8], &mut Vec<FieldSpan>) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, Fault>
+    where
+        Fault: From<E>,
+    {
+        let mut parsed = 0;
+        loop {
+            let unread = self.buffer.unread();
+            if unread.len() > parsed
+                && (unread.len() >= 2 * parsed || memchr(b'\n', &unread[parsed..]).is_some())
+            {
+                if let Some(head) = parse(unread, &mut self.fields)? {
+                    return Ok(Some(head));
+                }
+                parsed = unread.len();
+            }
+            if self.read_more(give_up(self.timer)).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn unsound(&self, reason: &'static str) -> Fault {
+        match self.side {
+            Side::Client => Fault::BadRequest(super::Reject { status: 400, reason }),
+            Side::Endpoint => Fault::Malformed(reason),
+        }
+    }
+}
+
+impl From<super::Reject> for Fault {
+    fn from(reject: super::Reject) -> Self {
+        Self::BadRequest(reject)
+    }
+}
+
+impl From<super::Malformed> for Fault {
+    fn from(malformed: super::Malformed) -> Self {
+        Self::Malformed(malformed.reason)
+    }
+}
+
+impl Incoming<'_, RequestHead> {
+    /// Reads the next request head; `None` when the client ended the connection between requests.
+    pub(crate) async fn next_request(
+        &mut self,
+        header_ms: Option<u64>,
+    ) -> Result<Option<RequestHead>, Fault> {
+        self.begin();
+        let limits = self.limits;
+        let mut until = None;
+        // Set once: the span is for the whole head.
+        let give_up = |timer: &Timer| *until.get_or_insert_with(|| timer.after(header_ms));
+        let parse = |bytes: &[u8], fields: &mut Vec<FieldSpan>| request::parse(bytes, &limits, fields);
+        let Some(head) = self.read_head(give_up, parse).await? else {
+            return if self.begun { Err(Fault::ClientGone) } else { Ok(None) };
+        };
+        self.begin_content(head, head.head_bytes, head.framing);
+        Ok(Some(head))
+    }
+}
+
+impl<H> ReadContent for Incoming<'_, H> {
+    fn arrived(&mut self) -> Result<Option<Piece<'_>>, Fault> {
+        let at = self.buffer.position();
+        let unread = self.buffer.unread();
+        let length = match &mut self.content {
+            Content::Arrived | Content::Ended => {
+                self.content = Content::Ended;
+                return Ok(Some(Piece::End(Trailers::default())));
+            }
+            Content::Chunked(decoder) => {
+                return match decoder.step(unread) {
+                    Err(malformed) => Err(self.unsound(malformed.reason)),
+                    Ok(Step::NeedMore { consumed }) => {
+                        self.buffer.consume(consumed);
+                        Ok(None)
+                    }
+                    Ok(Step::Data { skip, len }) => {
+                        self.buffer.consume(skip + len);
+                        Ok(Some(Piece::Data(&self.buffer.whole()[at + skip..at + skip + len])))
+                    }
+                    Ok(Step::End { consumed, trailers }) => {
+                        self.buffer.consume(consumed);
+                        self.content = Content::Ended;
+                        self.end_of_chunks(at + trailers.start as usize, at + trailers.end as usize)
+                    }
+                };
+            }
+            Content::Length(_) | Content::UntilClose if unread.is_empty() => return Ok(None),
+            Content::UntilClose => unread.len(),
+            Content::Length(remaining) => {
+                let length = usize::try_from(*remaining).unwrap_or(usize::MAX).min(unread.len());
+                *remaining -= length as u64;
+                if *remaining == 0 {
+                    self.content = Content::Arrived;
+                }
+                length
+            }
+        };
+        self.buffer.consume(length);
+        Ok(Some(Piece::Data(&self.buffer.whole()[at..at + length])))
+    }
+
+    async fn fill(&mut self, give_up: GiveUp) -> Result<(), Fault> {
+        if self.read_more(give_up).await? > 0 {
+            return Ok(());
+        }
+        match (&self.content, self.side) {
+            (Content::UntilClose, _) => {
+                self.content = Content::Arrived;
+                Ok(())
+            }
+            (_, Side::Client) => Err(Fault::ClientGone),
+            (_, Side::Endpoint) => Err(Fault::CutShort),
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(self.content, Content::Ended)
+    }
+}
+
+impl<H> Incoming<'_, H> {
+    fn end_of_chunks(&mut self, start: usize, end: usize) -> Result<Option<Piece<'_>>, Fault> {
+        let section = &self.buffer.whole()[start..end];
+        if let Err(malformed) = chunked::trailer_fields(section, &mut self.trailers) {
+            return Err(self.unsound(malformed.reason));
+        }
+        Ok(Some(Piece::End(Trailers { section, fields: &self.trailers })))
+    }
+}
+
+impl Asked for Incoming<'_, RequestHead> {
+    fn request(&self) -> Parts<'_, RequestHead> {
+        self.parts()
+    }
+
+    async fn gone(&self) {
+        self.transport.hung_up().await;
+    }
+
+    fn become_tunnel(&mut self) {
+        self.content = Content::UntilClose;
+    }
+}
+
+impl Answered for Incoming<'_, ResponseHead> {
+    async fn head(&mut self, asked: Method) -> Result<ResponseHead, Fault> {
+        self.begin();
+        let limits = self.limits;
+        let parse = |bytes: &[u8], fields: &mut Vec<FieldSpan>| response::parse(bytes, asked, &limits, fields);
+        let Some(head) = self.read_head(|_| None, parse).await? else {
+            return Err(if self.begun { Fault::CutShort } else { Fault::Reset });
+        };
+        self.begin_content(head, head.head_bytes, head.framing);
+        Ok(head)
+    }
+
+    fn response(&self) -> Parts<'_, ResponseHead> {
+        self.parts()
+    }
+
+    fn become_tunnel(&mut self) {
+        self.content = Content::UntilClose;
+    }
+
+    fn is_reusable(&self) -> bool {
+        self.head.is_some_and(|head| head.keep_alive && head.framing != Framing::UntilClose)
+            && self.is_ended()
+            && !self.has_unread()
+    }
+}

@@ -1,0 +1,93 @@
+//! Which client connections a worker has, so that those of a closing listener can be told while they are idle.
+
+use slab::Slab;
+use std::cell::RefCell;
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
+
+#[derive(Debug)]
+struct Entry {
+    /// The socket it was accepted from.
+    socket: u64,
+    closing: bool,
+    waker: Option<Waker>,
+}
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: RefCell<Slab<Entry>>,
+    changed: Notify,
+}
+
+/// One connection's place; it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'r> {
+    registry: &'r Registry,
+    key: usize,
+}
+
+impl Registry {
+    /// Enters a connection.
+    pub fn enter(&self, socket: u64) -> Place<'_> {
+        let key = self.entries.borrow_mut().insert(Entry { socket, closing: false, waker: None });
+        Place { registry: self, key }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.borrow().is_empty()
+    }
+
+    /// Waits until the last one has left, or [`Registry::notify`].
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Wakes whoever waits for a change.
+    pub fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Tells the connections of one socket, or of all, to end once they are idle.
+    pub fn close(&self, socket: Option<u64>) {
+        let mut woken = Vec::new();
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if socket.is_none_or(|socket| socket == entry.socket) {
+                entry.closing = true;
+                woken.extend(entry.waker.take());
+            }
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Place<'_> {
+    /// Whether this connection is to end once it is idle.
+    pub fn is_closing(&self) -> bool {
+        self.registry.entries.borrow()[self.key].closing
+    }
+
+    /// Ready when it is to end; until then the task is woken when that changes.
+    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut entries = self.registry.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        if entry.closing {
+            return Poll::Ready(());
+        }
+        if !entry.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            entry.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut entries = self.registry.entries.borrow_mut();
+        entries.remove(self.key);
+        if entries.is_empty() {
+            self.registry.notify();
+        }
+    }
+}
