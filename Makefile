@@ -59,6 +59,19 @@ format: $(READY) ## format every source file
 lock: $(READY) ## pin the Python dependencies anew
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt --custom-compile-command "make lock"
 
+# Seconds for each target. What is found beyond the kept corpus stays in fuzz/target.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= request_head response_head chunked
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break the HTTP/1.1 codec, FUZZ_SECONDS=60 for each target
+	@$(RUST) sh -c 'cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz'
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  $(RUST) cargo fuzz run --sanitizer none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
+
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf target fuzz/target $(VENV) python/steelyard/*.so bench/out
