@@ -55,6 +55,10 @@ format: $(READY) ## format every source file
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --quiet . || true
 
+.PHONY: bench
+bench: release ## measure against nginx, HAProxy and a relay (BENCH="--quick" for a look)
+	$(BIN)/python bench/run.py $(BENCH)
+
 .PHONY: lock
 lock: $(READY) ## pin the Python dependencies anew
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt --custom-compile-command "make lock"
