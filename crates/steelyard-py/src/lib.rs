@@ -1,6 +1,7 @@
 //! The binding `steelyard._core`: convert, call, map errors. No logic.
 
 mod origin;
+mod toml_positions;
 
 use pyo3::prelude::*;
 
@@ -12,4 +13,7 @@ mod _core {
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};
+
+    #[pymodule_export]
+    use crate::toml_positions::{TomlError, toml_positions};
 }
