@@ -1,7 +1,7 @@
 """Owns the engine: starts it, changes it while it runs, stops it.
 
-The engine knows one verb for change, `apply(document)`. What is changed at run time (drain, weight, policy) is
-an overlay held here; it is laid over the file and the result applied, so that it survives a reload until
+The engine knows one verb for change, `apply(document)`. What is changed at run time (drain, weight, policy)
+is an overlay held here; it is laid over the file and the result applied, so that it survives a reload until
 undone. Whatever fails leaves the old configuration in force.
 """
 
@@ -49,6 +49,7 @@ class Control:
         self._engine = engine
         self._overlay = Overlay()
         self._change = threading.Lock()
+        self._told: list[Callable[[Config], None]] = []
 
     @classmethod
     def start(
@@ -86,6 +87,10 @@ class Control:
             "overlay": self._overlay.as_json(),
         }
 
+    def on_reload(self, tell: Callable[[Config], None]) -> None:
+        """Calls `tell` with each configuration that a reload has put in force."""
+        self._told.append(tell)
+
     def reload(self) -> int:
         """Reads the configuration again and puts it in force. Returns the new generation."""
         if self.source.path is None:
@@ -96,6 +101,8 @@ class Control:
         with self._change:
             loaded = self.source.load()
             generation = self._apply(loaded, self._overlay.kept_by(loaded))
+        for tell in self._told:
+            tell(loaded)
         log.info("reloaded %s as generation %d", self.source.name, generation)
         return generation
 

@@ -15,7 +15,7 @@ log = logging.getLogger("steelyard.watch")
 
 
 class Watch:
-    """Watches the folder of the file, since editors and deployments replace the file and do not write into it."""
+    """Watches the folder of the file, since editors replace files rather than write into them."""
 
     def __init__(self, control: Control, path: Path) -> None:
         self._control = control

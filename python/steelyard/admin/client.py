@@ -16,8 +16,9 @@ TIMEOUT_S = 30.0
 class AdminClient:
     """Tries each of `paths` in turn and speaks to the first that answers."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], *, timeout_s: float = TIMEOUT_S) -> None:
         self._paths = tuple(paths)
+        self._timeout_s = timeout_s
 
     def get(self, path: str) -> dict[str, Any]:
         return self._request("GET", path, None)
@@ -30,7 +31,7 @@ class AdminClient:
         for socket in self._paths:
             try:
                 with httpx.Client(
-                    transport=httpx.HTTPTransport(uds=str(socket)), timeout=TIMEOUT_S
+                    transport=httpx.HTTPTransport(uds=str(socket)), timeout=self._timeout_s
                 ) as client:
                     response = client.request(method, f"http://steelyard{path}", json=body)
             except httpx.ConnectError as error:

@@ -1,5 +1,7 @@
 """From a TOML file to frozen, checked models, and from those to the document the engine reads."""
 
+from pathlib import Path
+
 from steelyard.config.document import document
 from steelyard.config.load import from_arguments, load, load_text
 from steelyard.config.overlay import EndpointKey, Overlay
@@ -11,6 +13,7 @@ from steelyard.config.show import show
 __all__ = [
     "DEFAULT_POLICY",
     "POLICIES",
+    "SCHEMA_PATH",
     "Config",
     "EndpointKey",
     "Overlay",
@@ -21,3 +24,6 @@ __all__ = [
     "load_text",
     "show",
 ]
+
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+"""The JSON Schema of the file, for editors."""
