@@ -25,7 +25,7 @@ app = typer.Typer(
 ConfigArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[CONFIG]",
+        metavar="CONFIG",
         help="A file; else $STEELYARD_CONFIG, ./steelyard.toml, /etc/steelyard/steelyard.toml.",
         show_default=False,
     ),
@@ -108,7 +108,7 @@ def demo(
 
 @app.command(rich_help_panel=CONFIGURE)
 def init(
-    path: Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The file to write.")] = Path(
+    path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The file to write.")] = Path(
         "steelyard.toml"
     ),
     systemd: Annotated[bool, typer.Option("--systemd", help="Also write steelyard.service.")] = False,
