@@ -10,7 +10,7 @@ __all__ = ["schema_text"]
 
 
 def without_null(schema: Any, *, is_property: bool = False) -> Any:
-    """The same schema for TOML, which has no null; and without titles that only repeat a key."""
+    """The same schema for TOML, which has no null; and without what only repeats: titles, defaults of tables."""
     if isinstance(schema, list):
         return [without_null(one) for one in schema if one != {"type": "null"}]
     if not isinstance(schema, dict):
@@ -20,7 +20,8 @@ def without_null(schema: Any, *, is_property: bool = False) -> Any:
         if key == "properties"
         else without_null(value)
         for key, value in schema.items()
-        if not (key == "default" and value is None) and not (key == "title" and is_property)
+        if not (key == "default" and (value is None or isinstance(value, dict)))
+        and not (key == "title" and is_property)
     }
     alternatives = kept.get("anyOf", [])
     if len(alternatives) == 1:
