@@ -42,7 +42,7 @@ def modules() -> Iterator[tuple[str, Path, ast.Module]]:
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Every module that is imported, anywhere in the file; `from steelyard import config` is steelyard.config."""
+    """Every module that the file imports; `from steelyard import config` is steelyard.config."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)

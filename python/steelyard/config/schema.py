@@ -10,7 +10,7 @@ __all__ = ["schema_text"]
 
 
 def without_null(schema: Any, *, is_property: bool = False) -> Any:
-    """The same schema for TOML, which has no null; and without what only repeats: titles, defaults of tables."""
+    """The same for TOML, which has no null; and without what only repeats: titles, defaults of tables."""
     if isinstance(schema, list):
         return [without_null(one) for one in schema if one != {"type": "null"}]
     if not isinstance(schema, dict):
