@@ -1,6 +1,29 @@
 """The native half of Steelyard."""
 
 VERSION: str
+POLICIES: list[str]
+
+class TomlError(ValueError):
+    """Text that is no TOML. `args` are the reason, the line and the column, both from 1."""
+
+class DocumentError(ValueError):
+    """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
+
+class BindError(OSError):
+    """An address that cannot be bound. `args` are errno, message, listener and address."""
+
+def build_info() -> str: ...
+def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
+def check(document: str) -> str: ...
+
+class Engine:
+    @staticmethod
+    def start(document: str, options: str) -> Engine: ...
+    def apply(self, document: str) -> str: ...
+    def status(self) -> str: ...
+    def wait(self, timeout_s: float) -> str | None: ...
+    def stop(self, now: bool = False) -> None: ...
+    def close(self) -> None: ...
 
 class Origin:
     @staticmethod

@@ -1,0 +1,1 @@
+"""How a running instance is asked and steered: an HTTP API on a unix socket."""

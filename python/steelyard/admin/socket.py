@@ -1,0 +1,158 @@
+"""Where the admin socket is, for the server and for its clients, and how it is opened safely."""
+
+import fcntl
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from steelyard.errors import InstanceError, UsageError
+
+__all__ = ["AdminSocket", "candidates", "server_path"]
+
+VARIABLE = "STEELYARD_SOCKET"
+FILE = "admin.sock"
+PATH_BYTES_MAX = 107
+BACKLOG = 64
+
+
+def candidates(given: Path | None, environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where a client looks, in this order; one place only where it was told which."""
+    if given is not None:
+        return [given]
+    if named := environment.get(VARIABLE):
+        return [Path(named)]
+    places = []
+    if runtime := environment.get("RUNTIME_DIRECTORY"):
+        places.append(Path(runtime.split(":")[0]))
+    if os.geteuid() == 0:
+        places.append(Path("/run/steelyard"))
+    if session := environment.get("XDG_RUNTIME_DIR"):
+        places.append(Path(session) / "steelyard")
+    places.append(Path(tempfile.gettempdir()) / f"steelyard-{os.geteuid()}")
+    return [place / FILE for place in places]
+
+
+def server_path(
+    given: Path | None, configured: str, environment: Mapping[str, str] = os.environ
+) -> Path | None:
+    """Where the server opens its socket; None when it is off.
+
+    The command line wins over the environment and that over the file.
+    """
+    if given is not None:
+        return None if str(given) == "off" else given
+    if VARIABLE not in environment and configured != "auto":
+        return None if configured == "off" else Path(configured)
+    found = candidates(None, environment)
+    return next((path for path in found if usable(path.parent)), found[-1])
+
+
+def usable(folder: Path) -> bool:
+    """Whether we may put a socket there, or make the folder to put it in."""
+    if folder.is_dir():
+        return os.access(folder, os.W_OK | os.X_OK)
+    return folder.parent.is_dir() and os.access(folder.parent, os.W_OK | os.X_OK)
+
+
+class AdminSocket:
+    """A listening unix socket that only its owner may speak to.
+
+    Raises InstanceError where another instance listens on it; a socket that a dead one left is taken over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if len(os.fsencode(path)) > PATH_BYTES_MAX:
+            raise UsageError(
+                f"the path of the admin socket is longer than {PATH_BYTES_MAX} bytes: {path}",
+                hint="choose a shorter one with --socket",
+            )
+        self.path = path
+        try:
+            make_folder(path.parent)
+            with locked(path.parent):
+                take_over(path)
+                self.socket = bound(path)
+                self._identity = identity(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise InstanceError(
+                f"cannot open the admin socket {path}: {reason}",
+                hint='choose another place with --socket, or none with [admin] socket = "off"',
+            ) from error
+
+    def close(self) -> None:
+        """Closes it and takes its name away, unless another instance has put its own there."""
+        self.socket.close()
+        with suppress(OSError):
+            if identity(self.path) == self._identity:
+                self.path.unlink()
+
+
+def identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+def make_folder(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        return
+    found = folder.lstat()
+    shared = Path(tempfile.gettempdir())
+    if folder.parent == shared and folder.name.startswith("steelyard-"):
+        # Anyone may make a folder in the temporary directory; only one that is ours alone is used.
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        if not ours:
+            raise PermissionError(1, f"{folder} is not ours alone")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps two instances that start at once from taking over the same dead socket."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_over(path: Path) -> None:
+    """Removes a socket that nobody listens on."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InstanceError(f"{path} is there and is no socket", hint="choose another place with --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError:
+            pass
+    raise InstanceError(
+        f"another instance already runs with the admin socket {path}",
+        hint="steelyard status shows it; a second one needs its own: --socket PATH, or --socket off",
+    )
+
+
+def bound(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listening.bind(os.fspath(path))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening

@@ -1,0 +1,143 @@
+"""The command `init`: a configuration to begin with, and a unit or a compose file beside it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import typer
+
+from steelyard import __version__, config
+from steelyard.cli.output import print_json
+from steelyard.errors import SteelyardError, UsageError
+
+__all__ = ["init"]
+
+
+def init(path: Path, *, systemd: bool, compose: bool, as_json: bool) -> None:
+    files = {path: configuration()}
+    if systemd:
+        files[path.parent / "steelyard.service"] = unit(path.absolute())
+    if compose:
+        files[path.parent / "compose.yaml"] = compose_file(path)
+    write(files)
+    if as_json:
+        print_json({"written": [str(file) for file in files]})
+        return
+    for file in files:
+        typer.echo(f"wrote {file}")
+    typer.echo("next: put your endpoints in, then", err=True)
+    shown = "" if path == Path("steelyard.toml") else f" {path}"
+    typer.echo(f"  steelyard check{shown}\n  steelyard run{shown}", err=True)
+
+
+def write(files: dict[Path, str]) -> None:
+    """All of them or none, and never over one that is there."""
+    if there := [str(file) for file in files if file.exists() or file.is_symlink()]:
+        verb = "is" if len(there) == 1 else "are"
+        raise UsageError(
+            f"{' and '.join(there)} {verb} there already; nothing was written", hint="name another file"
+        )
+    for file, text in files.items():
+        try:
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+        except OSError as error:
+            raise SteelyardError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+
+
+def configuration() -> str:
+    return f"""\
+#:schema {config.SCHEMA_PATH.as_uri()}
+# Steelyard {__version__}. These three lines are a whole configuration: health checks, timeouts, limits and
+# retries have safe defaults, which `steelyard check --show` prints.
+
+listen = ":8080"                        # or "127.0.0.1:8080", "[::1]:8080", "unix:/path"
+endpoints = ["127.0.0.1:9001", "127.0.0.1:9002"]
+health = "/healthz"                     # the path that is asked; without this line a TCP connect
+
+# policy = "{config.DEFAULT_POLICY}"              # {", ".join(config.POLICIES)}
+
+# For several listeners, routes or pools, or to change a default, the long form stands instead of those lines:
+#
+# drain_timeout = "25s"                 # top-level keys stand above the first [table]
+#
+# [listeners.web]
+# bind = [":8080"]
+# pool = "app"                          # where requests go that no route claims
+#
+# [[routes]]                            # the first that matches wins
+# path = "/api/"                        # a prefix; "=/exact"; "~regex"
+# pool = "api"
+#
+# [pools.app]
+# policy = "{config.DEFAULT_POLICY}"
+# endpoints = ["127.0.0.1:9001", {{ address = "127.0.0.1:9002", weight = 3 }}]
+#
+# [pools.app.health]
+# path = "/healthz"
+# interval = "5s"
+#
+# [pools.app.threshold]                 # an endpoint that has so many gets no more; requests wait
+# requests = 100
+#
+# [pools.api]
+# endpoints = ["127.0.0.1:9003"]
+"""
+
+
+def unit(path: Path) -> str:
+    command = shutil.which("steelyard") or sys.argv[0]
+    return f"""\
+# Put this in /etc/systemd/system/, then: systemctl daemon-reload && systemctl enable --now steelyard
+[Unit]
+Description=Steelyard load balancer
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStartPre={command} check {path}
+ExecStart={command} run {path}
+ExecReload={command} reload
+Restart=on-failure
+# Longer than drain_timeout, so that a stop can drain.
+TimeoutStopSec=30
+DynamicUser=yes
+RuntimeDirectory=steelyard
+# The admin socket stands in /run/steelyard: steelyard status --socket /run/steelyard/admin.sock
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+LimitNOFILE=1048576
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def compose_file(path: Path) -> str:
+    return f"""\
+# docker compose up; an endpoint on this machine is then host.docker.internal:PORT in {path.name}
+services:
+  steelyard:
+    build:
+      dockerfile_inline: |
+        FROM python:3.13-slim
+        RUN pip install --no-cache-dir steelyard=={__version__}
+    command: ["steelyard", "run", "/etc/steelyard/steelyard.toml"]
+    volumes:
+      - ./{path.name}:/etc/steelyard/steelyard.toml:ro
+    ports:
+      - "8080:8080"
+    extra_hosts:
+      - "host.docker.internal:host-gateway"
+    # Longer than drain_timeout, so that a stop can drain.
+    stop_grace_period: 30s
+    restart: unless-stopped
+    ulimits:
+      nofile: 1048576
+"""

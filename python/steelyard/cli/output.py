@@ -1,0 +1,74 @@
+"""How results and messages look: plain in a pipe, coloured on a terminal."""
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from steelyard.errors import ConfigError, SteelyardError
+
+__all__ = ["byte_text", "console", "print_json", "report", "say", "seconds_text", "verdict_style"]
+
+PIPE_WIDTH = 200
+
+VERDICT_STYLES = {
+    "healthy": "green",
+    "unknown": "yellow",
+    "unhealthy": "red",
+    "ejected": "red",
+    "draining": "cyan",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Tables in a pipe are not cut at the 80 columns that a pipe is taken for."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def say(message: str) -> None:
+    """A message to the person at the terminal."""
+    typer.echo(message, err=True)
+
+
+def report(error: SteelyardError) -> None:
+    """An error. Configuration errors begin with their place, so that editors find it."""
+    lines = str(error).splitlines()
+    if not isinstance(error, ConfigError):
+        lines[0] = f"error: {lines[0]}"
+    out = console(stderr=True)
+    for line in lines:
+        text = Text(line)
+        if line.startswith("hint: "):
+            text.stylize("bold cyan", 0, 5)
+        elif line.startswith("error: "):
+            text.stylize("bold red", 0, 6)
+        out.print(text, soft_wrap=True)
+
+
+def verdict_style(verdict: str) -> str:
+    return VERDICT_STYLES.get(verdict, "")
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Three figures and a unit."""
+    if seconds is None:
+        return "-"
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return "0 s" if seconds == 0 else f"{seconds * 1e6:.2g} µs"
+
+
+def byte_text(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,116 @@
+"""The command `run`: check and open everything, then serve, then close it all again."""
+
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from steelyard import __version__, config
+from steelyard.admin.socket import AdminSocket, server_path
+from steelyard.cli import logs
+from steelyard.control import ConfigSource, Control
+from steelyard.errors import SteelyardError, UsageError
+
+__all__ = ["run", "source_of"]
+
+WAIT_S = 60.0
+
+log = logging.getLogger("steelyard")
+
+
+def source_of(
+    path: Path | None, listen: Sequence[str], to: Sequence[str], policy: str | None, health: str | None
+) -> ConfigSource:
+    """The configuration that the arguments mean: a file, or what stands on the command line."""
+    given = {"--listen": listen, "--to": to, "--policy": policy, "--health": health}
+    named = [name for name, value in given.items() if value]
+    if not named:
+        found = config.find(path)
+        return ConfigSource(str(found), found.absolute(), lambda: config.load(found))
+    if path is not None:
+        raise UsageError(
+            f"{' and '.join(named)} cannot be used beside a file", hint=f"leave out {path}, or write it there"
+        )
+    if missing := [name for name in ("--listen", "--to") if name not in named]:
+        raise UsageError(
+            f"{named[0]} needs {' and '.join(missing)}",
+            hint="for instance: steelyard run --listen :8080 --to 127.0.0.1:9001",
+        )
+    return ConfigSource(
+        "the command line",
+        None,
+        lambda: config.from_arguments(listen=listen, to=to, policy=policy, health=health),
+    )
+
+
+def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
+    """Returns when the engine has drained and stopped."""
+    loaded = source.load()
+    logs.set_up(loaded)
+    with ExitStack() as stack:
+        path = server_path(socket, loaded.admin.socket)
+        opened = AdminSocket(path) if path else None
+        if opened:
+            stack.callback(opened.close)
+        # From here on the engine owns the signals; Python's own handler would only raise in the middle of it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        control = Control.start(source, loaded, signals=True)
+        stack.callback(control.close)
+        control.on_reload(logs.set_up)
+        if opened:
+            stack.enter_context(serving(control, opened))
+        if watch and source.path:
+            stack.enter_context(watching(control, source.path))
+        announce(control, opened)
+        until_stopped(control)
+    log.info("stopped")
+
+
+@contextmanager
+def serving(control: Control, socket: AdminSocket) -> Iterator[None]:
+    from steelyard.admin.server import AdminServer
+
+    server = AdminServer(control, socket)
+    server.start()
+    try:
+        yield
+    finally:
+        server.close()
+
+
+@contextmanager
+def watching(control: Control, path: Path) -> Iterator[None]:
+    from steelyard.watch import Watch
+
+    watch = Watch(control, path)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
+
+
+def announce(control: Control, socket: AdminSocket | None) -> None:
+    """One line: what listens, with which configuration, and where it can be steered."""
+    status = control.status()
+    listening = "; ".join(f"{one['name']} on {', '.join(one['bind'])}" for one in status["listeners"])
+    endpoints = sum(len(pool["endpoints"]) for pool in status["pools"])
+    log.info(
+        "steelyard %s listens: %s; %d endpoints, %d workers; configuration: %s; admin socket: %s",
+        __version__,
+        listening,
+        endpoints,
+        status["workers"],
+        control.source.name,
+        socket.path if socket else "off",
+    )
+
+
+def until_stopped(control: Control) -> None:
+    while (event := control.wait(WAIT_S)) != "stopped":
+        if event == "reload":
+            try:
+                control.reload()
+            except SteelyardError as error:
+                log.error("the old configuration stays in force: %s", error)

@@ -1,0 +1,150 @@
+"""The commands that speak to a running instance."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from steelyard.admin.client import AdminClient
+from steelyard.admin.socket import candidates
+from steelyard.cli.output import byte_text, console, print_json, seconds_text, verdict_style
+from steelyard.errors import UsageError
+
+__all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
+
+DEFAULT = "default"
+NUMBERS = ("weight", "in flight", "requests", "failures", "retries", "in", "out", "smoothed", "p50", "p99")
+
+
+def client(socket: Path | None) -> AdminClient:
+    return AdminClient(candidates(socket))
+
+
+def answered(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"{text} (generation {answer['generation']})")
+
+
+def reload(socket: Path | None, *, as_json: bool) -> None:
+    answer = client(socket).post("/v1/reload")
+    answered(answer, f"reloaded {answer['config']}", as_json=as_json)
+
+
+def drain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
+    answer = client(socket).post("/v1/drain", {"endpoint": endpoint})
+    answered(answer, f"{name_of(answer)} takes no new requests", as_json=as_json)
+
+
+def undrain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
+    answer = client(socket).post("/v1/undrain", {"endpoint": endpoint})
+    answered(answer, f"{name_of(answer)} takes requests again", as_json=as_json)
+
+
+def weight(socket: Path | None, endpoint: str, written: str, *, as_json: bool) -> None:
+    if written != DEFAULT and not (written.isascii() and written.isdecimal()):
+        raise UsageError(
+            f'"{written}" is no weight', hint='a number from 0, or "default": as the file has it'
+        )
+    wanted = None if written == DEFAULT else int(written)
+    answer = client(socket).post("/v1/weight", {"endpoint": endpoint, "weight": wanted})
+    text = f"weighs {wanted}" if wanted is not None else "has the weight of the file again"
+    answered(answer, f"{name_of(answer)} {text}", as_json=as_json)
+
+
+def policy(socket: Path | None, pool: str, written: str, *, as_json: bool) -> None:
+    wanted = None if written == DEFAULT else written
+    answer = client(socket).post("/v1/policy", {"pool": pool, "policy": wanted})
+    text = f"chooses by {wanted}" if wanted is not None else "has the policy of the file again"
+    answered(answer, f"{pool} {text}", as_json=as_json)
+
+
+def name_of(answer: dict[str, Any]) -> str:
+    return f"{answer['pool']}/{answer['address']}"
+
+
+def status(socket: Path | None, *, as_json: bool) -> None:
+    answer = client(socket).get("/v1/status")
+    if as_json:
+        print_json(answer)
+        return
+    out = console()
+    out.print(Text(headline(answer)), soft_wrap=True)
+    for listener in answer["listeners"]:
+        out.print(Text(listener_line(listener)), soft_wrap=True)
+    for pool in answer["pools"]:
+        out.print()
+        out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
+        out.print(pool_table(pool))
+    for line in overlay_lines(answer["overlay"]):
+        out.print(Text(line), soft_wrap=True)
+
+
+def headline(answer: dict[str, Any]) -> str:
+    up = (
+        seconds_text(answer["uptime_s"]) if answer["uptime_s"] < 120 else f"{answer['uptime_s'] / 60:.0f} min"
+    )
+    return (
+        f"steelyard {answer['version']}, process {answer['pid']}, {answer['state']} for {up}, "
+        f"generation {answer['generation']}, {answer['workers']} workers, {answer['config']}"
+    )
+
+
+def listener_line(listener: dict[str, Any]) -> str:
+    return (
+        f"listener {listener['name']} on {', '.join(listener['bind'])}: "
+        f"{listener['connections']} connections, {listener['requests']} requests, "
+        f"{listener['bad_requests']} bad"
+    )
+
+
+def pool_line(pool: dict[str, Any]) -> str:
+    text = f"pool {pool['name']}: {pool['policy']}, {pool['queued']} queued"
+    if pool["queue_timeouts"]:
+        text += f", {pool['queue_timeouts']} waited in vain"
+    return text + (", FAIL-OPEN: no endpoint is healthy" if pool["fail_open"] else "")
+
+
+def pool_table(pool: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("endpoint", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    numbers = (
+        "weight",
+        "in flight",
+        "requests",
+        "failures",
+        "retries",
+        "in",
+        "out",
+        "smoothed",
+        "p50",
+        "p99",
+    )
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why")
+    for one in pool["endpoints"]:
+        over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
+        table.add_row(
+            one["address"],
+            Text(one["verdict"], style=verdict_style(one["verdict"])),
+            str(one["weight"]),
+            *(str(one[name]) for name in ("in_flight", "requests", "failures", "retries")),
+            byte_text(one["bytes_in"]),
+            byte_text(one["bytes_out"]),
+            *(seconds_text(one[name]) for name in ("smoothed_s", "p50_s", "p99_s")),
+            Text("; ".join(part for part in (one["why"], over) if part)),
+        )
+    return table
+
+
+def overlay_lines(overlay: dict[str, Any]) -> list[str]:
+    """What was changed at run time and lies over the file."""
+    lines = [f"  {one['pool']}/{one['address']} is drained" for one in overlay["drained"]]
+    lines += [f"  {one['pool']}/{one['address']} weighs {one['weight']}" for one in overlay["weights"]]
+    lines += [f"  {one['pool']} chooses by {one['policy']}" for one in overlay["policies"]]
+    return ["", "changed at run time, over the file:", *lines] if lines else []

@@ -1,0 +1,29 @@
+"""From a TOML file to frozen, checked models, and from those to the document the engine reads."""
+
+from pathlib import Path
+
+from steelyard.config.document import document
+from steelyard.config.load import from_arguments, load, load_text
+from steelyard.config.overlay import EndpointKey, Overlay
+from steelyard.config.pool import DEFAULT_POLICY, POLICIES
+from steelyard.config.root import Config
+from steelyard.config.search import find
+from steelyard.config.show import show
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "POLICIES",
+    "SCHEMA_PATH",
+    "Config",
+    "EndpointKey",
+    "Overlay",
+    "document",
+    "find",
+    "from_arguments",
+    "load",
+    "load_text",
+    "show",
+]
+
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+"""The JSON Schema of the file, for editors."""

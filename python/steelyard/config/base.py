@@ -1,0 +1,66 @@
+"""What every model of the configuration shares: strict, frozen, and no key that it does not know."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from steelyard.config.units import refuse
+
+__all__ = ["Model", "Name", "did_you_mean", "nearest", "one_of", "table_with"]
+
+
+class Model(BaseModel):
+    """A table of the configuration."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def nearest(written: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    by_plain = {word.lower().replace("-", "_"): word for word in known}
+    near = get_close_matches(written.lower().replace("-", "_"), by_plain, n=1, cutoff=0.6)
+    return by_plain[near[0]] if near else None
+
+
+def did_you_mean(written: str, known: Iterable[str]) -> str | None:
+    """The same as a hint."""
+    near = nearest(written, known)
+    return f'did you mean "{near}"?' if near else None
+
+
+def quoted(words: Iterable[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def one_of(what: str, *known: str) -> BeforeValidator:
+    """Refuses a word that is none of `known`, with the one that was probably meant."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, str):
+            raise refuse(f"expected a {what}", f"one of {quoted(known)}")
+        if value not in known:
+            raise refuse(f'unknown {what} "{value}"', did_you_mean(value, known) or f"one of {quoted(known)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def table_with(key: str) -> Any:
+    """A validator that takes a bare string for a table with only this key."""
+    return lambda value: {key: value} if isinstance(value, str) else value
+
+
+NAME = "[A-Za-z0-9_.-]{1,64}"
+
+
+def check_name(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(NAME, value):
+        raise refuse(f'"{value}" is no name', "up to 64 letters, digits, dots, dashes and underscores")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME}$"})]
+"""What a listener or a pool is called; names appear in metrics and commands."""

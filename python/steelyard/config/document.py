@@ -1,0 +1,122 @@
+"""The one document that crosses to the engine: durations in milliseconds, sizes in bytes, None for off."""
+
+from typing import Any
+
+from steelyard.config.listener import Listener
+from steelyard.config.overlay import Overlay
+from steelyard.config.pool import Pool
+from steelyard.config.root import Config
+from steelyard.config.route import Route
+
+__all__ = ["document"]
+
+
+def document(config: Config, overlay: Overlay | None = None) -> dict[str, Any]:
+    """What `_core` reads, in the shape of `steelyard-core`'s `document.rs`."""
+    overlay = overlay or Overlay()
+    return {
+        "workers": config.workers,
+        "drain_timeout_ms": config.drain_timeout,
+        "listeners": [listener_of(name, listener) for name, listener in config.listeners.items()],
+        "routes": [route_of(route) for route in config.routes],
+        "pools": [pool_of(name, pool, overlay) for name, pool in config.pools.items()],
+    }
+
+
+def listener_of(name: str, listener: Listener) -> dict[str, Any]:
+    limits, timeouts = listener.limits, listener.timeouts
+    return {
+        "name": name,
+        "bind": list(listener.bind),
+        "pool": listener.pool,
+        "trusted_proxies": list(listener.trusted_proxies),
+        "allow_encoded_slash": listener.allow_encoded_slash,
+        "limits": {
+            "connections": limits.connections,
+            "header_bytes_max": limits.header_bytes,
+            "header_count_max": limits.header_count,
+            "target_bytes_max": limits.target_bytes,
+        },
+        "timeouts": {
+            "request_header_ms": timeouts.request_header,
+            "request_body_ms": timeouts.request_body,
+            "idle_ms": timeouts.idle,
+        },
+    }
+
+
+def route_of(route: Route) -> dict[str, Any]:
+    return {
+        "listener": route.listener,
+        "host": route.host,
+        "path": route.path,
+        "headers": {name.lower(): value for name, value in route.headers.items()},
+        "action": action_of(route),
+        "strip_prefix": route.strip_prefix,
+        "set_headers": route.set_headers,
+        "remove_headers": list(route.remove_headers),
+    }
+
+
+def action_of(route: Route) -> dict[str, Any]:
+    if route.pool is not None:
+        return {"pool": route.pool}
+    if route.split is not None:
+        return {"split": [[pool, share] for pool, share in route.split.items()]}
+    if route.redirect is not None:
+        return {"redirect": route.redirect}
+    return {"respond": route.respond}
+
+
+def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
+    return {
+        "name": name,
+        "policy": {"name": overlay.policies.get(name, pool.policy.name)},
+        "endpoints": [
+            {
+                "address": endpoint.address,
+                "weight": overlay.weights.get((name, endpoint.address), endpoint.weight),
+                "drain": (name, endpoint.address) in overlay.drained,
+            }
+            for endpoint in pool.endpoints
+        ],
+        "fail_open": pool.fail_open,
+        "threshold": {
+            "requests": pool.threshold.requests,
+            "latency_ms": pool.threshold.latency,
+            "bytes_per_second": pool.threshold.bytes_per_second,
+        },
+        "queue": {"size": pool.queue.size, "timeout_ms": pool.queue.timeout},
+        "health": health_of(pool),
+        "connections": {
+            "idle_timeout_ms": pool.connections.idle_timeout,
+            "idle_max": pool.connections.idle_max,
+            "max": pool.connections.max,
+        },
+        "timeouts": {
+            "connect_ms": pool.timeouts.connect,
+            "response_ms": pool.timeouts.response,
+            "idle_ms": pool.timeouts.idle,
+            "tunnel_ms": pool.timeouts.tunnel,
+            "total_ms": pool.timeouts.total,
+        },
+        "retry": {
+            "attempts": pool.retry.attempts,
+            "on": list(pool.retry.on),
+            "body_bytes_max": pool.retry.body_bytes_max,
+            "budget": pool.retry.budget,
+        },
+    }
+
+
+def health_of(pool: Pool) -> dict[str, Any]:
+    health = pool.health
+    return {
+        "path": health.path,
+        "host": health.host,
+        "interval_ms": health.interval,
+        "timeout_ms": health.timeout,
+        "rise": health.rise,
+        "fall": health.fall,
+        "expect_status": [list(pair) for pair in health.expect_status],
+    }

@@ -1,0 +1,96 @@
+"""What the configuration will know one day: refused with a plain word rather than ignored."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from steelyard.config.source import KeyPath, Source
+from steelyard.errors import Problem
+
+__all__ = ["LATER_POLICIES", "take_out"]
+
+LATER_POLICIES = frozenset(
+    {
+        "least_load",
+        "p2c",
+        "peak_ewma",
+        "least_time",
+        "prequal",
+        "join_idle_queue",
+        "ring_hash",
+        "maglev",
+        "rendezvous",
+        "bounded_hash",
+        "sticky",
+    }
+)
+
+# "*" stands for any name or index.
+LATER_KEYS: dict[KeyPath, str] = {
+    ("access_log",): "the access log",
+    ("admin", "listen"): "the admin API over TCP",
+    ("admin", "token_file"): "the admin API over TCP",
+    ("listeners", "*", "tls"): "TLS towards clients",
+    ("pools", "*", "tls"): "TLS towards endpoints",
+    ("pools", "*", "slow_start"): "slow start",
+    ("pools", "*", "health", "grpc"): "the gRPC health check",
+}
+LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
+    ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),
+    ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
+    ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
+    ("pools", "*", "load"): (frozenset({"latency", "bytes"}), 'comparing endpoints by "{}"'),
+}
+POLICY_PATHS: tuple[KeyPath, ...] = (("policy",), ("pools", "*", "policy"))
+ENDPOINT_PATHS: tuple[KeyPath, ...] = (("endpoints", "*"), ("pools", "*", "endpoints", "*"))
+ENDPOINT_KEYS = {"zone": ("", "zones"), "priority": (0, "priorities")}
+
+
+def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
+    """Takes out of `source.data` what is not there yet, and says so for each."""
+    problems = []
+
+    def later(path: KeyPath, what: str, hint: str | None = None) -> None:
+        problems.append(source.problem(path, f"{what} is not there yet", hint or "take it out until it is"))
+
+    for pattern, what in LATER_KEYS.items():
+        for path, table, _ in found(source.data, pattern):
+            later(path, what)
+            del table[path[-1]]
+    for pattern, (values, what) in LATER_VALUES.items():
+        for path, table, value in found(source.data, pattern):
+            if isinstance(value, str | bool) and value in values:
+                later(path, what.format(value))
+                del table[path[-1]]
+    for pattern in POLICY_PATHS:
+        for path, table, value in found(source.data, pattern):
+            name = value.get("name") if isinstance(value, dict) else value
+            if not isinstance(name, str) or name in known_policies:
+                continue
+            if name in LATER_POLICIES or ":" in name:
+                what = f'the policy "{name}"' if ":" not in name else f'a policy written in Python ("{name}")'
+                later(path, what, f"there are {', '.join(known_policies)}")
+                del table[path[-1]]
+    for pattern in ENDPOINT_PATHS:
+        for path, _, value in found(source.data, pattern):
+            for key, (default, what) in ENDPOINT_KEYS.items():
+                if isinstance(value, dict) and key in value and value[key] != default:
+                    problems.append(source.problem((*path, key), f"{what} are not there yet", "take it out"))
+                    del value[key]
+    return problems
+
+
+def found(data: Any, pattern: KeyPath, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
+    """Each (path, container, value) that fits; a list first, since the caller deletes."""
+    step, *rest = pattern
+    if isinstance(data, dict):
+        keys: list[str | int] = list(data) if step == "*" else [step] if step in data else []
+    elif isinstance(data, list):
+        keys = list(range(len(data))) if step == "*" else []
+    else:
+        keys = []
+    for key in keys:
+        here = (*path, key)
+        if rest:
+            yield from found(data[key], tuple(rest), here)
+        else:
+            yield here, data, data[key]

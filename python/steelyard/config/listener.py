@@ -1,0 +1,71 @@
+"""Listeners: where connections are accepted, and what a client may do there."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from steelyard.config.base import Model, Name, one_of
+from steelyard.config.units import Count, DurationOrOff, Size, WrittenCount, parse_count, refuse
+
+__all__ = ["Listener", "ListenerLimits", "ListenerTimeouts", "Strings"]
+
+Strings = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def auto_or_count(value: object) -> int | None:
+    return None if value in ("auto", "off") else parse_count(value, off=True)
+
+
+def must_be_list(value: object) -> object:
+    if isinstance(value, str):
+        raise refuse("expected a list", f'write ["{value}"]')
+    if value == []:
+        raise refuse("there is no address", 'for instance [":8080"]')
+    return value
+
+
+class ListenerLimits(Model):
+    """Bounds on what a client may send."""
+
+    connections: Annotated[
+        int | None,
+        BeforeValidator(auto_or_count, json_schema_input_type=WrittenCount | Literal["auto", "off"]),
+        PlainSerializer(lambda value: "auto" if value is None else value),
+    ] = Field(default="auto", validate_default=True)
+    """Open connections; "auto" is bounded by the file descriptors of the process."""
+    header_bytes: Size = Field(default="64k", validate_default=True)
+    """The whole head of one request."""
+    header_count: Count = 100
+    """Header fields of one request."""
+    target_bytes: Size = Field(default="8k", validate_default=True)
+    """The target of one request: path and query."""
+
+
+class ListenerTimeouts(Model):
+    """How long a client may take."""
+
+    request_header: DurationOrOff = Field(default="10s", validate_default=True)
+    """The whole request head."""
+    request_body: DurationOrOff = Field(default="30s", validate_default=True)
+    """Between bytes of a request body."""
+    idle: DurationOrOff = Field(default="60s", validate_default=True)
+    """Between requests on one connection."""
+
+
+class Listener(Model):
+    """An address, or several, that accept HTTP."""
+
+    bind: Annotated[Strings, BeforeValidator(must_be_list), Field(min_length=1)]
+    """":8080" (IPv6 and IPv4), "1.2.3.4:80", "[::1]:80" or "unix:/path"."""
+    protocol: Annotated[Literal["http"], one_of("protocol", "http", "tcp", "udp")] = "http"
+    """What the listener speaks."""
+    pool: Name | None = None
+    """The pool for requests that no route claims; without it they are answered 404."""
+    proxy_protocol: Literal[False] = False
+    """Whether connections begin with a PROXY header; not there yet."""
+    trusted_proxies: Strings = ()
+    """Networks (CIDR) whose X-Forwarded-* fields are believed."""
+    allow_encoded_slash: bool = False
+    """Whether %2F in a path is let through; otherwise it is answered 400."""
+    limits: ListenerLimits = ListenerLimits()
+    timeouts: ListenerTimeouts = ListenerTimeouts()

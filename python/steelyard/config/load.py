@@ -1,0 +1,92 @@
+"""Reads, validates and checks a configuration, and gathers everything that is wrong with it."""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from steelyard import _core
+from steelyard.config import later
+from steelyard.config.document import document
+from steelyard.config.pool import POLICIES
+from steelyard.config.problems import from_validation, present
+from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
+from steelyard.config.short import mixed_forms, short_form_problems
+from steelyard.config.source import KeyPath, Source, read, read_text
+from steelyard.errors import ConfigError, Problem
+
+__all__ = ["from_arguments", "load", "load_text"]
+
+# What the document calls otherwise than the file, or what the short form calls otherwise than the long one.
+DOCUMENT_KEYS = {
+    "header_bytes_max": "header_bytes",
+    "header_count_max": "header_count",
+    "target_bytes_max": "target_bytes",
+}
+SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
+    (("listeners", SHORT_LISTENER, "bind"), ("listen",)),
+    (("pools", SHORT_POOL, "endpoints"), ("endpoints",)),
+    (("pools", SHORT_POOL, "policy"), ("policy",)),
+    (("pools", SHORT_POOL, "health"), ("health",)),
+)
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`. Raises ConfigError with every problem found."""
+    return checked(read(path))
+
+
+def load_text(text: str, name: str = "configuration") -> Config:
+    """The configuration that `text` holds; errors call it `name`."""
+    return checked(read_text(text, name))
+
+
+def from_arguments(
+    *, listen: Sequence[str], to: Sequence[str], policy: str | None, health: str | None
+) -> Config:
+    """The short form, given on a command line instead of in a file."""
+    given = {"listen": list(listen), "endpoints": list(to), "policy": policy, "health": health}
+    return checked(Source("command line", {key: value for key, value in given.items() if value is not None}))
+
+
+def checked(source: Source) -> Config:
+    source = Source(source.name, copy.deepcopy(source.data), source.positions)
+    problems = later.take_out(source, POLICIES)
+    problems += mixed_forms(source)
+    try:
+        file = ConfigFile.model_validate(source.data)
+    except ValidationError as error:
+        problems += from_validation(error, source)
+    else:
+        problems += short_form_problems(source)
+        if not problems:
+            config = file.expanded()
+            problems += from_engine(config, source)
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+    return config
+
+
+def from_engine(config: Config, source: Source) -> list[Problem]:
+    """What the engine's own check of the document finds, at the place in the file."""
+    found: list[dict[str, Any]] = json.loads(_core.check(json.dumps(document(config))))
+    return [
+        source.problem(file_path(tuple(one["path"]), source.data), one["message"], one["hint"])
+        for one in found
+    ]
+
+
+def file_path(path: KeyPath, data: dict[str, Any]) -> KeyPath:
+    """The key of the file that a path of the document stands for."""
+    if any(key in data for key in SHORT_FORM):
+        for long, short in SHORT_PATHS:
+            if path[: len(long)] == long:
+                path = short + path[len(long) :]
+                break
+    steps = [
+        DOCUMENT_KEYS.get(step, step.removesuffix("_ms")) if isinstance(step, str) else step for step in path
+    ]
+    return present(tuple(steps), data) or tuple(steps)

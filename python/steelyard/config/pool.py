@@ -1,0 +1,230 @@
+"""Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from steelyard import _core
+from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.units import (
+    U32_MAX,
+    Count,
+    CountOrOff,
+    Duration,
+    DurationOrOff,
+    Size,
+    SizeOrOff,
+    WrittenOff,
+    refuse,
+)
+
+__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Health", "Pool", "Threshold"]
+
+POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
+DEFAULT_POLICY = "least_request"
+
+PolicyName = Annotated[str, one_of("policy", *POLICIES), WithJsonSchema({"enum": list(POLICIES)})]
+
+
+class PolicyTable(Model):
+    """A policy with its settings."""
+
+    name: PolicyName
+    """Which policy."""
+
+
+Policy = Annotated[
+    PolicyTable,
+    BeforeValidator(table_with("name"), json_schema_input_type=PolicyName | PolicyTable),
+    PlainSerializer(lambda policy: policy.name),
+]
+
+
+class EndpointTable(Model):
+    """An endpoint with more than its address."""
+
+    address: str
+    """"10.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/path"."""
+    weight: Annotated[int, Field(ge=0, le=U32_MAX)] = 1
+    """Its share beside the others; 0 takes no new requests."""
+    zone: Literal[""] = ""
+    """Where it stands; not there yet."""
+    priority: Literal[0] = 0
+    """Lower is tried first; not there yet."""
+
+
+Endpoint = Annotated[
+    EndpointTable,
+    BeforeValidator(table_with("address"), json_schema_input_type=str | EndpointTable),
+    PlainSerializer(
+        lambda endpoint: (
+            endpoint.address
+            if endpoint.weight == 1
+            else {"address": endpoint.address, "weight": endpoint.weight}
+        )
+    ),
+]
+
+
+class Threshold(Model):
+    """The loads at which an endpoint leaves the rotation; each is off unless present."""
+
+    requests: CountOrOff = None
+    """Requests in flight at once."""
+    latency: DurationOrOff = None
+    """Smoothed response time."""
+    bytes_per_second: SizeOrOff = None
+    """Both directions together."""
+
+
+class Queue(Model):
+    """Where requests wait when every endpoint is at its threshold."""
+
+    size: CountOrOff = 1024
+    """Requests that may wait; "off" = none may."""
+    timeout: DurationOrOff = Field(default="5s", validate_default=True)
+    """How long one may wait before it is answered 503 with Retry-After."""
+
+
+def parse_status_range(value: object) -> tuple[int, int]:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    low, dash, high = text.partition("-") if isinstance(text, str) else ("", "", "")
+    high = high if dash else low
+    if not all(len(part) == 3 and part.isascii() and part.isdecimal() for part in (low, high)):
+        raise refuse(f'"{value}" is no range of status codes', 'for instance "200-399" or "204"')
+    if not 100 <= int(low) <= int(high) <= 599:
+        raise refuse(f'"{value}" is no range of status codes', "from 100 to 599, the lower one first")
+    return int(low), int(high)
+
+
+StatusRange = Annotated[
+    tuple[int, int],
+    BeforeValidator(
+        parse_status_range,
+        json_schema_input_type=Annotated[int, Field(ge=100, le=599)]
+        | Annotated[str, Field(pattern="^[1-5][0-9]{2}(-[1-5][0-9]{2})?$")],
+    ),
+    PlainSerializer(lambda pair: str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"),
+]
+
+
+class Health(Model):
+    """Active health checks."""
+
+    path: Annotated[str, Field(pattern="^/")] | None = None
+    """The path of an HTTP probe; without it the probe is a TCP connect."""
+    host: str | None = None
+    """The Host of an HTTP probe; without it the endpoint's address."""
+    interval: DurationOrOff = Field(default="5s", validate_default=True)
+    """Between two probes of one endpoint; "off" = no probes, and every endpoint counts as healthy."""
+    timeout: Duration = Field(default="2s", validate_default=True)
+    """For one whole probe."""
+    rise: Count = 2
+    """Good probes in a row that make an unhealthy endpoint healthy."""
+    fall: Count = 3
+    """Bad probes in a row that make a healthy endpoint unhealthy."""
+    expect_status: Annotated[tuple[StatusRange, ...], Field(strict=False, min_length=1)] = Field(
+        default=["200-399"], validate_default=True
+    )
+    """Good status codes."""
+
+
+class Connections(Model):
+    """Connections to the endpoints, per worker and endpoint, but `max`."""
+
+    idle_timeout: DurationOrOff = Field(default="4s", validate_default=True)
+    """How long one may lie idle; under what common servers use (5 s)."""
+    idle_max: Count = 64
+    """Idle connections kept."""
+    max: CountOrOff = None
+    """All connections to one endpoint, over all workers."""
+
+
+class PoolTimeouts(Model):
+    """How long an endpoint may take."""
+
+    connect: DurationOrOff = Field(default="2s", validate_default=True)
+    """To accept a connection."""
+    response: DurationOrOff = Field(default="30s", validate_default=True)
+    """From the request sent to the response head."""
+    idle: DurationOrOff = Field(default="60s", validate_default=True)
+    """Between bytes of a response body."""
+    tunnel: DurationOrOff = Field(default="1h", validate_default=True)
+    """Of an idle upgraded connection."""
+    total: DurationOrOff = None
+    """The whole request, retries included."""
+
+
+RETRY_CAUSES = ("connect", "reset-before-response", "5xx", "timeout")
+RetryOn = Annotated[
+    Literal["connect", "reset-before-response", "5xx", "timeout"],
+    one_of("cause of a retry", *RETRY_CAUSES),
+]
+
+
+def parse_budget(value: object) -> float | None:
+    if value == "off":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refuse('expected a number of retries per request or "off"', "for instance 0.2")
+    if value == 0:
+        raise refuse("0 is no budget", '"off" is no bound on retries; attempts = 1 is no retries')
+    if not 0 < value <= 100:
+        raise refuse(f"{value} is out of range", "retries per request: above 0, at most 100")
+    return float(value)
+
+
+class Retry(Model):
+    """When a request is tried again on another endpoint."""
+
+    attempts: Count = 2
+    """Tries in all; 1 = no retries. Connect failures are not counted."""
+    on: Annotated[tuple[RetryOn, ...], Field(strict=False)] = ("connect", "reset-before-response")
+    """What is repeated; beyond "connect" only requests that are safe to repeat."""
+    body_bytes_max: Size = Field(default="64k", validate_default=True)
+    """A larger request body is not kept for a repeat."""
+    budget: Annotated[
+        float | None,
+        BeforeValidator(
+            parse_budget, json_schema_input_type=Annotated[float, Field(gt=0, le=100)] | WrittenOff
+        ),
+        PlainSerializer(lambda value: "off" if value is None else value),
+    ] = 0.2
+    """Retries per request, over 10 s, plus 10 a second; "off" = no bound."""
+
+
+def must_be_table(value: object) -> object:
+    if isinstance(value, str):
+        raise refuse("expected a table", f'write {{ path = "{value}" }}')
+    return value
+
+
+def must_have_endpoints(value: object) -> object:
+    if isinstance(value, str):
+        raise refuse("expected a list", f'write ["{value}"]')
+    if value == []:
+        raise refuse("the pool has no endpoints", 'for instance ["127.0.0.1:9001"]')
+    return value
+
+
+class Pool(Model):
+    """Endpoints that can stand in for each other."""
+
+    policy: Policy = Field(default=DEFAULT_POLICY, validate_default=True)
+    """How an endpoint is chosen."""
+    endpoints: Annotated[
+        tuple[Endpoint, ...], BeforeValidator(must_have_endpoints), Field(strict=False, min_length=1)
+    ]
+    """Addresses, or tables such as { address = "10.0.0.2:8080", weight = 3 }."""
+    load: Annotated[Literal["requests"], one_of("load", "requests", "latency", "bytes")] = "requests"
+    """What policies compare."""
+    protocol: Annotated[Literal["http1"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
+    """What is spoken towards the endpoints."""
+    fail_open: bool = True
+    """Whether unhealthy endpoints are used when no other is left."""
+    threshold: Threshold = Threshold()
+    queue: Queue = Queue()
+    health: Annotated[Health, BeforeValidator(must_be_table)] = Health()
+    connections: Connections = Connections()
+    timeouts: PoolTimeouts = PoolTimeouts()
+    retry: Retry = Retry()

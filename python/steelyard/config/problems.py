@@ -1,0 +1,161 @@
+"""Turns what pydantic says about the data into what a person wants to read."""
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from steelyard.config.base import nearest
+from steelyard.config.root import Config, ConfigFile
+from steelyard.config.source import KeyPath, Source
+from steelyard.errors import Problem
+
+__all__ = ["from_validation"]
+
+EXPECTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+
+
+def from_validation(error: ValidationError, source: Source) -> Iterator[Problem]:
+    """One problem for each mistake, in the order of the file."""
+    all_details = error.errors(include_url=False)
+    meant = {
+        (*details["loc"][:-1], nearest_key(details["loc"]))
+        for details in all_details
+        if details["type"] == "extra_forbidden"
+    }
+    for details in all_details:
+        # A key that is missing because it was misspelt is told once, where it stands.
+        if details["type"] != "missing" or details["loc"] not in meant:
+            yield problem(details, source)
+
+
+def problem(details: ErrorDetails, source: Source) -> Problem:
+    path = present(details["loc"], source.data)
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
+    if kind == "extra_forbidden":
+        message, hint = unknown_key(details["loc"])
+        return source.problem(details["loc"], message, hint)
+    if kind == "missing":
+        return source.problem(details["loc"], "this key is missing", missing_hint(details["loc"]))
+    if kind == "steelyard":
+        return source.problem(path, str(context["reason"]), context.get("hint"))
+    if kind in EXPECTED:
+        return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}")
+    if kind in ("greater_than_equal", "less_than_equal", "greater_than"):
+        return source.problem(
+            path, f"{value} is out of range", details["msg"].removeprefix("Input should be ")
+        )
+    if kind == "literal_error":
+        return source.problem(path, f"{found(value)} is not possible here", f"expected {context['expected']}")
+    if kind == "string_pattern_mismatch" and context.get("pattern") == "^/":
+        return source.problem(path, f'"{value}" is no path', f'did you mean "/{value}"?')
+    message = details["msg"]
+    return source.problem(path, message[:1].lower() + message[1:])
+
+
+def present(loc: KeyPath, data: Any) -> KeyPath:
+    """The part of a location that stands in the data; the rest was added by a validator."""
+    for depth, step in enumerate(loc):
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return loc[:depth]
+    return loc
+
+
+def found(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f'"{value}"' if len(value) <= 40 else "text"
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case _:
+            return "a date or time"
+
+
+def missing_hint(loc: KeyPath) -> str | None:
+    if loc[-1] == "endpoints":
+        return 'for instance endpoints = ["127.0.0.1:9001"]'
+    if loc[-1] == "bind":
+        return 'for instance bind = [":8080"]'
+    return None
+
+
+def unknown_key(loc: KeyPath) -> tuple[str, str | None]:
+    key = str(loc[-1])
+    models = list(models_along(loc))
+    owner = models[-1]
+    for depth in reversed(range(len(models) - 1)):
+        model = models[depth]
+        if model is None or key not in model.model_fields:
+            continue
+        if depth == 0:
+            slipped = "a top-level key that has slipped under a table"
+            return slipped, "move it to the top of the file, above the first [table]"
+        table = ".".join(str(step) for step in loc[:depth])
+        return f"this key belongs to [{table}]", f"move it under [{table}], above its first [{table}.…]"
+    if near := nearest_key(loc):
+        return "unknown key", f'did you mean "{near}"?'
+    known = list((Config if owner is ConfigFile else owner).model_fields) if owner else []
+    return "unknown key", "known here: " + ", ".join(known) if known else None
+
+
+def nearest_key(loc: KeyPath) -> str | None:
+    owner = list(models_along(loc))[-1]
+    return nearest(str(loc[-1]), owner.model_fields) if owner else None
+
+
+def models_along(loc: KeyPath) -> Iterator[type[BaseModel] | None]:
+    """The model at each depth of `loc`, from the whole file to the table that holds the last key."""
+    annotation: Any = ConfigFile
+    yield ConfigFile
+    for step in loc[:-1]:
+        annotation = inside(annotation, step)
+        yield model_of(annotation)
+
+
+def inside(annotation: Any, step: str | int) -> Any:
+    model = model_of(annotation)
+    if model is not None:
+        field = model.model_fields.get(str(step))
+        return field.annotation if field else None
+    for bare in alternatives(annotation):
+        if get_origin(bare) in (dict, tuple):
+            return get_args(bare)[1 if get_origin(bare) is dict else 0]
+    return None
+
+
+def alternatives(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from alternatives(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from alternatives(one)
+    else:
+        yield annotation
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    for bare in alternatives(annotation):
+        if isinstance(bare, type) and get_origin(bare) is None and issubclass(bare, BaseModel):
+            return bare
+    return None

@@ -1,0 +1,41 @@
+"""Makes the JSON Schema of the configuration file. `python -m steelyard.config.schema` writes it anew."""
+
+import json
+from typing import Any
+
+from steelyard.config import SCHEMA_PATH
+from steelyard.config.root import ConfigFile
+
+__all__ = ["schema_text"]
+
+
+def without_null(schema: Any, *, is_property: bool = False) -> Any:
+    """The same for TOML, which has no null; and without what only repeats: titles, defaults of tables."""
+    if isinstance(schema, list):
+        return [without_null(one) for one in schema if one != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: {name: without_null(one, is_property=True) for name, one in value.items()}
+        if key == "properties"
+        else without_null(value)
+        for key, value in schema.items()
+        if not (key == "default" and (value is None or isinstance(value, dict)))
+        and not (key == "title" and is_property)
+    }
+    alternatives = kept.get("anyOf", [])
+    if len(alternatives) == 1:
+        del kept["anyOf"]
+        kept |= alternatives[0]
+    return kept
+
+
+def schema_text() -> str:
+    schema = without_null(ConfigFile.model_json_schema())
+    schema["$schema"] = "http://json-schema.org/draft-07/schema#"
+    schema["title"] = "Steelyard configuration"
+    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")

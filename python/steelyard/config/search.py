@@ -1,0 +1,27 @@
+"""Which file is the configuration when none is named."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from steelyard.errors import UsageError
+
+__all__ = ["find"]
+
+VARIABLE = "STEELYARD_CONFIG"
+PLACES = (Path("steelyard.toml"), Path("/etc/steelyard/steelyard.toml"))
+
+
+def find(named: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The file that was named, or the first of the usual places. Raises UsageError where there is none."""
+    if named is not None:
+        return named
+    if from_environment := environment.get(VARIABLE):
+        return Path(from_environment)
+    for place in PLACES:
+        if place.exists():
+            return place
+    tried = ", ".join(
+        ["$" + VARIABLE, *(f"./{place}" if not place.is_absolute() else str(place) for place in PLACES)]
+    )
+    raise UsageError(f"there is no configuration (looked at {tried})", hint="steelyard init writes one")

@@ -1,0 +1,200 @@
+"""Owns the engine: starts it, changes it while it runs, stops it.
+
+The engine knows one verb for change, `apply(document)`. What is changed at run time (drain, weight, policy)
+is an overlay held here; it is laid over the file and the result applied, so that it survives a reload until
+undone. Whatever fails leaves the old configuration in force.
+"""
+
+import errno
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard import _core
+from steelyard.config import POLICIES, Config, EndpointKey, Overlay
+from steelyard.config import document as document_of
+from steelyard.errors import BindError, ConfigError, Problem, SteelyardError, UsageError
+
+__all__ = ["ConfigSource", "Control", "build_info"]
+
+log = logging.getLogger("steelyard.control")
+
+CAPABILITY_HINT = (
+    "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE "
+    "(under systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; steelyard init --systemd writes that) "
+    "or listen on a port above 1023"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where a configuration comes from: its name for people, its file if it has one, how to read it again."""
+
+    name: str
+    path: Path | None
+    load: Callable[[], Config]
+
+
+class Control:
+    """A running engine and what may be done to it. Every method may be called from any thread."""
+
+    def __init__(self, source: ConfigSource, loaded: Config, engine: _core.Engine) -> None:
+        self.source = source
+        self._config = loaded
+        self._engine = engine
+        self._overlay = Overlay()
+        self._change = threading.Lock()
+        self._told: list[Callable[[Config], None]] = []
+
+    @classmethod
+    def start(
+        cls, source: ConfigSource, loaded: Config, *, signals: bool = False, seed: int | None = None
+    ) -> "Control":
+        """Binds and starts everything, or raises ConfigError or BindError and leaves nothing behind.
+
+        With `signals` the engine takes SIGTERM, SIGINT and SIGHUP over for the whole process.
+        """
+        options = {"signals": signals, "seed": seed, "phase": "random" if seed is None else "zero"}
+        document = json.dumps(document_of(loaded))
+        try:
+            engine = _core.Engine.start(document, json.dumps(options))
+        except (_core.DocumentError, OSError) as error:
+            raise reported(error) from error
+        return cls(source, loaded, engine)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force, without the overlay."""
+        return self._config
+
+    @property
+    def overlay(self) -> Overlay:
+        return self._overlay
+
+    def status(self) -> dict[str, Any]:
+        """The engine's own status, and beside it where it came from and what lies over the file."""
+        status: dict[str, Any] = json.loads(self._engine.status())
+        return {
+            **status,
+            "version": _core.VERSION,
+            "pid": os.getpid(),
+            "config": self.source.name,
+            "overlay": self._overlay.as_json(),
+        }
+
+    def on_reload(self, tell: Callable[[Config], None]) -> None:
+        """Calls `tell` with each configuration that a reload has put in force."""
+        self._told.append(tell)
+
+    def reload(self) -> int:
+        """Reads the configuration again and puts it in force. Returns the new generation."""
+        if self.source.path is None:
+            raise UsageError(
+                "there is no file to reload: the configuration was given on the command line",
+                hint="start it with a file: steelyard init writes one",
+            )
+        with self._change:
+            loaded = self.source.load()
+            generation = self._apply(loaded, self._overlay.kept_by(loaded))
+        for tell in self._told:
+            tell(loaded)
+        log.info("reloaded %s as generation %d", self.source.name, generation)
+        return generation
+
+    def drain(self, endpoint: str) -> int:
+        """The endpoint takes no new requests; those in flight end."""
+        return self._overlaid(lambda: self._overlay.drain(self.find(endpoint)))
+
+    def undrain(self, endpoint: str) -> int:
+        return self._overlaid(lambda: self._overlay.undrain(self.find(endpoint)))
+
+    def weight(self, endpoint: str, weight: int | None) -> int:
+        """None gives the endpoint back the weight of the file."""
+        return self._overlaid(lambda: self._overlay.weight(self.find(endpoint), weight))
+
+    def policy(self, pool: str, policy: str | None) -> int:
+        """None gives the pool back the policy of the file."""
+        return self._overlaid(lambda: self._overlay.policy(self._known_pool(pool), known_policy(policy)))
+
+    def find(self, endpoint: str) -> EndpointKey:
+        """The endpoint that `[POOL/]ADDRESS` names. Raises UsageError where that is none, or several."""
+        known = [(name, one.address) for name, pool in self._config.pools.items() for one in pool.endpoints]
+        fits = [key for key in known if endpoint in (key[1], f"{key[0]}/{key[1]}")]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            names = " or ".join(f"{pool}/{address}" for pool, address in fits)
+            raise UsageError(f'"{endpoint}" stands in several pools', hint=f"say which: {names}")
+        names = ", ".join(f"{pool}/{address}" for pool, address in known[:10])
+        raise UsageError(f'there is no endpoint "{endpoint}"', hint=f"there are {names}")
+
+    def _known_pool(self, name: str) -> str:
+        if name not in self._config.pools:
+            raise UsageError(f'there is no pool "{name}"', hint=f"there are {', '.join(self._config.pools)}")
+        return name
+
+    def _overlaid(self, change: Callable[[], Overlay]) -> int:
+        with self._change:
+            return self._apply(self._config, change())
+
+    def _apply(self, loaded: Config, overlay: Overlay) -> int:
+        document = json.dumps(document_of(loaded, overlay))
+        try:
+            generation: int = json.loads(self._engine.apply(document))["generation"]
+        except (_core.DocumentError, OSError) as error:
+            raise reported(error) from error
+        self._config, self._overlay = loaded, overlay
+        return generation
+
+    def wait(self, timeout_s: float) -> str | None:
+        """ "reload", "stopped", or None when the time is over. Lets other threads run."""
+        return self._engine.wait(timeout_s)
+
+    def stop(self, *, now: bool = False) -> None:
+        """Begins to drain (or stops at once) and returns; `wait` says when it is done."""
+        self._engine.stop(now)
+
+    def close(self) -> None:
+        """Stops at once and joins every native thread. May be called again."""
+        self._engine.close()
+
+
+def known_policy(policy: str | None) -> str | None:
+    if policy is not None and policy not in POLICIES:
+        raise UsageError(f'unknown policy "{policy}"', hint=f"one of {', '.join(POLICIES)}")
+    return policy
+
+
+def build_info() -> dict[str, Any]:
+    """How the extension was built."""
+    info: dict[str, Any] = json.loads(_core.build_info())
+    return info
+
+
+def reported(error: Exception) -> SteelyardError:
+    """What the engine refused, as a person should hear it."""
+    if isinstance(error, _core.DocumentError):
+        problems = json.loads(error.args[0])
+        return ConfigError([Problem(one["message"], key_of(one["path"]), one["hint"]) for one in problems])
+    if not isinstance(error, OSError):
+        return SteelyardError(str(error))
+    listener, address = error.filename, error.filename2
+    where = " for ".join(str(part) for part in (address, listener and f'listener "{listener}"') if part)
+    reason = (error.strerror or str(error)).lower()
+    hint = None
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = CAPABILITY_HINT
+    elif error.errno == errno.EADDRINUSE:
+        hint = "another process listens there (ss -ltnp shows which); stop it or choose another port"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        hint = "this machine has no such address; ip address shows those it has"
+    return BindError(f"cannot listen on {where}: {reason}" if where else reason, hint=hint)
+
+
+def key_of(path: list[str | int]) -> str:
+    return ".".join(str(step) for step in path)

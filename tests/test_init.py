@@ -1,0 +1,62 @@
+"""`steelyard init` writes files that hold, and overwrites nothing."""
+
+import configparser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from steelyard import config
+
+
+def steelyard(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from steelyard.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_what_it_writes_is_sound(tmp_path: Path) -> None:
+    done = steelyard("init", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote steelyard.toml\n")
+    loaded = config.load(tmp_path / "steelyard.toml")
+    assert list(loaded.listeners) == ["web"]
+    assert loaded.pools["app"].health.path == "/healthz"
+
+
+def test_the_long_form_in_its_comments_is_sound_too(tmp_path: Path) -> None:
+    steelyard("init", cwd=tmp_path)
+    lines = (tmp_path / "steelyard.toml").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("# drain_timeout"))
+    text = "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines[start:])
+    assert set(config.load_text(text).pools) == {"app", "api"}
+
+
+def test_its_first_line_names_the_schema_that_is_shipped(tmp_path: Path) -> None:
+    steelyard("init", cwd=tmp_path)
+    first = (tmp_path / "steelyard.toml").read_text().splitlines()[0]
+    assert first == f"#:schema {config.SCHEMA_PATH.as_uri()}"
+    assert config.SCHEMA_PATH.is_file()
+
+
+def test_a_unit_and_a_compose_file_are_written_beside_it(tmp_path: Path) -> None:
+    done = steelyard("init", "etc.toml", "--systemd", "--compose", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["written"] == ["etc.toml", "steelyard.service", "compose.yaml"]
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string((tmp_path / "steelyard.service").read_text())
+    assert unit["Service"]["ExecStart"].endswith(f"run {tmp_path / 'etc.toml'}")
+    assert unit["Service"]["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
+    assert "./etc.toml:/etc/steelyard/steelyard.toml:ro" in (tmp_path / "compose.yaml").read_text()
+
+
+def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("mine")
+    done = steelyard("init", "--systemd", "--compose", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "compose.yaml is there already; nothing was written" in done.stderr
+    assert (tmp_path / "compose.yaml").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["compose.yaml"]
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    done = steelyard("init", "nowhere/steelyard.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write nowhere/steelyard.toml: no such file or directory\n"
