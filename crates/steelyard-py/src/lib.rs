@@ -1,14 +1,31 @@
 //! The binding `steelyard._core`: convert, call, map errors. No logic.
 
 mod check;
+mod engine;
+mod errors;
 mod origin;
 mod toml_positions;
 
 use pyo3::prelude::*;
 
+/// How this extension was built, as JSON.
+#[pyfunction]
+fn build_info() -> String {
+    serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "allocator": "system",
+        "tls": null,
+    })
+    .to_string()
+}
+
 /// The native half of Steelyard.
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -16,11 +33,28 @@ mod _core {
     const POLICIES: [&str; 5] = steelyard_core::policy::NAMES;
 
     #[pymodule_export]
+    use crate::build_info;
+
+    #[pymodule_export]
     use crate::check::check;
+
+    #[pymodule_export]
+    use crate::engine::Engine;
+
+    #[pymodule_export]
+    use crate::errors::{BindError, DocumentError};
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};
 
     #[pymodule_export]
     use crate::toml_positions::{TomlError, toml_positions};
+
+    /// Native threads end before the interpreter does.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let close = wrap_pyfunction!(crate::engine::close_engines, module)?;
+        module.py().import("atexit")?.call_method1("register", (close,))?;
+        Ok(())
+    }
 }

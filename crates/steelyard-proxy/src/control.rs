@@ -1,0 +1,239 @@
+//! The one native control thread: probes, timed returns, host names, signals, and the end of everything.
+//!
+//! It waits for nobody but its timer: a change that is under way is looked at again at the next tick, and the
+//! workers are watched until they have ended, not joined before.
+
+pub(crate) mod probe;
+mod probes;
+pub(crate) mod resolve;
+mod resolver;
+pub(crate) mod schedule;
+pub(crate) mod signals;
+mod watch;
+
+use crate::engine::{Event, State};
+use crate::sys;
+use probes::Probes;
+use resolver::Resolver;
+use signals::{Signal, Signals};
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use steelyard_core::time::Nanos;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use watch::Watch;
+
+/// Between two looks at everything that is timed.
+const TICK: Duration = Duration::from_millis(50);
+/// The same once the engine is ending, where somebody waits for it.
+const TICK_ENDING: Duration = Duration::from_millis(2);
+/// How long workers may take to stop, and the interpreter to hear of it, before a process that we own is ended.
+const PATIENCE: Nanos = Nanos::from_millis(3_000);
+/// How long it may take from there to the end.
+const PATIENCE_HEARD: Nanos = Nanos::from_millis(15_000);
+/// Names that are looked up at once; each occupies a thread.
+const LOOKUPS_MAX: usize = 8;
+
+/// What the control thread is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Let requests in flight end.
+    Drain,
+    /// End every worker at once.
+    Stop,
+    /// The same, and end the control thread too.
+    Close,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// Until this moment.
+    Draining(Nanos),
+    /// Since this moment.
+    Stopping(Nanos),
+    /// Since this moment.
+    Stopped(Nanos),
+}
+
+/// What the control thread works with.
+pub(crate) struct Control {
+    state: Arc<State>,
+    workers: Vec<JoinHandle<()>>,
+    signals: Option<Signals>,
+    stage: Stage,
+    closing: bool,
+    probes: Probes,
+    resolver: Resolver,
+    watch: Watch,
+}
+
+/// The runtime of the control thread.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKUPS_MAX).build()
+}
+
+/// Starts the thread.
+pub(crate) fn spawn(
+    control: Control,
+    runtime: Runtime,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name("control".to_owned()).spawn(move || {
+        runtime.block_on(control.run(orders));
+        // A look-up that hangs in the system cannot be called off; it ends alone.
+        runtime.shutdown_background();
+    })
+}
+
+impl Control {
+    /// Takes the workers over.
+    pub fn new(state: Arc<State>, workers: Vec<JoinHandle<()>>, signals: Option<Signals>) -> Self {
+        let now = state.shared.clock.now();
+        Self {
+            probes: Probes::new(state.shared.seed),
+            resolver: Resolver::new(now),
+            watch: Watch::default(),
+            state,
+            workers,
+            signals,
+            stage: Stage::Running,
+            closing: false,
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut ticks = every(TICK);
+        loop {
+            tokio::select! {
+                order = orders.recv() => self.obey(order.unwrap_or(Order::Close)),
+                signal = signals::next(&mut self.signals) => self.heed(signal),
+                Some(probed) = self.probes.next() => {
+                    self.probes.record(probed, &self.state.shared);
+                    self.watch.look(&self.state.shared);
+                }
+                answers = self.resolver.next() => self.resolver.take(answers),
+                _ = ticks.tick() => {}
+            }
+            if self.stage != Stage::Running && ticks.period() != TICK_ENDING {
+                ticks = every(TICK_ENDING);
+            }
+            self.look();
+            if self.closing && matches!(self.stage, Stage::Stopped(_)) {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> Nanos {
+        self.state.shared.clock.now()
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Drain => self.drain(),
+            Order::Stop => self.stop(),
+            Order::Close => {
+                self.closing = true;
+                self.stop();
+            }
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        match (signal, self.stage) {
+            (Signal::Reload, Stage::Running) => self.state.events.tell(Event::Reload),
+            (Signal::Reload, _) => {}
+            (Signal::End, Stage::Running) => self.drain(),
+            (Signal::End, _) => self.stop(),
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.stage == Stage::Running {
+            let limit_ms = self.state.shared.snapshot.load().drain_timeout_ms;
+            tracing::info!(limit_ms, "draining: requests in flight may end, new connections are not accepted");
+            self.stage = Stage::Draining(self.now().plus(Nanos::from_millis(limit_ms)));
+            self.state.drain();
+        }
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.stage, Stage::Running | Stage::Draining(_)) {
+            self.stage = Stage::Stopping(self.now());
+            self.state.stop();
+        }
+    }
+
+    /// Everything that is due.
+    fn look(&mut self) {
+        let now = self.now();
+        match self.stage {
+            Stage::Running => {}
+            Stage::Draining(until) if until <= now => {
+                let connections = &self.state.shared.connections;
+                let left = connections.load(std::sync::atomic::Ordering::Relaxed);
+                tracing::warn!(connections = left, "the time to drain is over; stopping");
+                self.stop();
+            }
+            Stage::Stopping(since) if self.state.owns_process && now.since(since) > PATIENCE => {
+                tracing::error!("a worker does not stop; ending the process");
+                sys::exit_now(1);
+            }
+            Stage::Draining(_) | Stage::Stopping(_) => {}
+            Stage::Stopped(since) => return self.end_process_if_stuck(now.since(since)),
+        }
+        if self.workers.iter().all(JoinHandle::is_finished) {
+            return self.ended(now);
+        }
+        self.tick(now);
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        for pool in &self.state.shared.snapshot.load().pools {
+            for returned in pool.tick(now) {
+                let address = returned.endpoint.address();
+                tracing::info!(pool = pool.name(), endpoint = %address, "ejection is over; probing at once");
+                returned.endpoint.health().next_probe = Nanos(0);
+            }
+        }
+        self.watch.look(&self.state.shared);
+        if self.stage == Stage::Running {
+            self.resolver.tick(&self.state, now);
+        }
+        self.probes.start_due(&self.state.shared, now);
+    }
+
+    fn ended(&mut self, now: Nanos) {
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+        // When workers ended without being told to, nothing may go on binding for them.
+        self.state.stop();
+        self.probes.abort();
+        self.stage = Stage::Stopped(now);
+        tracing::info!("stopped");
+        self.state.events.tell(Event::Stopped);
+    }
+
+    /// Ends a process that is ours once its interpreter has not done so for too long.
+    fn end_process_if_stuck(&self, since: Nanos) {
+        let patience = if self.state.events.heard_of_the_end() { PATIENCE_HEARD } else { PATIENCE };
+        if self.state.owns_process && !self.closing && since > patience {
+            tracing::warn!("the interpreter does not end the process; ending it");
+            sys::exit_now(0);
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

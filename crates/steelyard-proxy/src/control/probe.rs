@@ -1,0 +1,184 @@
+//! One active health check: what is sent, what counts as good, and how it is told to people.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use steelyard_core::document;
+use steelyard_core::endpoint::Address;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
+
+/// Bytes of a response that are looked at.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Fields of a response that are looked at.
+const FIELDS_MAX: usize = 100;
+
+/// One check of one endpoint.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    address: Address,
+    limit: Duration,
+    http: Option<Http>,
+}
+
+/// What an HTTP probe asks and expects.
+#[derive(Debug, Clone)]
+struct Http {
+    request: Vec<u8>,
+    expected: Vec<(u16, u16)>,
+}
+
+/// What a probe said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The endpoint is well.
+    Good(String),
+    /// It is not.
+    Bad(String),
+    /// Nothing was learnt: this process lacked what a probe needs.
+    Ours(String),
+}
+
+/// What the bytes of a response say so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// Too little to tell.
+    Partial,
+    /// An interim response that ends here.
+    Interim(usize),
+    /// The answer.
+    Status(u16),
+    /// No HTTP.
+    Nonsense,
+}
+
+impl Probe {
+    /// The probe that a pool prescribes for an endpoint, which was configured as `configured`.
+    pub fn new(health: &document::Health, address: Address, configured: &str) -> Self {
+        let http = health.path.as_ref().map(|path| {
+            let host = health.host.as_deref().unwrap_or(if configured.starts_with("unix:") {
+                "localhost"
+            } else {
+                configured
+            });
+            Http { request: request(path, host), expected: health.expect_status.clone() }
+        });
+        Self { address, limit: Duration::from_millis(health.timeout_ms), http }
+    }
+
+    /// Runs it; takes no longer than its limit.
+    pub async fn run(self) -> Verdict {
+        match timeout(self.limit, self.check()).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::Bad(format!("timed out after {}", Span(self.limit))),
+        }
+    }
+
+    async fn check(&self) -> Verdict {
+        let outcome = match &self.address {
+            Address::Socket(address) => match TcpStream::connect(address).await {
+                Ok(stream) => self.ask(stream).await,
+                Err(error) => Err(error),
+            },
+            Address::Unix(path) => match UnixStream::connect(path).await {
+                Ok(stream) => self.ask(stream).await,
+                Err(error) => Err(error),
+            },
+        };
+        outcome.unwrap_or_else(|error| blame(&error))
+    }
+
+    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+        match &self.http {
+            None => Ok(Verdict::Good("connected".to_owned())),
+            Some(http) => http.ask(stream).await,
+        }
+    }
+}
+
+impl Http {
+    async fn ask(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+        let start = Instant::now();
+        stream.write_all(&self.request).await?;
+        let mut bytes = Vec::with_capacity(1024);
+        loop {
+            match parse(&bytes) {
+                Head::Status(status) => return Ok(self.judge(status, start.elapsed())),
+                Head::Interim(length) => drop(bytes.drain(..length)),
+                Head::Nonsense => return Ok(no_answer()),
+                Head::Partial if bytes.len() >= HEAD_BYTES_MAX => return Ok(no_answer()),
+                Head::Partial => {
+                    if stream.read_buf(&mut bytes).await? == 0 {
+                        return Ok(no_answer());
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&self, status: u16, took: Duration) -> Verdict {
+        if self.expected.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
+            return Verdict::Good(format!("{status} in {}", Span(took)));
+        }
+        let ranges = self.expected.iter().map(|(low, high)| {
+            if low == high { low.to_string() } else { format!("{low}-{high}") }
+        });
+        Verdict::Bad(format!("{status}, expected {}", ranges.collect::<Vec<_>>().join(", ")))
+    }
+}
+
+fn no_answer() -> Verdict {
+    Verdict::Bad("no HTTP answer".to_owned())
+}
+
+fn request(path: &str, host: &str) -> Vec<u8> {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn parse(bytes: &[u8]) -> Head {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    match (response.parse(bytes), response.code) {
+        (Ok(httparse::Status::Complete(length)), Some(100 | 102..=199)) => Head::Interim(length),
+        (Ok(httparse::Status::Complete(_)), Some(status)) => Head::Status(status),
+        (Ok(httparse::Status::Partial), _) => Head::Partial,
+        _ => Head::Nonsense,
+    }
+}
+
+/// Whose fault a failure is.
+fn blame(error: &io::Error) -> Verdict {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    if error.raw_os_error().is_some_and(|number| ours.iter().any(|errno| errno.raw_os_error() == number)) {
+        return Verdict::Ours(error.to_string());
+    }
+    Verdict::Bad(match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset".to_owned(),
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    })
+}
+
+/// A span for people: whole seconds as such, else milliseconds.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            0 => f.write_str("less than 1 ms"),
+            millis if millis >= 1000 && millis % 1000 == 0 => write!(f, "{} s", millis / 1000),
+            millis => write!(f, "{millis} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

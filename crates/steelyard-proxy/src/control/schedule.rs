@@ -1,0 +1,93 @@
+//! When which endpoint is probed. Pure: it is told what time it is.
+
+use rand::SeedableRng;
+use std::collections::HashSet;
+use std::sync::Arc;
+use steelyard_core::endpoint::Endpoint;
+use steelyard_core::pool::{Member, Pool};
+use steelyard_core::random::{Generator, unit};
+use steelyard_core::time::Nanos;
+
+/// Probes that run at once; when more are due they wait their turn.
+pub const PROBES_MAX: usize = 64;
+/// An interval is longer or shorter by up to this share of it, so that probes do not march in step.
+const JITTER: f32 = 0.1;
+
+/// A probe that is due.
+#[derive(Debug)]
+pub struct Due {
+    /// Whose rules hold.
+    pub pool: Arc<Pool>,
+    /// Whom to probe.
+    pub member: Member,
+}
+
+/// What is being probed, and the chance behind the jitter. When each endpoint's next probe is due stands in its own
+/// health, so that it survives a reload.
+#[derive(Debug)]
+pub struct Schedule {
+    running: HashSet<usize>,
+    rng: Generator,
+}
+
+impl Schedule {
+    /// Nothing runs.
+    pub fn new(seed: u64) -> Self {
+        Self { running: HashSet::new(), rng: Generator::seed_from_u64(seed) }
+    }
+
+    /// Probes to start now, the longest overdue first. They count as running until [`Schedule::end`].
+    pub fn due(&mut self, pools: &[Arc<Pool>], now: Nanos) -> Vec<Due> {
+        let mut due = Vec::new();
+        for pool in pools {
+            let Some(interval) = pool.config().health.interval_ms.map(Nanos::from_millis) else { continue };
+            for member in pool.members() {
+                if let Some(since) = self.due_since(&member.endpoint, interval, now) {
+                    due.push((since, Due { pool: Arc::clone(pool), member: member.clone() }));
+                }
+            }
+        }
+        due.sort_by_key(|(since, _)| *since);
+        due.truncate(PROBES_MAX.saturating_sub(self.running.len()));
+        for (_, Due { pool, member }) in &due {
+            let interval = Nanos::from_millis(pool.config().health.interval_ms.unwrap_or_default());
+            member.endpoint.health().next_probe = now.plus(self.jittered(interval));
+            self.running.insert(key(&member.endpoint));
+        }
+        due.into_iter().map(|(_, due)| due).collect()
+    }
+
+    /// A probe has ended.
+    pub fn end(&mut self, endpoint: &Arc<Endpoint>) {
+        self.running.remove(&key(endpoint));
+    }
+
+    fn due_since(&mut self, endpoint: &Arc<Endpoint>, interval: Nanos, now: Nanos) -> Option<Nanos> {
+        if self.running.contains(&key(endpoint)) {
+            return None;
+        }
+        let mut health = endpoint.health();
+        let latest = now.plus(stretched(interval, 1.0 + JITTER));
+        if health.next_probe > latest {
+            // It was set when the interval was longer.
+            health.next_probe = now.plus(self.jittered(interval));
+        }
+        (health.next_probe <= now).then_some(health.next_probe)
+    }
+
+    fn jittered(&mut self, interval: Nanos) -> Nanos {
+        stretched(interval, 1.0 + JITTER * (2.0 * unit(&mut self.rng) - 1.0))
+    }
+}
+
+fn stretched(interval: Nanos, by: f32) -> Nanos {
+    Nanos((interval.0 as f64 * f64::from(by)) as u64)
+}
+
+/// Unique while somebody holds the endpoint, and whoever probes it does.
+fn key(endpoint: &Arc<Endpoint>) -> usize {
+    Arc::as_ptr(endpoint).addr()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The engine: everything that carries traffic, behind one verb for change.
+//!
+//! [`Engine::apply`] prepares everything (snapshot built, sockets bound), then swaps one snapshot in; whatever fails
+//! leaves the one in force as it was and nothing half done.
+
+mod events;
+mod limits;
+mod state;
+
+use crate::control::{self, Control, Order};
+use crate::control::resolve;
+use crate::control::signals::Signals;
+use crate::logging;
+use crate::shared::Command;
+use crate::sockets::BindError;
+use crate::{status, worker};
+use serde::Deserialize;
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use steelyard_core::document::Document;
+use steelyard_core::policy::Phase;
+use steelyard_core::problem::Problem;
+use steelyard_core::snapshot::{self, Resolved};
+use tokio::sync::mpsc;
+
+pub use events::Event;
+pub(crate) use events::Events;
+pub(crate) use state::{LiveListener, State};
+
+/// How long host names may hold up a start or a change. What is not resolved by then follows later.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is decided once for an engine, as JSON.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Whether the engine takes SIGTERM, SIGINT and SIGHUP over for the whole process, and ends the process when
+    /// nobody else does.
+    pub signals: bool,
+    /// Seeds everything random; `None` = from the system.
+    pub seed: Option<u64>,
+    /// Where rotations begin.
+    #[serde(with = "PhaseName")]
+    pub phase: Phase,
+    /// How much is logged. The first engine of a process decides.
+    pub log_level: logging::Level,
+    /// How it looks. The first engine of a process decides.
+    pub log_format: logging::Format,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Phase", rename_all = "lowercase")]
+enum PhaseName {
+    Random,
+    Zero,
+}
+
+/// Why an engine did not do what it was asked to. The engine that is in force stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The document is wrong.
+    #[error("the configuration has problems: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Document(Vec<Problem>),
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system refused a thread or what one needs.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// It has been stopped, or is about to.
+    #[error("the engine has been stopped")]
+    Stopped,
+    /// This process is a child of the one that started it.
+    #[error("the engine belongs to the process that started it, of which this one is a fork")]
+    Forked,
+}
+
+impl From<Vec<Problem>> for EngineError {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self::Document(problems)
+    }
+}
+
+/// A running engine. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Engine {
+    state: Arc<State>,
+    orders: mpsc::UnboundedSender<Order>,
+    control: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Binds everything and starts every thread, or fails and leaves nothing behind.
+    pub fn start(document: &str, options: &Options) -> Result<Self, EngineError> {
+        logging::start(options.log_level, options.log_format);
+        let document = snapshot::parse(document)?;
+        let resolved = resolve_first(&document, &Resolved::default())?;
+        let (state, mailboxes) = State::new(document, resolved, options)?;
+        let state = Arc::new(state);
+        let mut crew = Crew { state: Arc::clone(&state), workers: Vec::with_capacity(mailboxes.len()) };
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+            let worker = worker::spawn(index, Arc::clone(&state.shared), mailbox);
+            crew.workers.push(worker.map_err(EngineError::Thread)?);
+        }
+        let runtime = control::runtime().map_err(EngineError::Thread)?;
+        let signals = options.signals.then(|| Signals::take(&runtime)).transpose();
+        let signals = signals.map_err(EngineError::Thread)?;
+        let threads: Vec<_> = crew.workers.iter().map(|worker| worker.thread().id()).collect();
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let control = Control::new(Arc::clone(&state), crew.sign_on(), signals);
+        let control = control::spawn(control, runtime, inbox).map_err(EngineError::Thread)?;
+        let shared = Arc::downgrade(&state.shared);
+        logging::watch_panics(threads.into_iter().chain([control.thread().id()]), &shared);
+        Ok(Self { state, orders, control: Mutex::new(Some(control)) })
+    }
+
+    /// Puts another document in force; returns the number of its generation.
+    ///
+    /// Several may be applied at a time, from any thread; each sees the one before.
+    pub fn apply(&self, document: &str) -> Result<u64, EngineError> {
+        self.state.here()?;
+        let document = snapshot::parse(document)?;
+        let resolved = resolve_first(&document, &self.state.resolved())?;
+        self.state.apply(document, resolved)
+    }
+
+    /// The status as JSON.
+    pub fn status(&self) -> Result<String, EngineError> {
+        self.state.here()?;
+        Ok(status::render(&self.state))
+    }
+
+    /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] is told again at each call.
+    pub fn wait(&self, limit: Duration) -> Result<Option<Event>, EngineError> {
+        self.state.here()?;
+        Ok(self.state.events.wait(limit))
+    }
+
+    /// Begins to drain, or stops at once; [`Engine::wait`] says when it is done.
+    pub fn stop(&self, now: bool) -> Result<(), EngineError> {
+        self.state.here()?;
+        self.order(if now { Order::Stop } else { Order::Drain });
+        Ok(())
+    }
+
+    /// Stops at once and joins every thread. After a fork it does nothing.
+    pub fn close(&self) {
+        if self.state.here().is_err() {
+            return;
+        }
+        self.order(Order::Close);
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(control) = control.take()
+            && control.join().is_err()
+        {
+            tracing::error!("the control thread ended in a panic");
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // Nobody is left to take the order when everything has ended, which is what any order comes to.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.state.here().is_ok() {
+            return self.close();
+        }
+        // The threads, and whoever held a lock, are in the parent: nothing here may be touched, nor dropped.
+        mem::forget(Arc::clone(&self.state));
+        if let Ok(mut control) = self.control.try_lock() {
+            mem::forget(control.take());
+        }
+    }
+}
+
+/// Workers that nobody owns yet: they end when something fails before somebody does.
+struct Crew {
+    state: Arc<State>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    fn sign_on(mut self) -> Vec<JoinHandle<()>> {
+        mem::take(&mut self.workers)
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if self.workers.is_empty() {
+            return;
+        }
+        self.state.tell_workers(|| Command::Stop);
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has been logged and has ended all the same.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// What the names of a document stand for: the known ones as they are, the new ones asked for now.
+fn resolve_first(document: &Document, known: &Resolved) -> Result<Resolved, EngineError> {
+    let names = snapshot::names(document);
+    let new = names.iter().filter(|(host, port)| known.get(host, *port).is_empty()).cloned().collect();
+    let answers = resolve::now(new, RESOLVE_LIMIT).map_err(EngineError::Thread)?;
+    let (resolved, failed) = resolve::merge(known, names, answers);
+    for (name, why) in failed {
+        tracing::warn!(name, why, "cannot resolve an endpoint's name; it will be tried again");
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests;

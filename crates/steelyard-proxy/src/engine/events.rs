@@ -1,0 +1,71 @@
+//! What the control thread tells whoever owns the engine.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Something for the owner of an engine to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// Every worker has ended.
+    Stopped,
+}
+
+/// Events that nobody has taken yet. Reloads that come before one is taken are one.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    reload: bool,
+    stopped: bool,
+    /// Whether somebody has been told that it has stopped.
+    told: bool,
+}
+
+impl Events {
+    /// Tells whoever waits.
+    pub fn tell(&self, event: Event) {
+        let mut pending = self.lock();
+        match event {
+            Event::Reload => pending.reload = true,
+            Event::Stopped => pending.stopped = true,
+        }
+        drop(pending);
+        self.changed.notify_all();
+    }
+
+    /// Waits no longer than `limit`.
+    pub fn wait(&self, limit: Duration) -> Option<Event> {
+        let end = Instant::now().checked_add(limit);
+        let mut pending = self.lock();
+        loop {
+            if pending.stopped {
+                pending.told = true;
+                return Some(Event::Stopped);
+            }
+            if std::mem::take(&mut pending.reload) {
+                return Some(Event::Reload);
+            }
+            let left = end.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return None;
+            }
+            pending =
+                self.changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether somebody has heard that everything has ended, and so is about to end the process.
+    pub fn heard_of_the_end(&self) -> bool {
+        self.lock().told
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,44 @@
+//! What the system gives this process: cores and descriptors.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+/// Descriptors kept for what is no connection: files, sockets that listen, probes, Python.
+const RESERVE: u64 = 256;
+/// What is taken where the system names no limit.
+const DESCRIPTORS_UNLIMITED: u64 = 1 << 20;
+
+/// The cores this process may use: affinity and the quota of its control groups (both versions) included.
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Raises the soft limit on descriptors to the hard one; returns what holds then.
+pub fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit on descriptors");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS_UNLIMITED)
+}
+
+/// The client connections that so many descriptors allow: each may need another towards an endpoint.
+pub fn connections(descriptors: u64) -> u32 {
+    let each_with_its_other = descriptors.saturating_sub(RESERVE.min(descriptors / 4)) / 2;
+    u32::try_from(each_with_its_other).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_everything_else() {
+        assert_eq!(connections(20_256), 10_000);
+        assert_eq!(connections(64), 24);
+        assert_eq!(connections(0), 1);
+        assert_eq!(connections(u64::MAX), u32::MAX);
+    }
+}

@@ -1,0 +1,200 @@
+//! Binds what the listeners of a snapshot accept on, and keeps it across snapshots.
+//!
+//! A change is prepared whole (every new socket bound and listening) before anything is taken away; a change that
+//! fails is dropped and closes only what it had opened itself.
+
+mod tcp;
+mod unix;
+
+use crate::shared::Socket;
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use steelyard_core::address::Bind;
+use steelyard_core::listener::Listener;
+use unix::UnixSocket;
+
+/// Connections that may wait to be accepted; the kernel bounds it by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// An address that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for listener {listener:?}: {message}{}", .hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default())]
+pub struct BindError {
+    /// Which listener wanted it.
+    pub listener: String,
+    /// As the configuration writes it.
+    pub address: String,
+    /// What is wrong, in the words of the system or our own.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<&'static str>,
+    /// The system's error.
+    pub source: io::Error,
+}
+
+/// Why one address cannot be bound; who binds it does not know for whom.
+#[derive(Debug)]
+struct Failure {
+    source: io::Error,
+    message: Option<String>,
+    hint: Option<&'static str>,
+}
+
+impl From<io::Error> for Failure {
+    fn from(source: io::Error) -> Self {
+        Self { source, message: None, hint: None }
+    }
+}
+
+/// One bind of one listener that accepts.
+#[derive(Debug, Clone)]
+struct Bound {
+    id: u64,
+    listener: String,
+    bind: Bind,
+    /// What it is really bound to: port 0 resolved.
+    local: String,
+    /// The file of a unix socket goes with the last who holds it.
+    unix: Option<Arc<UnixSocket>>,
+}
+
+/// Every bind that accepts now.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    bounds: Vec<Bound>,
+    next_id: u64,
+}
+
+/// A change that needs only to be committed. Dropping it closes what it has opened.
+#[derive(Debug)]
+pub struct Prepared {
+    bounds: Vec<Bound>,
+    opened: Vec<Opened>,
+}
+
+/// A bind that has begun to listen.
+#[derive(Debug)]
+pub struct Opened {
+    /// Names it, now and when it is closed.
+    pub id: u64,
+    /// Whose it is.
+    pub listener: String,
+    /// One for each worker, in order.
+    pub sockets: Vec<Socket>,
+}
+
+impl Sockets {
+    /// Binds whatever these listeners need and these sockets are not.
+    ///
+    /// A bind stays as it is with its listener. One that moves to another listener is opened once more beside the
+    /// old one, which then closes: the kernel knows no moment without it.
+    pub fn prepare(&mut self, listeners: &[Arc<Listener>], workers: usize) -> Result<Prepared, BindError> {
+        let mut prepared = Prepared { bounds: Vec::new(), opened: Vec::new() };
+        for listener in listeners {
+            for bind in &listener.binds {
+                let kept = self.bounds.iter().find(|bound| {
+                    bound.bind == *bind
+                        && bound.listener == listener.name
+                        && prepared.bounds.iter().all(|taken| taken.id != bound.id)
+                });
+                match kept {
+                    Some(bound) => prepared.bounds.push(bound.clone()),
+                    None => {
+                        self.open(bind, &listener.name, workers, &mut prepared).map_err(|failure| {
+                            bind_error(&listener.name, bind, failure)
+                        })?;
+                    }
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn open(
+        &mut self,
+        bind: &Bind,
+        listener: &str,
+        workers: usize,
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
+        let (local, unix, sockets) = match bind {
+            Bind::Unix(path) => {
+                let unix = self.unix(path).map_or_else(|| UnixSocket::bind(path).map(Arc::new), Ok)?;
+                let sockets = (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
+                (bind.to_string(), Some(unix), sockets)
+            }
+            Bind::Any { .. } | Bind::Socket(_) => {
+                let ours = self.bounds.iter().any(|bound| bound.bind == *bind || bound.bind.conflicts(bind));
+                let sockets = tcp::listen(bind, workers, ours)?;
+                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), tcp::local_address)?;
+                (local, None, sockets.into_iter().map(Socket::Tcp).collect())
+            }
+        };
+        self.next_id += 1;
+        let id = self.next_id;
+        let listener = listener.to_owned();
+        prepared.bounds.push(Bound { id, listener: listener.clone(), bind: bind.clone(), local, unix });
+        prepared.opened.push(Opened { id, listener, sockets });
+        Ok(())
+    }
+
+    /// The socket at this path, if it is ours.
+    fn unix(&self, path: &Path) -> Option<Arc<UnixSocket>> {
+        self.bounds.iter().find_map(|bound| match (&bound.bind, &bound.unix) {
+            (Bind::Unix(ours), Some(unix)) if ours == path => Some(Arc::clone(unix)),
+            _ => None,
+        })
+    }
+
+    /// Makes a change the present state: what has been opened, and the ids of what must be closed.
+    pub fn commit(&mut self, prepared: Prepared) -> (Vec<Opened>, Vec<u64>) {
+        let stay: HashSet<u64> = prepared.bounds.iter().map(|bound| bound.id).collect();
+        let before = std::mem::replace(&mut self.bounds, prepared.bounds);
+        let closed = before.iter().map(|bound| bound.id).filter(|id| !stay.contains(id)).collect();
+        (prepared.opened, closed)
+    }
+
+    /// Where a listener accepts, port 0 resolved.
+    pub fn addresses(&self, listener: &str) -> Vec<String> {
+        let own = self.bounds.iter().filter(|bound| bound.listener == listener);
+        own.map(|bound| bound.local.clone()).collect()
+    }
+
+    /// Forgets every bind; the files of unix sockets go. The workers still hold what they accept from.
+    pub fn clear(&mut self) {
+        self.bounds.clear();
+    }
+}
+
+fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {
+    let Failure { source, message, hint } = failure;
+    // The number that the system's words end with is there in `source`.
+    let words = source.to_string();
+    let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let hint = hint.or_else(|| hint_for(bind, &source));
+    let message = message.unwrap_or(words);
+    BindError { listener: listener.to_owned(), address: bind.to_string(), message, hint, source }
+}
+
+fn hint_for(bind: &Bind, error: &io::Error) -> Option<&'static str> {
+    Some(match (bind, error.kind()) {
+        (Bind::Unix(_), io::ErrorKind::NotFound) => "make the directory first",
+        (Bind::Unix(_), io::ErrorKind::PermissionDenied) => "choose a directory that this user may write to",
+        (Bind::Unix(_), _) => return None,
+        (_, io::ErrorKind::AddrInUse) => {
+            "another process listens there (ss -ltnp shows which); stop it or choose another port"
+        }
+        (_, io::ErrorKind::PermissionDenied) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; or choose a port above 1023"
+        }
+        (_, io::ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address (ip address shows those it has)"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

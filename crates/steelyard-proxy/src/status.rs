@@ -1,0 +1,115 @@
+//! The status, read from the snapshot in force and the live cells.
+
+use crate::engine::{LiveListener, State};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use steelyard_core::endpoint::{Cells, Over};
+use steelyard_core::histogram::{BUCKETS, quantile};
+use steelyard_core::pool::{Member, Pool};
+use steelyard_core::time::Nanos;
+
+/// The whole status as JSON.
+pub(crate) fn render(state: &State) -> String {
+    let shared = &state.shared;
+    let now = shared.clock.now();
+    let snapshot = shared.snapshot.load();
+    let draining = shared.draining.load(Ordering::Relaxed);
+    json!({
+        "generation": snapshot.generation,
+        "uptime_s": seconds(now.since(state.started)),
+        "state": if draining { "draining" } else { "running" },
+        "workers": shared.workers.len(),
+        "connections": shared.connections.load(Ordering::Relaxed),
+        "panics": shared.panics.load(Ordering::Relaxed),
+        "listeners": state.listeners().iter().map(listener).collect::<Vec<_>>(),
+        "pools": snapshot.pools.iter().map(|pool| render_pool(pool, now)).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn listener(live: &LiveListener) -> Value {
+    json!({
+        "name": live.state.name,
+        "bind": live.addresses,
+        "connections": live.state.connections.load(Ordering::Relaxed),
+        "connections_max": live.state.connections_max.load(Ordering::Relaxed),
+        "accepted": live.state.accepted.load(Ordering::Relaxed),
+        "requests": live.state.requests.load(Ordering::Relaxed),
+        "bad_requests": live.state.bad_requests.load(Ordering::Relaxed),
+    })
+}
+
+fn render_pool(pool: &Pool, now: Nanos) -> Value {
+    json!({
+        "name": pool.name(),
+        "policy": pool.config().policy.name,
+        "queued": pool.queued(),
+        "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
+        "fail_open": pool.failing_open(),
+        "endpoints": pool.members().iter().map(|member| endpoint(pool, member, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
+    let endpoint = &member.endpoint;
+    let (verdict, why) = endpoint.health().explain(now);
+    let sum = Sum::of(endpoint.all_cells());
+    json!({
+        "address": endpoint.address().to_string(),
+        "configured": &*member.configured,
+        "weight": member.weight,
+        "verdict": verdict,
+        "why": why,
+        "in_flight": endpoint.in_flight(),
+        "requests": sum.requests,
+        "failures": sum.failures,
+        "retries": sum.retries,
+        "bytes_in": sum.bytes_in,
+        "bytes_out": sum.bytes_out,
+        "bytes_per_second": endpoint.bytes_per_second(now),
+        "smoothed_s": endpoint.smoothed_s(),
+        "p50_s": quantile(&sum.times, 0.5),
+        "p99_s": quantile(&sum.times, 0.99),
+        "over_threshold": endpoint.over(pool.threshold(), now).map(load),
+        "connections": endpoint.connections.load(Ordering::Relaxed),
+        "idle_connections": endpoint.idle_connections.load(Ordering::Relaxed),
+    })
+}
+
+fn load(over: Over) -> &'static str {
+    match over {
+        Over::Requests => "requests",
+        Over::Latency => "latency",
+        Over::BytesPerSecond => "bytes_per_second",
+    }
+}
+
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 * 1e-9
+}
+
+/// What the workers have counted, together.
+struct Sum {
+    requests: u64,
+    failures: u64,
+    retries: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    times: [u64; BUCKETS],
+}
+
+impl Sum {
+    fn of<'a>(cells: impl Iterator<Item = &'a Cells>) -> Self {
+        let mut sum =
+            Self { requests: 0, failures: 0, retries: 0, bytes_in: 0, bytes_out: 0, times: [0; BUCKETS] };
+        for cells in cells {
+            sum.requests += cells.requests.load(Ordering::Relaxed);
+            sum.failures += cells.failures.load(Ordering::Relaxed);
+            sum.retries += cells.retries.load(Ordering::Relaxed);
+            sum.bytes_in += cells.bytes_in.load(Ordering::Relaxed);
+            sum.bytes_out += cells.bytes_out.load(Ordering::Relaxed);
+            cells.times.add_to(&mut sum.times);
+        }
+        sum
+    }
+}

@@ -1,0 +1,40 @@
+//! The engine's errors as Python's exceptions.
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use steelyard_proxy::engine::EngineError;
+use steelyard_proxy::sockets::BindError as Refused;
+
+create_exception!(
+    steelyard._core,
+    DocumentError,
+    PyValueError,
+    "A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."
+);
+
+create_exception!(
+    steelyard._core,
+    BindError,
+    PyOSError,
+    "An address that cannot be bound: `filename` is the listener, `filename2` the address."
+);
+
+/// The exception for an error.
+pub fn to_python(error: &EngineError) -> PyErr {
+    match error {
+        EngineError::Document(problems) => match serde_json::to_string(problems) {
+            Ok(json) => DocumentError::new_err(json),
+            Err(error) => PyValueError::new_err(error.to_string()),
+        },
+        EngineError::Bind(refused) => {
+            let Refused { listener, address, message, source, .. } = refused;
+            let number = source.raw_os_error().unwrap_or_default();
+            // The fourth of an OSError's arguments means something on Windows alone.
+            let unused = None::<i32>;
+            BindError::new_err((number, message.clone(), listener.clone(), unused, address.clone()))
+        }
+        EngineError::Thread(source) => PyOSError::new_err(format!("{error}: {source}")),
+        EngineError::Stopped | EngineError::Forked => PyRuntimeError::new_err(error.to_string()),
+    }
+}
