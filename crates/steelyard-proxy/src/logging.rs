@@ -99,7 +99,12 @@ fn report_panic(info: &PanicHookInfo<'_>) -> bool {
     engine.panics.fetch_add(1, Ordering::Relaxed);
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let message = bounded(message(info.payload()));
-    tracing::error!(thread = thread.name(), place, message, "panicked; one connection ends, the others go on");
+    tracing::error!(
+        thread = thread.name(),
+        place,
+        message,
+        "panicked; one connection ends, the others go on"
+    );
     true
 }
 

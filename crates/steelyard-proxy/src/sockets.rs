@@ -102,9 +102,8 @@ impl Sockets {
                 match kept {
                     Some(bound) => prepared.bounds.push(bound.clone()),
                     None => {
-                        self.open(bind, &listener.name, workers, &mut prepared).map_err(|failure| {
-                            bind_error(&listener.name, bind, failure)
-                        })?;
+                        self.open(bind, &listener.name, workers, &mut prepared)
+                            .map_err(|failure| bind_error(&listener.name, bind, failure))?;
                     }
                 }
             }
@@ -122,7 +121,8 @@ impl Sockets {
         let (local, unix, sockets) = match bind {
             Bind::Unix(path) => {
                 let unix = self.unix(path).map_or_else(|| UnixSocket::bind(path).map(Arc::new), Ok)?;
-                let sockets = (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
+                let sockets =
+                    (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
                 (bind.to_string(), Some(unix), sockets)
             }
             Bind::Any { .. } | Bind::Socket(_) => {

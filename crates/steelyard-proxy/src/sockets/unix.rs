@@ -27,11 +27,8 @@ impl UnixSocket {
         socket.bind(&SockAddr::unix(path)?)?;
         // From here on the file is ours: it goes again if anything else fails.
         let metadata = fs::symlink_metadata(path)?;
-        let socket = Self {
-            listener: socket.into(),
-            path: path.to_owned(),
-            file: (metadata.dev(), metadata.ino()),
-        };
+        let socket =
+            Self { listener: socket.into(), path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
         rustix::net::listen(&socket.listener, BACKLOG).map_err(io::Error::from)?;
         Ok(socket)
     }
