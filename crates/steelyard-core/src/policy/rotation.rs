@@ -114,6 +114,11 @@ impl Turns {
         }
     }
 
+    /// Whether the candidates belong to an older snapshot than the turns do.
+    pub(super) fn is_stale(&self, candidates: &impl Candidates) -> bool {
+        candidates.generation() != self.generation
+    }
+
     /// The index of a turn among candidates that may belong to an older snapshot than the turns do.
     pub(super) fn index(&self, turn: &Turn, candidates: &impl Candidates) -> Option<usize> {
         if candidates.generation() == self.generation {
