@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from harness.measure import CONNECTIONS, ENDPOINTS, IDLE_CONNECTIONS, Length, Sample
+from harness.measure import CONNECTIONS, DISTURBANCE_MAX, ENDPOINTS, IDLE_CONNECTIONS, Length, Sample
 from harness.processes import LOAD_CORE, PROXY_CORE
 from harness.results import OURS, Results, median_of
-
-# More than this on the proxy's core that is not the proxy's, and a figure is to be doubted.
-DISTURBANCE_MAX = 0.05
 
 
 def markdown(results: Results, length: Length) -> str:
