@@ -55,9 +55,26 @@ format: $(READY) ## format every source file
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix --quiet . || true
 
+.PHONY: bench
+bench: release ## measure against nginx, HAProxy and a relay (BENCH="--quick" for a look)
+	$(BIN)/python bench/run.py $(BENCH)
+
 .PHONY: lock
 lock: $(READY) ## pin the Python dependencies anew
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt --custom-compile-command "make lock"
+
+# Seconds for each target. What is found beyond the kept corpus stays in fuzz/target.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= request_head response_head chunked
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break the HTTP/1.1 codec, FUZZ_SECONDS=60 for each target
+	@$(RUST) sh -c 'cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz'
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  $(RUST) cargo fuzz run --sanitizer none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## remove everything that was built

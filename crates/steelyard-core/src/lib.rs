@@ -10,6 +10,8 @@ pub mod health;
 pub mod histogram;
 pub mod listener;
 pub mod load;
+#[cfg(all(test, loom))]
+mod loom;
 pub mod path;
 pub mod policy;
 pub mod pool;

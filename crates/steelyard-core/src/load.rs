@@ -13,6 +13,10 @@ pub const BYTES_TIME_CONSTANT_S: f32 = 1.0;
 
 /// Stamps count tenths of a millisecond in 32 bits: they wrap after five days, past any time constant here.
 const STAMP_NANOS: u64 = 100_000;
+/// How far a stamp may be ahead of `now`, in its ticks: threads read the clock at slightly different moments.
+const AHEAD_TICKS_MAX: u32 = 10_000;
+/// A sum that has decayed below this is over: neither bytes nor phantom requests come in smaller parts.
+const NEGLIGIBLE: f32 = 1e-3;
 
 fn pack(value: f32, now: Nanos) -> u64 {
     u64::from(value.to_bits()) << 32 | (now.0 / STAMP_NANOS) & 0xffff_ffff
@@ -25,8 +29,7 @@ fn unpack(packed: u64) -> (f32, u32) {
 /// The share of an old value that is left at `now`.
 fn left(stamp: u32, now: Nanos, time_constant_s: f32) -> f32 {
     let ticks = ((now.0 / STAMP_NANOS) as u32).wrapping_sub(stamp);
-    // A stamp slightly ahead of `now` comes from another thread's clock reading, not from four days ago.
-    if ticks > u32::MAX / 2 {
+    if ticks > u32::MAX - AHEAD_TICKS_MAX {
         return 1.0;
     }
     let elapsed_s = ticks as f32 * (STAMP_NANOS as f32 * 1e-9);
@@ -82,7 +85,7 @@ impl Decaying {
         });
     }
 
-    /// Whether nothing was ever added: one load, no arithmetic.
+    /// Whether there is nothing left, as far as anyone has looked: one load, no arithmetic.
     pub fn is_zero(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
@@ -93,7 +96,14 @@ impl Decaying {
             0 => 0.0,
             packed => {
                 let (value, stamp) = unpack(packed);
-                value * left(stamp, now, time_constant_s)
+                let rest = value * left(stamp, now, time_constant_s);
+                if rest >= NEGLIGIBLE {
+                    return rest;
+                }
+                // Cleared, so that the next reader is spared the arithmetic and no wrapped stamp revives it. Whoever
+                // has just added something wins.
+                let _ = self.0.compare_exchange(packed, 0, Ordering::Relaxed, Ordering::Relaxed);
+                0.0
             }
         }
     }

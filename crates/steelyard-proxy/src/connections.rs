@@ -46,10 +46,7 @@ impl Counted {
     /// Counts one more, unless there are `max` already.
     fn take(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>, max: Option<u32>) -> Option<Self> {
         let below = |count: u32| (count < max.unwrap_or(u32::MAX)).then_some(count + 1);
-        endpoint
-            .connections
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, below)
-            .ok()?;
+        endpoint.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, below).ok()?;
         Some(Self { endpoint: endpoint.clone(), shared: shared.clone(), bounded: max.is_some() })
     }
 }
@@ -178,7 +175,13 @@ impl Connections {
 
     /// Keeps a connection whose exchange has ended cleanly. `stays_s` is what the endpoint said of how long it
     /// keeps it.
-    pub fn put(&self, connection: Connection, rules: &document::Connections, stays_s: Option<u32>, now: Nanos) {
+    pub fn put(
+        &self,
+        connection: Connection,
+        rules: &document::Connections,
+        stays_s: Option<u32>,
+        now: Nanos,
+    ) {
         let endpoint = connection.count.endpoint.clone();
         let mut all = self.idle.borrow_mut();
         let stack = all.entry(key(&endpoint)).or_default();
@@ -211,10 +214,11 @@ impl Connections {
     /// Closes the idle connections whose time is over, or that the endpoint has closed.
     pub fn sweep(&self, now: Nanos) {
         self.idle.borrow_mut().retain(|_, stack| {
-            stack.extract_if(.., |idle| {
-                idle.until.is_some_and(|until| until <= now) || !idle.connection.transport.is_quiet()
-            })
-            .for_each(|idle| drop(idle.wake_up()));
+            stack
+                .extract_if(.., |idle| {
+                    idle.until.is_some_and(|until| until <= now) || !idle.connection.transport.is_quiet()
+                })
+                .for_each(|idle| drop(idle.wake_up()));
             !stack.is_empty()
         });
     }

@@ -112,7 +112,9 @@ impl Fault {
             Self::ServerError(_) => "answered with errors of its own",
             Self::Stalled => "stopped moving",
             Self::TotalTimeout => "took longer than the whole request may",
-            Self::NoConnection | Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => "was not at fault",
+            Self::NoConnection | Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => {
+                "was not at fault"
+            }
         }
     }
 }

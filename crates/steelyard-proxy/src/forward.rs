@@ -84,7 +84,8 @@ impl RouteView for View<'_> {
     }
 
     fn field(&self, lower_case_name: &[u8]) -> Option<&[u8]> {
-        let found = |field: &&crate::head::FieldSpan| field.name.of(self.bytes).eq_ignore_ascii_case(lower_case_name);
+        let found =
+            |field: &&crate::head::FieldSpan| field.name.of(self.bytes).eq_ignore_ascii_case(lower_case_name);
         self.fields.iter().find(found).map(|field| field.value.of(self.bytes))
     }
 }

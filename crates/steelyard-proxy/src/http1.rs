@@ -4,8 +4,8 @@
 //! message ends are how requests are smuggled. What is accepted is written anew by [`encode`], in one form.
 
 pub mod chunked;
-pub mod encode;
 pub mod client;
+pub mod encode;
 mod field;
 pub mod incoming;
 pub mod outgoing;

@@ -50,8 +50,8 @@ impl Timer {
     pub fn poll(&self, at: GiveUp, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = at else { return Poll::Pending };
         let mut armed = self.armed.borrow_mut();
-        let (when, sleep) = armed
-            .get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(self.clock.instant(at)))));
+        let (when, sleep) =
+            armed.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(self.clock.instant(at)))));
         if at < *when {
             *when = at;
             sleep.as_mut().reset(self.clock.instant(at));

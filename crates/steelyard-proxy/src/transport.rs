@@ -179,13 +179,16 @@ impl Transport {
 
     /// Waits until the peer has ended its side or the connection, even behind bytes that nobody has read.
     pub async fn hung_up(&self) {
-        poll_fn(|cx| loop {
-            if ready!(self.poll_event(cx)).is_err() || self.has_hung_up() {
-                return Poll::Ready(());
+        poll_fn(|cx| {
+            loop {
+                if ready!(self.poll_event(cx)).is_err() || self.has_hung_up() {
+                    return Poll::Ready(());
+                }
+                // There are unread bytes, but no end. Readiness is taken back so that the next event wakes this task.
+                self.left_unread.set(true);
+                let _: io::Result<()> =
+                    self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
             }
-            // There are unread bytes, but no end. Readiness is taken back so that the next event wakes this task.
-            self.left_unread.set(true);
-            let _: io::Result<()> = self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
         })
         .await;
     }

@@ -186,10 +186,9 @@ pub fn spawn(
     shared: Arc<Shared>,
     mailbox: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<std::thread::JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all();
     // Local runtimes cannot be moved between threads, so it is built where it runs; what can fail in building it
     // (descriptors) is tried here first, where there is someone to tell.
-    drop(runtime.build_local(LocalOptions::default())?);
+    drop(Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?);
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => {
@@ -254,13 +253,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
 }
 
 /// Accepts until told to close; what is waiting then is still accepted.
-async fn listen(
-    worker: &Rc<Worker>,
-    id: u64,
-    listener: &Arc<ListenerState>,
-    socket: Socket,
-    close: &Notify,
-) {
+async fn listen(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, socket: Socket, close: &Notify) {
     let socket = match Accepting::new(socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -312,9 +305,8 @@ async fn accept_all(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>,
 }
 
 async fn wait_for_room(listener: &ListenerState) {
-    let full = || {
-        listener.connections.load(Ordering::Acquire) >= listener.connections_max.load(Ordering::Relaxed)
-    };
+    let full =
+        || listener.connections.load(Ordering::Acquire) >= listener.connections_max.load(Ordering::Relaxed);
     while full() {
         let freed = listener.freed.notified();
         if full() {

@@ -62,9 +62,7 @@ pub(super) async fn admit(
     let now = client.timer.now();
     let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), excluded);
     match pick {
-        Pick::Taken(index) => {
-            Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone()))
-        }
+        Pick::Taken(index) => Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone())),
         Pick::Nobody => Err(Refusal::Nobody),
         Pick::Full => wait(client, pool, excluded, asked, give_up).await,
     }

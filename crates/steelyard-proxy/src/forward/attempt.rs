@@ -85,12 +85,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn connect(
-        &self,
-        asked: &impl Asked,
-        replay: &Replay,
-        fresh: bool,
-    ) -> Result<Connection, Fault> {
+    async fn connect(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Connection, Fault> {
         let config = self.plan.pool.config();
         let wanted = Wanted {
             rules: &config.connections,
@@ -162,7 +157,8 @@ impl Attempt<'_> {
         ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
         // The protocols that the client offered, for the answer to be compared with.
         let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
-        let mut upload = Upload::new(pin!(self.upload(asked, ask, replay, progress)));
+        let upload = pin!(self.upload(asked, ask, replay, progress));
+        let mut upload = Upload::new(upload);
         let head = self.final_head(answer, answered, &mut upload, progress).await?;
         if head.status == 101 {
             return self.tunnel(answer, answered, upload, progress, offered.as_deref(), &head).await;
@@ -257,10 +253,15 @@ impl Attempt<'_> {
         }
         asked.become_tunnel();
         ask.become_tunnel();
-        relay(asked, ask, || None, |piece| {
-            self.slot.count(0, size(piece));
-            progress.moved.set(self.client.timer.now());
-        })
+        relay(
+            asked,
+            ask,
+            || None,
+            |piece| {
+                self.slot.count(0, size(piece));
+                progress.moved.set(self.client.timer.now());
+            },
+        )
         .await
     }
 
@@ -302,7 +303,9 @@ impl Attempt<'_> {
     ) -> Result<Ended, Fault> {
         let response = answered.response();
         let agreed = head.upgrade.map(|span| span.of(response.bytes)).unwrap_or_default();
-        if !offered.is_some_and(|offered| upgrade_agreed(offered, agreed)) || self.plan.head.method == Method::Head {
+        if !offered.is_some_and(|offered| upgrade_agreed(offered, agreed))
+            || self.plan.head.method == Method::Head
+        {
             return Err(Fault::Malformed("changed to a protocol that was not asked for"));
         }
         self.slot.tunnelled();
@@ -325,10 +328,15 @@ impl Attempt<'_> {
             let idle = self.timeouts().tunnel_ms.map(|ms| progress.moved.get().plus(Nanos::from_millis(ms)));
             earlier(idle, self.plan.give_up)
         };
-        let down = relay(answered, answer, || None, |piece| {
-            self.slot.count(size(piece), 0);
-            progress.moved.set(timer.now());
-        });
+        let down = relay(
+            answered,
+            answer,
+            || None,
+            |piece| {
+                self.slot.count(size(piece), 0);
+                progress.moved.set(timer.now());
+            },
+        );
         upload.race(pin!(down), timer, quiet_until, || Fault::Stalled).await?;
         upload.finish(timer, quiet_until).await?;
         Ok(Ended { keep_client: false, reuse: false, stays_s: None })
@@ -369,7 +377,9 @@ impl<'f, F: Future<Output = Result<(), Fault>>> Upload<'f, F> {
                     Poll::Ready(Err(fault)) => {
                         // An answer that is already here counts for more than the client's departure.
                         return match main.as_mut().poll(cx) {
-                            Poll::Ready(outcome) if !matches!(fault, Fault::ClientGone) => Poll::Ready(outcome),
+                            Poll::Ready(outcome) if !matches!(fault, Fault::ClientGone) => {
+                                Poll::Ready(outcome)
+                            }
                             _ => Poll::Ready(Err(fault)),
                         };
                     }

@@ -16,20 +16,17 @@ pub(super) async fn relay(
     mut moved: impl FnMut(&Piece<'_>),
 ) -> Result<(), Fault> {
     loop {
-        match from.arrived()? {
-            Some(piece) => {
-                moved(&piece);
-                match piece {
-                    Piece::Data(bytes) => to.data(bytes).await?,
-                    Piece::End(trailers) => {
-                        to.end(trailers).await?;
-                        return to.flush().await;
-                    }
-                }
-            }
-            None => {
-                to.flush().await?;
-                from.fill(patience()).await?;
+        let Some(piece) = from.arrived()? else {
+            to.flush().await?;
+            from.fill(patience()).await?;
+            continue;
+        };
+        moved(&piece);
+        match piece {
+            Piece::Data(bytes) => to.data(bytes).await?,
+            Piece::End(trailers) => {
+                to.end(trailers).await?;
+                return to.flush().await;
             }
         }
     }

@@ -172,10 +172,7 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed { reason: "too many trailer fields" }),
         Err(_) => return Err(Malformed { reason: "malformed trailer field" }),
     };
-    if end != section.len() {
-        return Err(Malformed { reason: "bare line feed" });
-    }
-    field::check_line_end(section, end)?;
+    field::check_head_end(section, end)?;
     for header in headers {
         let (name, value) = (header.name.as_bytes(), header.value);
         let kind = FieldKind::of(name);
@@ -188,10 +185,6 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
             field::check_line_end(section, name.start as usize)?;
         }
         fields.push(FieldSpan { name, value, kind });
-    }
-    // The line before the empty one.
-    if end > 2 {
-        field::check_line_end(section, end - 2)?;
     }
     Ok(())
 }

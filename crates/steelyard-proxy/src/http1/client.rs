@@ -8,7 +8,6 @@ use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::Local;
-use crate::registry::Place;
 use crate::timer::{GiveUp, Timer};
 use crate::transport::Transport;
 use crate::worker::{Seat, Worker};
@@ -36,7 +35,8 @@ pub(crate) async fn serve(
     let timer = Timer::new(worker.shared.clock);
     let place = worker.registry.enter(socket);
     let client = Client { worker: &worker, state: seat.listener(), place: &place, timer: &timer, peer };
-    let mut idle_ms = worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
+    let mut idle_ms =
+        worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     while wakes_up(&client, &transport, timer.after(idle_ms)).await {
         match Box::pin(exchanges(&client, &transport, &mut idle_ms)).await {
             After::Keep => {}

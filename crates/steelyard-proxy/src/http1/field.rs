@@ -95,8 +95,7 @@ pub(super) fn read(
             notes.take(kind, value, header.value)?;
         }
     }
-    check_line_end(buffer, end)?;
-    check_line_end(buffer, end - 2)?;
+    check_head_end(buffer, end)?;
     if notes.options_to_mark {
         mark_hop_by_hop(buffer, fields);
     }
@@ -108,6 +107,12 @@ pub(super) fn read(
 #[inline]
 pub(super) fn check_line_end(buffer: &[u8], at: usize) -> Result<(), Reject> {
     if at >= 2 && buffer[at - 2..at] == *b"\r\n" { Ok(()) } else { Err(Reject::bad("bare line feed")) }
+}
+
+/// The same for the last line and the empty line behind it, which ends a head or trailer section.
+#[inline]
+pub(super) fn check_head_end(buffer: &[u8], end: usize) -> Result<(), Reject> {
+    if buffer[..end].ends_with(b"\r\n\r\n") { Ok(()) } else { Err(Reject::bad("bare line feed")) }
 }
 
 impl Notes {

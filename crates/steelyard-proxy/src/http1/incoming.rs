@@ -277,7 +277,8 @@ impl Answered for Incoming<'_, ResponseHead> {
     async fn head(&mut self, asked: Method) -> Result<ResponseHead, Fault> {
         self.begin();
         let limits = self.limits;
-        let parse = |bytes: &[u8], fields: &mut Vec<FieldSpan>| response::parse(bytes, asked, &limits, fields);
+        let parse =
+            |bytes: &[u8], fields: &mut Vec<FieldSpan>| response::parse(bytes, asked, &limits, fields);
         let Some(head) = self.read_head(|_| None, parse).await? else {
             return Err(if self.begun { Fault::CutShort } else { Fault::Reset });
         };

@@ -83,7 +83,7 @@ fn assemble(
     let persistent = !notes.close && (version == Version::Http11 || notes.keep_alive);
     Ok(ResponseHead {
         status,
-        reason: reason(buffer)?,
+        reason: reason(buffer),
         version,
         framing,
         content_length: notes.content_length,
@@ -95,11 +95,10 @@ fn assemble(
 }
 
 /// The reason phrase, whose space some servers leave out with it. httparse gives none that has bytes beyond ASCII.
-fn reason(buffer: &[u8]) -> Result<Span, Malformed> {
-    let line_end = memchr(b'\n', buffer).unwrap_or_default();
-    field::check_line_end(buffer, line_end + 1)?;
-    let line_end = line_end - 1;
-    Ok(Span::new(line_end.min(STATUS_END + 1), line_end))
+fn reason(buffer: &[u8]) -> Span {
+    // Every line of a head that was read ends with CR LF, and has no other CR.
+    let line_end = memchr(b'\r', buffer).unwrap_or(STATUS_END);
+    Span::new(line_end.min(STATUS_END + 1), line_end)
 }
 
 /// RFC 9112 section 6.3. Framing that no sound response has is an error even where there is no content to frame: the

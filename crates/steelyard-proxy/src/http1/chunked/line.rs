@@ -33,16 +33,13 @@ impl ChunkHead {
             _ if digits == 0 => return Err(Malformed { reason: "malformed chunk size" }),
             [b'\r', b'\n', ..] => digits,
             [b'\r'] => return Ok(None),
-            [b';', ..] => match extensions(input, digits)? {
+            [b';', ..] => match extensions(&input[..input.len().min(LINE_BYTES_MAX)], digits)? {
                 Some(line_end) => line_end,
                 None if input.len() < LINE_BYTES_MAX => return Ok(None),
                 None => return Err(Malformed { reason: "chunk line is too long" }),
             },
             _ => return Err(Malformed { reason: "malformed chunk size" }),
         };
-        if line_end + 2 > LINE_BYTES_MAX {
-            return Err(Malformed { reason: "chunk line is too long" });
-        }
         let extension_bytes = (line_end - digits) as u32;
         Ok(Some(Self { size, line_bytes: line_end + 2, extension_bytes }))
     }
@@ -66,7 +63,7 @@ enum Part {
 /// section 7.1.1). Gives the offset of the CR that ends the line.
 fn extensions(input: &[u8], start: usize) -> Result<Option<usize>, Malformed> {
     let mut part = Part::Name;
-    for (at, &byte) in input.iter().enumerate().skip(start).take(LINE_BYTES_MAX) {
+    for (at, &byte) in input.iter().enumerate().skip(start) {
         part = match (part, byte) {
             (Part::Name | Part::Token | Part::QuotedEnd, b'\r') => {
                 return match input.get(at + 1) {

@@ -152,6 +152,9 @@ fn malformed_extensions_are_refused() {
 fn extensions_are_bounded_by_line_and_by_message() {
     refused(&format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(LINE_BYTES_MAX)));
     refused(&format!("3;{}", "a".repeat(LINE_BYTES_MAX)));
+    let just_fitting = LINE_BYTES_MAX - "3;\r\n".len();
+    assert!(decode(&format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(just_fitting))).is_ok());
+    refused(&format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(just_fitting + 1)));
     let chunk = format!("1;{}\r\nx\r\n", "a".repeat(256));
     assert!(decode(&format!("{}0\r\n\r\n", chunk.repeat(10))).is_ok());
     refused(&chunk.repeat(EXTENSION_BYTES_MAX as usize / 256));

@@ -235,6 +235,12 @@ fn a_response_is_written_in_one_form() {
 }
 
 #[test]
+fn a_status_line_without_reason_gets_its_space() {
+    let text = "HTTP/1.1 200\r\nDate: then\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(relay(Method::Get, text, &answer()), ["HTTP/1.1 200 ", "Date: then", "content-length: 3"]);
+}
+
+#[test]
 fn responses_are_framed_for_the_client() {
     let text = "HTTP/1.1 200 OK\r\nDate: then\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n";
     let chunked = ResponseEdit { framing: Framing::Chunked, ..answer() };

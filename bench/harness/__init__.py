@@ -1,0 +1,1 @@
+"""Whole-proxy benchmarks: Steelyard beside nginx, HAProxy and a relay that parses nothing."""

@@ -1,0 +1,50 @@
+"""The peers, from Debian's packages, installed without a daemon being started."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from harness.products import program
+
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy"}
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+class PeersMissing(Exception):
+    """They are not there and may not be installed by this user."""
+
+
+def ensure(names: list[str]) -> None:
+    """Installs what is missing, as root; for others the message has the one command."""
+    packages = [package for name, package in PACKAGES.items() if name in names and not _is_installed(name)]
+    if not packages:
+        return
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0:
+        raise PeersMissing(f"the peers are missing; install them with\n  sudo {' '.join(install)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _NoDaemons():
+        subprocess.run(["apt-get", "update", "--quiet"], check=True, env=environment)
+        subprocess.run(install, check=True, env=environment)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        program(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+class _NoDaemons:
+    """Tells Debian's package scripts to start nothing, unless somebody has said so already."""
+
+    def __enter__(self) -> None:
+        self._ours = not POLICY.exists()
+        if self._ours:
+            POLICY.write_text("#!/bin/sh\nexit 101\n")
+            POLICY.chmod(0o755)
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            POLICY.unlink()

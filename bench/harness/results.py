@@ -1,0 +1,109 @@
+"""What was measured in one go, and the bars it is held against."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from harness.measure import IdleMemory, Sample
+from harness.micro import Instructions, Timing
+
+OURS = "steelyard"
+
+NGINX_BAR = 0.88
+RELAY_BAR = 1.25
+IDLE_KIB_BAR = 1.3
+PICK_NS_BAR = 50.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two products: the median of the rounds, and their range."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One thing that must be reached."""
+
+    what: str
+    limit: float
+    reached: float | None
+    shown: str
+
+    @property
+    def verdict(self) -> str:
+        if self.reached is None:
+            return "not measured"
+        return "met" if self.reached <= self.limit else f"**missed** by {self.reached / self.limit - 1:.1%}"
+
+
+@dataclass
+class Results:
+    """Everything of one run; what was left out is empty."""
+
+    machine: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict)
+    # By product, one sample a round.
+    fixed: dict[str, list[Sample]] = field(default_factory=dict)
+    saturated: dict[str, list[Sample]] = field(default_factory=dict)
+    rate: float | None = None
+    idle: dict[str, IdleMemory] = field(default_factory=dict)
+    timings: list[Timing] = field(default_factory=list)
+    instructions: list[Instructions] = field(default_factory=list)
+    # Sections that could not be measured, with the reason.
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def bars(self) -> list[Bar]:
+        bars = [
+            self._cpu_bar("nginx", NGINX_BAR),
+            self._cpu_bar("relay", RELAY_BAR),
+            self._idle_bar(),
+        ]
+        worst = max(self._picks_of_ten(), key=lambda timing: timing.median_ns, default=None)
+        reached = worst.median_ns if worst else None
+        shown = f"{worst.median_ns:.1f} ns ({worst.name})" if worst else "not measured"
+        bars.append(Bar("one pick of 10 endpoints, slowest policy", PICK_NS_BAR, reached, shown))
+        return bars
+
+    def ratio(self, samples: dict[str, list[Sample]], other: str) -> Ratio | None:
+        """Our CPU per request over another's, round by round."""
+        ours, theirs = samples.get(OURS, []), samples.get(other, [])
+        ratios = (
+            [mine.total_us / its.total_us for mine, its in zip(ours, theirs, strict=True)] if theirs else []
+        )
+        if not ratios:
+            return None
+        return Ratio(median=statistics.median(ratios), low=min(ratios), high=max(ratios))
+
+    def as_json(self) -> dict[str, object]:
+        idle = {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in self.idle.items()}
+        bars = [{**asdict(bar), "verdict": bar.verdict} for bar in self.bars()]
+        return {**asdict(self), "idle": idle, "bars": bars}
+
+    def _cpu_bar(self, other: str, limit: float) -> Bar:
+        ratio = self.ratio(self.fixed, other) if OURS in self.fixed else None
+        what = f"CPU per request / {other}'s, fixed rate"
+        return Bar(what, limit, ratio.median if ratio else None, str(ratio) if ratio else "not measured")
+
+    def _idle_bar(self) -> Bar:
+        memory = self.idle.get(OURS)
+        reached = memory.kib_each if memory else None
+        shown = f"{reached:.2f} KiB" if reached is not None else "not measured"
+        return Bar("resident memory per idle connection, KiB", IDLE_KIB_BAR, reached, shown)
+
+    def _picks_of_ten(self) -> list[Timing]:
+        return [
+            timing
+            for timing in self.timings
+            if timing.name.startswith("alone/") and timing.name.endswith("/10")
+        ]
+
+
+def median_of(samples: list[Sample], value: Callable[[Sample], float]) -> float:
+    return statistics.median(map(value, samples))

@@ -1,0 +1,122 @@
+//! One pick of every policy from a real pool, at 10, 100 and 1,000 endpoints: alone, after a failure (its phantom
+//! has to be reckoned with), and while another thread takes and gives slots of the same endpoints.
+//!
+//! What is measured is what a worker does for a request: `Pool::admit` with the slot taken, and its release.
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use rand::SeedableRng;
+use serde_json::json;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use steelyard_core::endpoint::Excluded;
+use steelyard_core::policy::{NAMES, Phase};
+use steelyard_core::pool::{Options, Outcome, Pick, Pool};
+use steelyard_core::random::Generator;
+use steelyard_core::snapshot::{Resolved, Snapshot, parse};
+use steelyard_core::time::Nanos;
+
+const SIZES: [usize; 3] = [10, 100, 1_000];
+const NOW: Nanos = Nanos::from_millis(1_000);
+
+fn pool(policy: &str, size: usize) -> Arc<Pool> {
+    let endpoints: Vec<_> = (0..size)
+        .map(|index| {
+            let address = format!("10.0.{}.{}:80", index / 250, index % 250 + 1);
+            // Round robin of unequal weights is `weighted`; the others get weights to work with.
+            let weight = if policy == "round_robin" { 1 } else { index % 3 + 1 };
+            json!({"address": address, "weight": weight, "drain": false})
+        })
+        .collect();
+    let document = json!({
+        "workers": null, "drain_timeout_ms": 1, "routes": [],
+        "listeners": [{
+            "name": "web", "bind": [":0"], "pool": "app", "trusted_proxies": [], "allow_encoded_slash": false,
+            "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
+                       "target_bytes_max": 8192},
+            "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
+        }],
+        "pools": [{
+            "name": "app", "policy": {"name": policy}, "endpoints": endpoints, "fail_open": true,
+            "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
+            "queue": {"size": 1024, "timeout_ms": null},
+            "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 1, "fall": 1,
+                       "expect_status": [[200, 399]]},
+            "connections": {"idle_timeout_ms": null, "idle_max": 64, "max": null},
+            "timeouts": {"connect_ms": null, "response_ms": null, "idle_ms": null, "tunnel_ms": null,
+                         "total_ms": null},
+            "retry": {"attempts": 2, "on": [], "body_bytes_max": 0, "budget": null},
+        }],
+    });
+    let document = parse(&document.to_string()).expect("the document has its shape");
+    let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
+    let snapshot = Snapshot::build(&document, None, &Resolved::default(), &options).expect("it is sound");
+    let pool = Arc::clone(&snapshot.pools[0]);
+    pool.activate(None, NOW);
+    pool
+}
+
+fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, excluded: &Excluded) {
+    if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, excluded)) {
+        pool.release(&pool.members()[index].endpoint, NOW);
+    }
+}
+
+fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>), contended: bool) {
+    let mut group = criterion.benchmark_group(group);
+    for policy in NAMES {
+        for size in SIZES {
+            let pool = pool(policy, size);
+            prepare(&pool);
+            let stop = Arc::new(AtomicBool::new(false));
+            let writer = contended.then(|| write_in_flight(Arc::clone(&pool), Arc::clone(&stop)));
+            let mut rng = Generator::seed_from_u64(1);
+            let excluded = Excluded::default();
+            group.bench_function(BenchmarkId::new(policy, size), |bencher| {
+                bencher.iter(|| pick_and_release(&pool, &mut rng, &excluded));
+            });
+            stop.store(true, Ordering::Relaxed);
+            if let Some(writer) = writer {
+                writer.join().expect("the writer ends");
+            }
+        }
+    }
+    group.finish();
+}
+
+/// Another worker that serves requests as fast as it can choose endpoints for them.
+#[expect(clippy::disallowed_methods, reason = "the bench is what drives the core")]
+fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let threshold = *pool.threshold();
+        for member in pool.members().iter().cycle() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if member.endpoint.take(&threshold, NOW) {
+                pool.release(&member.endpoint, NOW);
+            }
+        }
+    })
+}
+
+fn picks(criterion: &mut Criterion) {
+    measure(criterion, "alone", |_| {}, false);
+    let failed = |pool: &Arc<Pool>| {
+        for member in pool.members() {
+            pool.learn(&member.endpoint, Outcome::Failure("reset"), None, NOW);
+        }
+    };
+    measure(criterion, "after_failures", failed, false);
+    measure(criterion, "contended", |_| {}, true);
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(std::time::Duration::from_millis(300))
+        .measurement_time(std::time::Duration::from_secs(1))
+        .without_plots();
+    targets = picks
+}
+criterion_main!(benches);

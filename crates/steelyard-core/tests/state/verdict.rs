@@ -1,0 +1,184 @@
+//! The verdict against a model that keeps the whole history and derives everything from it anew.
+
+use crate::support::{admit, generator, millis, pool};
+use proptest::prelude::*;
+use steelyard_core::health::{Health, Rules, Verdict};
+use steelyard_core::pool::{Outcome, Pick};
+use steelyard_core::time::Nanos;
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Probe(bool),
+    Eject,
+    Wait(u64),
+    Drain(bool),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => any::<bool>().prop_map(Event::Probe),
+        2 => Just(Event::Eject),
+        2 => (1u64..70).prop_map(Event::Wait),
+        1 => any::<bool>().prop_map(Event::Drain),
+    ];
+    proptest::collection::vec(event, 0..60)
+}
+
+/// Everything that happened, in order, with the second that it happened in.
+#[derive(Default)]
+struct History(Vec<(u64, Event)>);
+
+impl History {
+    fn now(&self) -> u64 {
+        self.0.last().map_or(0, |(at, _)| *at)
+    }
+
+    /// The first probe decides; later on a run of `rise` or `fall` that all say the other thing.
+    fn probed(&self, rules: Rules) -> Option<bool> {
+        let probes: Vec<bool> = self
+            .0
+            .iter()
+            .filter_map(|(_, event)| if let Event::Probe(good) = event { Some(*good) } else { None })
+            .collect();
+        let mut state = *probes.first()?;
+        let mut since = 1;
+        for end in 1..=probes.len() {
+            let needed = if state { rules.fall } else { rules.rise } as usize;
+            let run = &probes[since..end.max(since)];
+            if run.len() >= needed && run[run.len() - needed..].iter().all(|&good| good != state) {
+                state = !state;
+                since = end;
+            }
+        }
+        Some(state)
+    }
+
+    /// When the ejection that is on ends.
+    fn ejected_until(&self) -> Option<u64> {
+        let mut until: Option<u64> = None;
+        let mut length = 5;
+        for &(at, event) in &self.0 {
+            if until.is_some_and(|until| until + 60 <= at) {
+                length = 5;
+            }
+            if matches!(event, Event::Eject) && until.is_none_or(|until| until <= at) {
+                until = Some(at + length);
+                length = (length * 2).min(60);
+            }
+        }
+        until.filter(|until| *until > self.now())
+    }
+
+    fn draining(&self) -> bool {
+        let last = self.0.iter().rev().find_map(|(_, event)| match event {
+            Event::Drain(draining) => Some(*draining),
+            _ => None,
+        });
+        last.unwrap_or(false)
+    }
+
+    fn verdict(&self, rules: Rules) -> Verdict {
+        if self.draining() {
+            return Verdict::Draining;
+        }
+        match (self.ejected_until(), self.probed(rules)) {
+            (Some(_), _) | (None, Some(false)) => Verdict::Down,
+            (None, None) => Verdict::Unknown,
+            (None, Some(true)) => Verdict::Healthy,
+        }
+    }
+}
+
+fn seconds(seconds: u64) -> Nanos {
+    millis(seconds * 1_000)
+}
+
+proptest! {
+    #[test]
+    fn the_verdict_is_that_of_the_model(events in events(), rise in 1u32..4, fall in 1u32..4) {
+        let rules = Rules { rise, fall };
+        let mut health = Health::new(true);
+        let mut history = History(vec![(1_000, Event::Drain(false))]);
+        for event in events {
+            // The control thread looks every second or oftener, so a return is seen in the second it is due.
+            let wait = if let Event::Wait(wait) = event { wait } else { 0 };
+            let start = history.now();
+            for second in start..=start + wait {
+                health.end_ejection(seconds(second));
+            }
+            history.0.push((start + wait, event));
+            match event {
+                Event::Probe(good) => health.record_probe(good, String::new(), rules),
+                Event::Eject => {
+                    health.eject("failures", seconds(history.now()));
+                }
+                Event::Drain(draining) => health.set_draining(draining),
+                Event::Wait(_) => {}
+            }
+            prop_assert_eq!(health.verdict(), history.verdict(rules), "{:?}", history.0);
+        }
+    }
+}
+
+#[test]
+fn three_failures_in_a_row_eject_and_time_brings_back() {
+    let pool = pool("round_robin", &[1, 1], |_| {});
+    let endpoint = &pool.members()[0].endpoint;
+    let fail = |at: u64| pool.learn(endpoint, Outcome::Failure("reset"), None, millis(at));
+    fail(0);
+    fail(1);
+    pool.learn(endpoint, Outcome::Success, None, millis(2));
+    fail(3);
+    fail(4);
+    assert_eq!(endpoint.verdict(), Verdict::Healthy, "a success between them starts the count anew");
+    fail(5);
+    assert_eq!(endpoint.verdict(), Verdict::Down);
+    let mut rng = generator();
+    for _ in 0..4 {
+        assert_eq!(admit(&pool, millis(6), &mut rng), Pick::Taken(1));
+    }
+    assert!(pool.tick(millis(5_004)).is_empty());
+    assert_eq!(pool.tick(millis(5_005)).len(), 1);
+    assert_eq!(endpoint.verdict(), Verdict::Healthy);
+}
+
+#[test]
+fn when_none_is_usable_the_bad_are_used_and_the_draining_never() {
+    for fail_open in [true, false] {
+        let pool = pool("round_robin", &[1, 1], |document| {
+            document["fail_open"] = fail_open.into();
+            document["endpoints"][1]["drain"] = true.into();
+        });
+        let mut rng = generator();
+        assert_eq!(admit(&pool, millis(0), &mut rng), Pick::Taken(0));
+        for _ in 0..3 {
+            pool.learn(&pool.members()[0].endpoint, Outcome::Failure("reset"), None, millis(0));
+        }
+        let expected = if fail_open { Pick::Taken(0) } else { Pick::Nobody };
+        for _ in 0..4 {
+            assert_eq!(admit(&pool, millis(0), &mut rng), expected);
+        }
+        assert_eq!(pool.failing_open(), fail_open);
+    }
+}
+
+#[test]
+fn the_unknown_are_used_only_while_none_is_healthy() {
+    let pool = pool("round_robin", &[1, 1, 1], |document| document["health"]["interval_ms"] = 1_000.into());
+    let mut rng = generator();
+    let mut chosen = |count: usize| -> std::collections::BTreeSet<usize> {
+        (0..count)
+            .map(|_| match admit(&pool, millis(0), &mut rng) {
+                Pick::Taken(index) => index,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    assert_eq!(chosen(6).len(), 3, "nobody has been probed");
+    assert!(pool.record_probe(&pool.members()[0].endpoint, false, "refused".into(), millis(1)));
+    assert_eq!(chosen(6), [1, 2].into(), "a bad answer decides");
+    assert!(pool.record_probe(&pool.members()[1].endpoint, true, "200".into(), millis(1)));
+    assert_eq!(chosen(6), [1].into(), "a good one is preferred to the unknown");
+    pool.record_probe(&pool.members()[2].endpoint, true, "200".into(), millis(1));
+    assert_eq!(chosen(6), [1, 2].into());
+}

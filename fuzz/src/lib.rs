@@ -1,0 +1,3 @@
+//! What the fuzz targets check, shared with the ordinary tests.
+
+pub mod properties;

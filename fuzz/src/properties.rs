@@ -1,0 +1,226 @@
+//! What must hold of the HTTP/1.1 codec for any input. Each function panics where it does not.
+//!
+//! The fuzz targets call these, and so does `crates/steelyard-proxy/tests/corpus.rs`, which includes this file.
+
+use std::fmt::Debug;
+
+use steelyard_proxy::head::{
+    FieldKind, FieldSpan, Fields, Framing, Method, RequestHead, ResponseHead, Version,
+};
+use steelyard_proxy::http1::{
+    Limits, Malformed, Reject,
+    chunked::{self, Decoder, Step},
+    encode::{self, Forwarded, RequestEdit, ResponseEdit},
+    request, response,
+};
+
+type Parsed<H, E> = Result<Option<(H, Fields)>, E>;
+
+/// A request head is read the same however it is cut, and what is accepted means the same once written anew.
+pub fn request_head(data: &[u8]) {
+    let parsed = parse_request(data);
+    check_cuts(data, &parsed, parse_request);
+    let Ok(Some((head, fields))) = parsed else { return };
+    check_lines(&data[..head.head_bytes as usize]);
+
+    let target = target(data, &head);
+    let mut out = Vec::new();
+    encode::request(&mut out, data, &head, &fields, &request_edit(&head, &target));
+    check_lines(&out);
+    let Ok(Some((again, again_fields))) = parse_request(&out) else {
+        panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
+    };
+    assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
+    assert_eq!(again.method, head.method);
+    assert_eq!(again.method_span.of(&out), head.method_span.of(data));
+    assert_eq!(again.target.of(&out), target);
+    assert_eq!(again.framing, head.framing);
+    assert_eq!(again.version, Version::Http11);
+    assert!(again.keep_alive);
+    assert_eq!(again.expect_continue, head.expect_continue);
+    assert_eq!(again.upgrade.map(|upgrade| upgrade.of(&out)), head.upgrade.map(|upgrade| upgrade.of(data)));
+    let authority = if head.authority.is_empty() { b"endpoint" } else { head.authority.of(data) };
+    assert_eq!(again.authority.of(&out), authority);
+    assert_eq!(passed_on(&out, &again_fields), passed_on(data, &fields));
+}
+
+/// The same for a response head, as the answer to GET and to HEAD.
+pub fn response_head(data: &[u8]) {
+    for method in [Method::Get, Method::Head] {
+        let parse = |data: &[u8]| parse_response(data, method);
+        let parsed = parse(data);
+        check_cuts(data, &parsed, parse);
+        let Ok(Some((head, fields))) = parsed else { continue };
+        check_lines(&data[..head.head_bytes as usize]);
+
+        let mut out = Vec::new();
+        if (100..=199).contains(&head.status) && head.status != 101 {
+            encode::interim(&mut out, data, &head, &fields);
+        } else {
+            encode::response(&mut out, data, &head, &fields, &response_edit(&head));
+        }
+        check_lines(&out);
+        let Ok(Some((again, again_fields))) = parse(&out) else {
+            panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
+        };
+        assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
+        assert_eq!(again.status, head.status);
+        assert_eq!(again.reason.of(&out), head.reason.of(data));
+        assert_eq!(again.framing, head.framing);
+        assert_eq!(again.keep_alive, head.framing != Framing::UntilClose);
+        assert_eq!(
+            again.upgrade.map(|upgrade| upgrade.of(&out)),
+            head.upgrade.map(|upgrade| upgrade.of(data))
+        );
+        assert_eq!(passed_on(&out, &again_fields), passed_on(data, &fields));
+    }
+}
+
+/// A chunked body decodes to the same however it is cut, and once encoded anew.
+pub fn chunked(data: &[u8]) {
+    let whole = decode(data, data.len());
+    for piece in [1, 2, 5, 64] {
+        assert_same(&whole, &decode(data, piece));
+    }
+    let Ok(Some(body)) = whole else { return };
+    assert!(body.end <= data.len());
+    let mut fields = Fields::new();
+    chunked::trailer_fields(&body.trailers, &mut fields).expect("trailers that were found sound are sound");
+
+    let mut out = Vec::new();
+    for chunk in body.data.chunks(100) {
+        out.extend_from_slice(chunked::encode_chunk_head(chunk.len(), &mut [0; 18]));
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(chunked::CHUNK_END);
+    }
+    encode::trailers(&mut out, &body.trailers, &fields);
+    let again = decode(&out, out.len()).expect("what we write is sound").expect("and whole");
+    assert_eq!(again.data, body.data);
+    assert_eq!(again.end, out.len());
+    let mut again_fields = Fields::new();
+    chunked::trailer_fields(&again.trailers, &mut again_fields).expect("what we write is sound");
+    let text = |section: &[u8], fields: &[FieldSpan]| -> Vec<_> {
+        fields
+            .iter()
+            .map(|field| (field.name.of(section).to_vec(), field.value.of(section).to_vec()))
+            .collect()
+    };
+    assert_eq!(text(&again.trailers, &again_fields), text(&body.trailers, &fields));
+}
+
+fn parse_request(data: &[u8]) -> Parsed<RequestHead, Reject> {
+    let mut fields = Fields::new();
+    Ok(request::parse(data, &Limits::default(), &mut fields)?.map(|head| (head, fields)))
+}
+
+fn parse_response(data: &[u8], method: Method) -> Parsed<ResponseHead, Malformed> {
+    let mut fields = Fields::new();
+    Ok(response::parse(data, method, &Limits::default(), &mut fields)?.map(|head| (head, fields)))
+}
+
+/// What a part of the input is read as, more input never changes.
+fn check_cuts<H: Debug + PartialEq, E: Debug + PartialEq>(
+    data: &[u8],
+    whole: &Parsed<H, E>,
+    parse: impl Fn(&[u8]) -> Parsed<H, E>,
+) {
+    // Every cut of a short input, and about as many of a long one.
+    for cut in (0..data.len()).step_by(data.len() / 256 + 1) {
+        match parse(&data[..cut]) {
+            Ok(None) => {}
+            Err(_) => assert!(whole.is_err(), "refused at {cut}, accepted later"),
+            accepted => assert_eq!(&accepted, whole, "read otherwise at {cut}"),
+        }
+    }
+}
+
+/// Nothing in a head can be taken for a line end that is none.
+fn check_lines(head: &[u8]) {
+    assert!(head.ends_with(b"\r\n\r\n"));
+    for (at, &byte) in head.iter().enumerate() {
+        match byte {
+            b'\r' => assert_eq!(head.get(at + 1), Some(&b'\n'), "bare CR"),
+            b'\n' => assert!(at > 0 && head[at - 1] == b'\r', "bare LF"),
+            b'\t' => {}
+            _ => assert!(!byte.is_ascii_control(), "control byte {byte}"),
+        }
+    }
+}
+
+/// The fields that a proxy has no part in.
+fn passed_on(buffer: &[u8], fields: &[FieldSpan]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let passes = |field: &&FieldSpan| matches!(field.kind, FieldKind::Other | FieldKind::EndToEnd);
+    fields
+        .iter()
+        .filter(passes)
+        .map(|field| (field.name.of(buffer).to_vec(), field.value.of(buffer).to_vec()))
+        .collect()
+}
+
+/// The origin form of what the client asked for.
+fn target(data: &[u8], head: &RequestHead) -> Vec<u8> {
+    let mut target = match head.path.of(data) {
+        b"" if head.method == Method::Options && head.query.is_none() => b"*".to_vec(),
+        b"" => b"/".to_vec(),
+        path => path.to_vec(),
+    };
+    if let Some(query) = head.query {
+        target.push(b'?');
+        target.extend_from_slice(query.of(data));
+    }
+    target
+}
+
+fn request_edit<'a>(head: &RequestHead, target: &'a [u8]) -> RequestEdit<'a> {
+    RequestEdit {
+        target,
+        set: &[],
+        remove: &[],
+        forwarded: Forwarded { peer: None, proto: "http", trusted: true, request_id: b"0" },
+        host_fallback: b"endpoint",
+        framing: head.framing,
+        upgrade: head.upgrade.is_some(),
+        expect_continue: head.expect_continue,
+    }
+}
+
+fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
+    let upgrade = head.upgrade.is_some();
+    ResponseEdit { version: Version::Http11, framing: head.framing, close: false, upgrade, date: b"" }
+}
+
+#[derive(Debug, PartialEq)]
+struct Body {
+    data: Vec<u8>,
+    trailers: Vec<u8>,
+    end: usize,
+}
+
+fn decode(input: &[u8], piece: usize) -> Result<Option<Body>, Malformed> {
+    let (mut decoder, mut data, mut at, mut end) = (Decoder::new(), Vec::new(), 0, 0);
+    loop {
+        match decoder.step(&input[at..end])? {
+            Step::Data { skip, len } => {
+                data.extend_from_slice(&input[at + skip..at + skip + len]);
+                at += skip + len;
+            }
+            Step::End { consumed, trailers } => {
+                let trailers = trailers.of(&input[at..]).to_vec();
+                return Ok(Some(Body { data, trailers, end: at + consumed }));
+            }
+            Step::NeedMore { .. } if end == input.len() => return Ok(None),
+            Step::NeedMore { consumed } => {
+                at += consumed;
+                assert!(end - at < chunked::BUFFER_BYTES_MIN, "waits for more than it says");
+                end = (end + piece).min(input.len());
+            }
+        }
+    }
+}
+
+fn assert_same(whole: &Result<Option<Body>, Malformed>, pieces: &Result<Option<Body>, Malformed>) {
+    if whole.is_err() && pieces.is_err() {
+        return;
+    }
+    assert_eq!(whole, pieces);
+}

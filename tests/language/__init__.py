@@ -1,0 +1,54 @@
+"""The language the black-box tests are written in.
+
+A test reads as sentences: an `origin()` that serves, a `scripted()` one that says byte for byte what it is
+told, a `proxy()` between, and in front of it `client`, `raw` bytes or a `load`. Ports come from binding port
+0, whatever is opened is closed by the scope of the test, and a condition is waited for, never a time.
+"""
+
+from language.client import Client, Reply, client, in_background, request
+from language.load import Load, Tally, load, steady_load
+from language.origins import Origin, ProcessOrigin, origin, process_origin
+from language.plan import Plan, endpoint, proxy
+from language.proxies import Running, SpawnedEngine
+from language.raw import Raw, raw
+from language.scope import keep, scope
+from language.scripted import Scripted, ScriptedConnection, refused_address, scripted
+from language.shell import Command, command
+from language.waiting import eventually
+from language.wire import Incomplete, Message, ok, response
+
+__all__ = [
+    "Client",
+    "Command",
+    "Incomplete",
+    "Load",
+    "Message",
+    "Origin",
+    "Plan",
+    "ProcessOrigin",
+    "Raw",
+    "Reply",
+    "Running",
+    "Scripted",
+    "ScriptedConnection",
+    "SpawnedEngine",
+    "Tally",
+    "client",
+    "command",
+    "endpoint",
+    "eventually",
+    "in_background",
+    "keep",
+    "load",
+    "ok",
+    "origin",
+    "process_origin",
+    "proxy",
+    "raw",
+    "refused_address",
+    "request",
+    "response",
+    "scope",
+    "scripted",
+    "steady_load",
+]

@@ -1,0 +1,219 @@
+"""What a proxy is to do: the document that crosses to the engine, written as a sentence.
+
+`proxy().pool(a, b, policy="round_robin", threshold={"requests": 5}).start()`. Settings are named as in the
+document (`crates/steelyard-core/src/document.rs`): milliseconds, bytes, None for off.
+"""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from language.proxies import Running, SpawnedEngine
+from language.scope import keep
+
+Settings = Mapping[str, Any]
+
+
+class Addressed(Protocol):
+    @property
+    def address(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    address: str
+    weight: int = 1
+    drain: bool = False
+
+
+def endpoint(at: Addressed | str, *, weight: int = 1, drain: bool = False) -> Endpoint:
+    """An endpoint that is more than its address."""
+    return Endpoint(at if isinstance(at, str) else at.address, weight, drain)
+
+
+LIMITS: Settings = {
+    "connections": None,
+    "header_bytes_max": 65_536,
+    "header_count_max": 100,
+    "target_bytes_max": 8_192,
+}
+LISTENER_TIMEOUTS: Settings = {
+    "request_header_ms": 10_000,
+    "request_body_ms": 30_000,
+    "idle_ms": 60_000,
+}
+# Off where the tests want quiet: no probes unless a test asks for them.
+HEALTH: Settings = {
+    "path": None,
+    "host": None,
+    "interval_ms": None,
+    "timeout_ms": 2_000,
+    "rise": 2,
+    "fall": 3,
+    "expect_status": [[200, 399]],
+}
+THRESHOLD: Settings = {"requests": None, "latency_ms": None, "bytes_per_second": None}
+QUEUE: Settings = {"size": 1024, "timeout_ms": 20_000}
+CONNECTIONS: Settings = {"idle_timeout_ms": 20_000, "idle_max": 64, "max": None}
+POOL_TIMEOUTS: Settings = {
+    "connect_ms": 10_000,
+    "response_ms": 30_000,
+    "idle_ms": 60_000,
+    "tunnel_ms": 3_600_000,
+    "total_ms": None,
+}
+RETRY: Settings = {
+    "attempts": 2,
+    "on": ["connect", "reset-before-response"],
+    "body_bytes_max": 65_536,
+    "budget": 0.2,
+}
+
+
+class Plan:
+    """Grows by its methods; `start` runs it."""
+
+    def __init__(self) -> None:
+        self._document: dict[str, Any] = {
+            "workers": 1,
+            "drain_timeout_ms": 25_000,
+            "listeners": [],
+            "routes": [],
+            "pools": [],
+        }
+
+    def workers(self, count: int) -> Self:
+        self._document["workers"] = count
+        return self
+
+    def drain_timeout(self, time_ms: int) -> Self:
+        self._document["drain_timeout_ms"] = time_ms
+        return self
+
+    def pool(
+        self,
+        *endpoints: Addressed | Endpoint | str,
+        name: str = "app",
+        policy: str = "least_request",
+        fail_open: bool = True,
+        threshold: Settings | None = None,
+        queue: Settings | None = None,
+        health: Settings | None = None,
+        connections: Settings | None = None,
+        timeouts: Settings | None = None,
+        retry: Settings | None = None,
+    ) -> Self:
+        """Endpoints that can stand in for each other. Without `health` there are no probes."""
+        found = [one if isinstance(one, Endpoint) else endpoint(one) for one in endpoints]
+        self._document["pools"].append(
+            {
+                "name": name,
+                "policy": {"name": policy},
+                "endpoints": [
+                    {"address": one.address, "weight": one.weight, "drain": one.drain} for one in found
+                ],
+                "fail_open": fail_open,
+                "threshold": laid_over(THRESHOLD, threshold),
+                "queue": laid_over(QUEUE, queue),
+                "health": laid_over(HEALTH, health),
+                "connections": laid_over(CONNECTIONS, connections),
+                "timeouts": laid_over(POOL_TIMEOUTS, timeouts),
+                "retry": laid_over(RETRY, retry),
+            }
+        )
+        return self
+
+    def listener(
+        self,
+        name: str = "web",
+        *,
+        bind: Sequence[str] = ("127.0.0.1:0",),
+        pool: str | None = "app",
+        trusted_proxies: Sequence[str] = (),
+        allow_encoded_slash: bool = False,
+        limits: Settings | None = None,
+        timeouts: Settings | None = None,
+    ) -> Self:
+        """Without any, there is one, `web`, for the first pool."""
+        self._document["listeners"].append(
+            {
+                "name": name,
+                "bind": list(bind),
+                "pool": pool,
+                "trusted_proxies": list(trusted_proxies),
+                "allow_encoded_slash": allow_encoded_slash,
+                "limits": laid_over(LIMITS, limits),
+                "timeouts": laid_over(LISTENER_TIMEOUTS, timeouts),
+            }
+        )
+        return self
+
+    def route(
+        self,
+        *,
+        listener: str | None = None,
+        host: str | None = None,
+        path: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        pool: str | None = None,
+        split: Mapping[str, int] | None = None,
+        redirect: str | None = None,
+        respond: int | None = None,
+        strip_prefix: bool = False,
+        set_headers: Mapping[str, str] | None = None,
+        remove_headers: Sequence[str] = (),
+    ) -> Self:
+        """First match wins; exactly one of pool, split, redirect and respond says what happens."""
+        actions: list[dict[str, Any]] = []
+        if pool is not None:
+            actions.append({"pool": pool})
+        if split is not None:
+            actions.append({"split": [list(pair) for pair in split.items()]})
+        if redirect is not None:
+            actions.append({"redirect": redirect})
+        if respond is not None:
+            actions.append({"respond": respond})
+        (action,) = actions
+        self._document["routes"].append(
+            {
+                "listener": listener,
+                "host": host,
+                "path": path,
+                "headers": dict(headers or {}),
+                "action": action,
+                "strip_prefix": strip_prefix,
+                "set_headers": dict(set_headers or {}),
+                "remove_headers": list(remove_headers),
+            }
+        )
+        return self
+
+    def document(self) -> dict[str, Any]:
+        document = copy.deepcopy(self._document)
+        if not document["listeners"]:
+            first = document["pools"][0]["name"]
+            document["listeners"] = Plan().listener(pool=first)._document["listeners"]
+        return document
+
+    def json(self) -> str:
+        return json.dumps(self.document())
+
+    def start(self) -> Running:
+        """Runs it in this process, on native threads."""
+        return keep(Running.start(self.json()))
+
+    def spawn(self, *, descriptors: int | None = None) -> SpawnedEngine:
+        """Runs it in a process of its own, with so many descriptors at most."""
+        return keep(SpawnedEngine(self.json(), descriptors=descriptors))
+
+
+def laid_over(defaults: Settings, given: Settings | None) -> dict[str, Any]:
+    unknown = set(given or {}) - set(defaults)
+    assert not unknown, f"the document knows no {unknown}"
+    return {**defaults, **(given or {})}
+
+
+def proxy() -> Plan:
+    return Plan()
