@@ -106,6 +106,9 @@ impl Turns {
             turn.current = turn.current.clamp(-total, total);
         }
         let count = self.order.len() as i64;
+        if count == 0 {
+            return;
+        }
         let surplus: i64 = self.order.iter().map(|turn| turn.current).sum();
         for (place, turn) in self.order.iter_mut().enumerate() {
             let share =
