@@ -46,7 +46,7 @@ class OriginProcess:
 
     def start(self) -> None:
         options = ["--listen", self.address, "--name", self.name, "--delay", SERVICE, "--concurrency", "1"]
-        command = [sys.executable, "-m", "steelyard.origin", *options]
+        command = [sys.executable, "-c", "from steelyard.origin import main; main()", *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self._process = process
         # The first line says where it listens; a process that cannot start closes its output instead.
@@ -213,6 +213,9 @@ class Demo:
         """The configuration of the proxy."""
         addresses = ", ".join(f'"{origin.address}"' for origin in self.origins)
         return f"""\
+[log]
+level = "error"
+
 [listeners.web]
 bind = ["127.0.0.1:0"]
 pool = "app"
@@ -221,7 +224,7 @@ pool = "app"
 policy = "{self._policy}"
 endpoints = [{addresses}]
 threshold.requests = 1
-health = {{ path = "/healthz", interval = "250ms", timeout = "1s", fall = 2 }}
+health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }}
 """
 
     def names(self) -> dict[str, str]:
@@ -253,13 +256,14 @@ health = {{ path = "/healthz", interval = "250ms", timeout = "1s", fall = 2 }}
         """A few thousand requests; on the way one origin is killed and, later, started again."""
         client = Client(self.address, self.tally)
         client.start()
+        begin = time.monotonic()
         try:
-            yield from self._steps()
+            yield from self._steps(begin)
         finally:
             client.stop()
+        yield self._frame(begin, None)
 
-    def _steps(self) -> Iterator[Frame]:
-        begin = time.monotonic()
+    def _steps(self, begin: float) -> Iterator[Frame]:
         victim = self.origins[2]
         pending = deque(
             [
