@@ -1,4 +1,4 @@
-"""What a person at a terminal gets: messages, exit codes, and what is printed where. Nothing runs here for long."""
+"""What a person at a terminal gets: messages, exit codes, and what is printed where."""
 
 import json
 import os
@@ -160,7 +160,7 @@ def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp
 
 AS_NOBODY = """
 import os, sys
-import steelyard.cli.run, steelyard.admin.server, steelyard.watch
+import steelyard.cli.run, steelyard.cli.check, steelyard.cli.output, steelyard.admin.server
 from steelyard.cli import main
 if os.geteuid() == 0:
     os.setgroups([])
@@ -171,7 +171,7 @@ main()
 
 
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as a user without privileges, wherever the interpreter lies: it is loaded before they go."""
+    """The command as a user without privileges; it is loaded before they go, wherever it lies."""
     command = [sys.executable, "-c", AS_NOBODY, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
 
@@ -183,9 +183,8 @@ def test_a_privileged_port_is_refused_with_the_remedy() -> None:
     port = first_free - 1
     done = as_nobody("run", "--listen", f"127.0.0.1:{port}", "--to", "127.0.0.1:9", "--socket", "off")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(
-        f'error: cannot listen on 127.0.0.1:{port} for listener "web": permission denied\n'
-    )
+    refused = f'error: cannot listen on 127.0.0.1:{port} for listener "web": permission denied\n'
+    assert done.stderr.startswith(refused)
     assert "hint: ports below 1024 need a privilege" in done.stderr
     assert "CAP_NET_BIND_SERVICE" in done.stderr
 
@@ -200,7 +199,7 @@ def test_an_unreadable_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     finally:
         secret.unlink()
         folder.rmdir()
-    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"{secret}: permission denied\nhint: the user that runs steelyard must be able to read it\n"
     )
+    assert (done.returncode, done.stdout) == (2, "")

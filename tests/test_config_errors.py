@@ -1,4 +1,4 @@
-"""Every mistake in a configuration is told with its place, its key, the reason and, if there is one, a hint."""
+"""Every mistake in a configuration is told with its place, its key, the reason and often a hint."""
 
 from pathlib import Path
 

@@ -96,11 +96,11 @@ class TestRunTimeChanges:
 
     def test_an_endpoint_that_is_none_or_several_is_an_error(self, control: Control) -> None:
         with pytest.raises(
-            UsageError, match="stands in several pools\nhint: say which: app/127.0.0.1:9 or next/"
+            UsageError, match=r"stands in several pools\nhint: say which: app/127.0.0.1:9 or next/"
         ):
             control.drain("127.0.0.1:9")
         with pytest.raises(
-            UsageError, match='there is no endpoint "127.0.0.9:9"\nhint: there are app/127.0.0.1:9'
+            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: there are app/127.0.0.1:9'
         ):
             control.drain("127.0.0.9:9")
         with pytest.raises(UsageError, match='there is no pool "ap"'):
@@ -232,7 +232,7 @@ class TestTheAdminApi:
         assert api.post("/v1/reload").json()["generation"] > 1
 
     @pytest.mark.parametrize(
-        ("path", "body", "message"),
+        ("target", "body", "message"),
         [
             ("/v1/drain", {"endpoint": "x:1"}, 'there is no endpoint "x:1"'),
             ("/v1/drain", {"endpoint": "127.0.0.1:9"}, '"127.0.0.1:9" stands in several pools'),
@@ -248,9 +248,9 @@ class TestTheAdminApi:
         ],
     )
     def test_refuses_with_a_word_why(
-        self, api: httpx.Client, path: str, body: dict[str, object], message: str
+        self, api: httpx.Client, target: str, body: dict[str, object], message: str
     ) -> None:
-        answer = api.post(path, json=body)
+        answer = api.post(target, json=body)
         assert answer.status_code == 400
         assert answer.json()["error"]["message"] == message
 
