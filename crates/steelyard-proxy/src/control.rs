@@ -156,7 +156,10 @@ impl Control {
     fn drain(&mut self) {
         if self.stage == Stage::Running {
             let limit_ms = self.state.shared.snapshot.load().drain_timeout_ms;
-            tracing::info!(limit_ms, "draining: requests in flight may end, new connections are not accepted");
+            tracing::info!(
+                limit_ms,
+                "draining: requests in flight may end, new connections are not accepted"
+            );
             self.stage = Stage::Draining(self.now().plus(Nanos::from_millis(limit_ms)));
             self.state.drain();
         }
@@ -173,7 +176,6 @@ impl Control {
     fn look(&mut self) {
         let now = self.now();
         match self.stage {
-            Stage::Running => {}
             Stage::Draining(until) if until <= now => {
                 let connections = &self.state.shared.connections;
                 let left = connections.load(std::sync::atomic::Ordering::Relaxed);
@@ -184,7 +186,7 @@ impl Control {
                 tracing::error!("a worker does not stop; ending the process");
                 sys::exit_now(1);
             }
-            Stage::Draining(_) | Stage::Stopping(_) => {}
+            Stage::Running | Stage::Draining(_) | Stage::Stopping(_) => {}
             Stage::Stopped(since) => return self.end_process_if_stuck(now.since(since)),
         }
         if self.workers.iter().all(JoinHandle::is_finished) {

@@ -7,9 +7,9 @@ mod events;
 mod limits;
 mod state;
 
-use crate::control::{self, Control, Order};
 use crate::control::resolve;
 use crate::control::signals::Signals;
+use crate::control::{self, Control, Order};
 use crate::logging;
 use crate::shared::Command;
 use crate::sockets::BindError;

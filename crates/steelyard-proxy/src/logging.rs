@@ -99,7 +99,12 @@ fn report_panic(info: &PanicHookInfo<'_>) -> bool {
     engine.panics.fetch_add(1, Ordering::Relaxed);
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let message = bounded(message(info.payload()));
-    tracing::error!(thread = thread.name(), place, message, "panicked; one connection ends, the others go on");
+    tracing::error!(
+        thread = thread.name(),
+        place,
+        message,
+        "panicked; one connection ends, the others go on"
+    );
     true
 }
 
@@ -109,7 +114,8 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 }
 
 fn bounded(message: &str) -> &str {
-    &message[..message.floor_char_boundary(PANIC_BYTES_MAX)]
+    let fits = (0..=PANIC_BYTES_MAX).rev().find(|&end| message.is_char_boundary(end));
+    if message.len() <= PANIC_BYTES_MAX { message } else { &message[..fits.unwrap_or_default()] }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod tcp;
 mod unix;
 
 use crate::shared::Socket;
+use crate::sys;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
@@ -102,9 +103,8 @@ impl Sockets {
                 match kept {
                     Some(bound) => prepared.bounds.push(bound.clone()),
                     None => {
-                        self.open(bind, &listener.name, workers, &mut prepared).map_err(|failure| {
-                            bind_error(&listener.name, bind, failure)
-                        })?;
+                        self.open(bind, &listener.name, workers, &mut prepared)
+                            .map_err(|failure| bind_error(&listener.name, bind, failure))?;
                     }
                 }
             }
@@ -119,10 +119,11 @@ impl Sockets {
         workers: usize,
         prepared: &mut Prepared,
     ) -> Result<(), Failure> {
-        let (local, unix, sockets) = match bind {
+        let (local, unix, sockets): (_, _, Vec<Socket>) = match bind {
             Bind::Unix(path) => {
                 let unix = self.unix(path).map_or_else(|| UnixSocket::bind(path).map(Arc::new), Ok)?;
-                let sockets = (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
+                let sockets =
+                    (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
                 (bind.to_string(), Some(unix), sockets)
             }
             Bind::Any { .. } | Bind::Socket(_) => {
@@ -132,6 +133,12 @@ impl Sockets {
                 (local, None, sockets.into_iter().map(Socket::Tcp).collect())
             }
         };
+        for socket in &sockets {
+            match socket {
+                Socket::Tcp(socket) => sys::close_in_forks(socket),
+                Socket::Unix(socket) => sys::close_in_forks(socket),
+            }
+        }
         self.next_id += 1;
         let id = self.next_id;
         let listener = listener.to_owned();

@@ -121,9 +121,10 @@ impl Http {
         if self.expected.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
             return Verdict::Good(format!("{status} in {}", Span(took)));
         }
-        let ranges = self.expected.iter().map(|(low, high)| {
-            if low == high { low.to_string() } else { format!("{low}-{high}") }
-        });
+        let ranges = self
+            .expected
+            .iter()
+            .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
         Verdict::Bad(format!("{status}, expected {}", ranges.collect::<Vec<_>>().join(", ")))
     }
 }

@@ -55,8 +55,7 @@ impl Events {
             if left.is_zero() {
                 return None;
             }
-            pending =
-                self.changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+            pending = self.changed.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

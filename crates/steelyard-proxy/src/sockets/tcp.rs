@@ -25,7 +25,9 @@ pub fn listen(bind: &Bind, workers: usize, ours: bool) -> io::Result<Vec<TcpList
         Bind::Any { port } => {
             let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
             match bound(address, Family::Both, ours) {
-                Err(error) if is_without_ipv6(&error) => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), Family::V4),
+                Err(error) if is_without_ipv6(&error) => {
+                    (SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), Family::V4)
+                }
                 outcome => return join(outcome?, Family::Both, workers),
             }
         }
