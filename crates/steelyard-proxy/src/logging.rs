@@ -114,7 +114,8 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 }
 
 fn bounded(message: &str) -> &str {
-    &message[..message.floor_char_boundary(PANIC_BYTES_MAX)]
+    let fits = (0..=PANIC_BYTES_MAX).rev().find(|&end| message.is_char_boundary(end));
+    if message.len() <= PANIC_BYTES_MAX { message } else { &message[..fits.unwrap_or_default()] }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod tcp;
 mod unix;
 
 use crate::shared::Socket;
+use crate::sys;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
@@ -118,7 +119,7 @@ impl Sockets {
         workers: usize,
         prepared: &mut Prepared,
     ) -> Result<(), Failure> {
-        let (local, unix, sockets) = match bind {
+        let (local, unix, sockets): (_, _, Vec<Socket>) = match bind {
             Bind::Unix(path) => {
                 let unix = self.unix(path).map_or_else(|| UnixSocket::bind(path).map(Arc::new), Ok)?;
                 let sockets =
@@ -132,6 +133,12 @@ impl Sockets {
                 (local, None, sockets.into_iter().map(Socket::Tcp).collect())
             }
         };
+        for socket in &sockets {
+            match socket {
+                Socket::Tcp(socket) => sys::close_in_forks(socket),
+                Socket::Unix(socket) => sys::close_in_forks(socket),
+            }
+        }
         self.next_id += 1;
         let id = self.next_id;
         let listener = listener.to_owned();

@@ -1,5 +1,22 @@
 //! The few calls to the system that no safe crate offers. All unsafe code of the engine's own side lives here.
 
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+
+/// Listening sockets that are known to the handler of forks. Beyond them, a fork keeps what it inherits.
+const LISTENING_MAX: usize = 4096;
+
+/// One listening socket: its descriptor, and the kernel's own number for it, by which a descriptor that was closed
+/// and given to something else is told apart. 0 is no socket's number.
+struct Listening {
+    descriptor: AtomicI32,
+    cookie: AtomicU64,
+}
+
+static LISTENING: [Listening; LISTENING_MAX] =
+    [const { Listening { descriptor: AtomicI32::new(-1), cookie: AtomicU64::new(0) } }; LISTENING_MAX];
+
 /// Ends the process at once: no exit handlers, no destructors. For when the interpreter is stuck and would never
 /// come round to ending it.
 pub fn exit_now(status: i32) -> ! {
@@ -15,4 +32,62 @@ pub fn forget_handler(signal: i32) {
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
     }
+}
+
+/// Lets every fork of this process close its copy of a listening socket. A copy would keep the socket in the
+/// kernel's choice after its worker has closed it, and connections that nobody accepts would go there.
+pub fn close_in_forks(socket: &impl AsFd) {
+    static REGISTERED: Once = Once::new();
+    static WRITER: Mutex<()> = Mutex::new(());
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler only loads atomics and calls getsockopt and close, all of which are allowed between a
+        // fork and an exec. An error (no memory) leaves forks with their copies, as without this call.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(close_listening));
+        }
+    });
+    let descriptor = socket.as_fd().as_raw_fd();
+    let _writing = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let free = LISTENING.iter().find(|slot| {
+        let known = slot.cookie.load(Ordering::Acquire);
+        known == 0 || cookie(slot.descriptor.load(Ordering::Acquire)) != Some(known)
+    });
+    if let (Some(slot), Some(cookie)) = (free, cookie(descriptor)) {
+        // A fork in the middle of this sees 0, which is no socket.
+        slot.cookie.store(0, Ordering::Release);
+        slot.descriptor.store(descriptor, Ordering::Release);
+        slot.cookie.store(cookie, Ordering::Release);
+    }
+}
+
+extern "C" fn close_listening() {
+    for slot in &LISTENING {
+        let known = slot.cookie.load(Ordering::Acquire);
+        let descriptor = slot.descriptor.load(Ordering::Acquire);
+        if known != 0 && cookie(descriptor) == Some(known) {
+            // SAFETY: the descriptor is that of a listening socket of an engine, whose owners (threads, and an
+            // engine that refuses use) do not exist in a fork: nobody here will use or close it again.
+            unsafe {
+                libc::close(descriptor);
+            }
+        }
+    }
+}
+
+/// The kernel's number for a socket; `None` when the descriptor is closed or no socket.
+fn cookie(descriptor: RawFd) -> Option<u64> {
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, both of which outlive the call; any descriptor
+    // may be asked about, an unknown one is answered with an error.
+    let outcome = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0).then_some(cookie)
 }

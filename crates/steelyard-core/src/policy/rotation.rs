@@ -26,8 +26,6 @@ pub(super) struct Turn {
     pub current: i64,
     /// Scratch of one pick: whether it took part.
     pub took_part: bool,
-    /// Scratch of one pick on an older snapshot: what it gains.
-    pub gain: i64,
 }
 
 /// The turns, in the order that the policy keeps them.
@@ -95,7 +93,6 @@ impl Turns {
             index,
             current: 0,
             took_part: false,
-            gain: 0,
         }));
         self.generation = candidates.generation();
         self.level(candidates);

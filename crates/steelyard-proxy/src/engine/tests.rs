@@ -1,1 +1,154 @@
+//! An engine over its life: what it refuses leaves the rest as it was.
 
+use super::*;
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn pool(endpoints: &[&str]) -> Value {
+    let endpoints: Vec<_> =
+        endpoints.iter().map(|address| json!({"address": address, "weight": 1, "drain": false})).collect();
+    json!({
+        "name": "app", "policy": {"name": "least_request"}, "endpoints": endpoints, "fail_open": true,
+        "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
+        "queue": {"size": null, "timeout_ms": null},
+        "health": {"path": null, "host": null, "interval_ms": 60_000, "timeout_ms": 10_000, "rise": 1, "fall": 1,
+                   "expect_status": [[200, 399]]},
+        "connections": {"idle_timeout_ms": null, "idle_max": 1, "max": null},
+        "timeouts": {"connect_ms": null, "response_ms": null, "idle_ms": null, "tunnel_ms": null,
+                     "total_ms": null},
+        "retry": {"attempts": 1, "on": [], "body_bytes_max": 1, "budget": null},
+    })
+}
+
+fn document(listeners: &[(&str, &str)], endpoints: &[&str]) -> Value {
+    let listeners: Vec<_> = listeners
+        .iter()
+        .map(|(name, bind)| {
+            json!({
+                "name": name, "bind": [bind], "pool": "app", "trusted_proxies": [],
+                "allow_encoded_slash": false,
+                "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
+                           "target_bytes_max": 8192},
+                "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
+            })
+        })
+        .collect();
+    json!({"workers": 2, "drain_timeout_ms": 60_000, "listeners": listeners, "routes": [],
+           "pools": [pool(endpoints)]})
+}
+
+fn start(document: &Value) -> Result<Engine, EngineError> {
+    let options = Options { seed: Some(7), phase: Phase::Zero, ..Options::default() };
+    Engine::start(&document.to_string(), &options)
+}
+
+fn status(engine: &Engine) -> Value {
+    serde_json::from_str(&engine.status().unwrap()).unwrap()
+}
+
+fn address(engine: &Engine, listener: usize) -> SocketAddr {
+    status(engine)["listeners"][listener]["bind"][0].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_change_counts_on_and_keeps_the_sockets() {
+    let engine = start(&document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"])).unwrap();
+    let before = address(&engine, 0);
+    let changed = document(&[("web", "127.0.0.1:0"), ("new", "127.0.0.1:0")], &["127.0.0.1:2"]);
+    assert_eq!(engine.apply(&changed.to_string()).unwrap(), 2);
+    assert_eq!(address(&engine, 0), before);
+    assert!(TcpStream::connect(address(&engine, 1)).is_ok());
+    assert_eq!(status(&engine)["pools"][0]["endpoints"][0]["address"], "127.0.0.1:2");
+}
+
+#[test]
+fn a_change_that_cannot_be_made_leaves_everything_as_it_was() {
+    let sound = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    let engine = start(&sound).unwrap();
+    let before = address(&engine, 0);
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let refused = engine.apply(&document(&[("new", &taken)], &["127.0.0.1:2"]).to_string());
+    assert!(matches!(refused, Err(EngineError::Bind(_))), "{refused:?}");
+    let refused = engine.apply(&document(&[("web", "127.0.0.1:0")], &[]).to_string());
+    assert!(matches!(refused, Err(EngineError::Document(_))), "{refused:?}");
+    let mut workers = sound.clone();
+    workers["workers"] = json!(3);
+    let Err(EngineError::Document(problems)) = engine.apply(&workers.to_string()) else {
+        panic!("the number of workers cannot change")
+    };
+    assert_eq!(problems[0].path, ["workers".into()]);
+    let status = status(&engine);
+    assert_eq!((&status["generation"], status["listeners"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(status["pools"][0]["endpoints"][0]["address"], "127.0.0.1:1");
+    assert_eq!(address(&engine, 0), before);
+    assert!(TcpStream::connect(before).is_ok());
+}
+
+#[test]
+fn a_second_engine_on_the_same_address_is_refused_until_the_first_is_closed() {
+    let first = start(&document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"])).unwrap();
+    let same = document(&[("web", &address(&first, 0).to_string())], &["127.0.0.1:1"]);
+    let refused = start(&same).unwrap_err();
+    assert!(matches!(&refused, EngineError::Bind(error) if error.listener == "web"), "{refused}");
+    drop(first);
+    start(&same).unwrap().close();
+}
+
+#[test]
+fn a_probe_decides_and_its_verdict_survives_a_change() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let up = origin.local_addr().unwrap().to_string();
+    let document = document(&[("web", "127.0.0.1:0")], &[&up, "127.0.0.1:1"]);
+    let engine = start(&document).unwrap();
+    let verdicts = |engine: &Engine| {
+        let status = status(engine);
+        let endpoints = status["pools"][0]["endpoints"].as_array().unwrap().clone();
+        endpoints.iter().map(|endpoint| endpoint["verdict"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let end = std::time::Instant::now() + PATIENCE;
+    while verdicts(&engine) != ["healthy", "unhealthy"] {
+        assert!(std::time::Instant::now() < end, "{}", engine.status().unwrap());
+        // Something to wait on: nothing is told, so this is the time between two looks.
+        assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
+    }
+    engine.apply(&document.to_string()).unwrap();
+    assert_eq!(verdicts(&engine), ["healthy", "unhealthy"]);
+    assert_eq!(status(&engine)["pools"][0]["endpoints"][1]["why"], "probe: connection refused");
+}
+
+#[test]
+fn a_stop_is_told_again_and_again_and_nothing_is_changed_after_it() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    let engine = start(&document).unwrap();
+    let bound = address(&engine, 0);
+    engine.stop(false).unwrap();
+    for _ in 0..2 {
+        assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Stopped));
+    }
+    assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+    assert_eq!(status(&engine)["state"], "draining");
+    assert!(TcpStream::connect(bound).is_err());
+    engine.close();
+    engine.close();
+}
+
+#[test]
+fn reloads_that_nobody_has_taken_are_one() {
+    let events = Events::default();
+    events.tell(Event::Reload);
+    events.tell(Event::Reload);
+    assert_eq!(events.wait(Duration::ZERO), Some(Event::Reload));
+    assert_eq!(events.wait(Duration::ZERO), None);
+    assert!(!events.heard_of_the_end());
+}
+
+#[test]
+fn an_unknown_option_is_refused() {
+    let options = |text: &str| serde_json::from_str::<Options>(text);
+    assert_eq!(options(r#"{"signals": true, "seed": 1, "phase": "zero"}"#).unwrap().phase, Phase::Zero);
+    assert!(options(r#"{"signal": true}"#).is_err());
+}

@@ -1,6 +1,7 @@
 //! Unix listeners: one socket, its descriptor duplicated for each worker, and the file that names it.
 
 use super::{BACKLOG, Failure};
+use crate::sys;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
@@ -30,6 +31,7 @@ impl UnixSocket {
         let socket =
             Self { listener: socket.into(), path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
         rustix::net::listen(&socket.listener, BACKLOG).map_err(io::Error::from)?;
+        sys::close_in_forks(&socket.listener);
         Ok(socket)
     }
 
