@@ -1,4 +1,4 @@
-"""Every mistake in a configuration is told with its place, its key, the reason and where there is one a hint."""
+"""Every mistake in a configuration is told with its place, its key, the reason and often a hint."""
 
 from pathlib import Path
 
@@ -80,7 +80,8 @@ ONE_MISTAKE = [
     ),
     (
         LONG + 'timeouts.connect = "2 weeks"',
-        'f.toml:6:10: pools.app.timeouts.connect: "weeks" is no unit of time\nhint: the units are ms, s, m, h, d',
+        'f.toml:6:10: pools.app.timeouts.connect: "weeks" is no unit of time\n'
+        "hint: the units are ms, s, m, h, d",
     ),
     (
         LONG + "threshold.requests = 0",
@@ -88,7 +89,8 @@ ONE_MISTAKE = [
     ),
     (
         LONG + 'threshold.bytes_per_second = "50MB"',
-        'f.toml:6:11: pools.app.threshold.bytes_per_second: "MB" is no unit of size\nhint: did you mean "50M"?',
+        'f.toml:6:11: pools.app.threshold.bytes_per_second: "MB" is no unit of size\n'
+        'hint: did you mean "50M"?',
     ),
     (
         LONG + "retry.attempts = 0",
@@ -253,9 +255,7 @@ def test_the_search_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     if Path("/etc/steelyard/steelyard.toml").exists():
         pytest.fail("this machine has a configuration in /etc/steelyard, which the search would find")
-    with pytest.raises(
-        UsageError, match=r"looked at \$STEELYARD_CONFIG, steelyard.toml, /etc/steelyard/steelyard"
-    ):
+    with pytest.raises(UsageError, match=r"at \$STEELYARD_CONFIG, ./steelyard.toml, /etc/steelyard/"):
         config.find(None, {})
     Path("steelyard.toml").write_text(SHORT)
     assert config.find(None, {}) == Path("steelyard.toml")
