@@ -160,7 +160,7 @@ def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp
 
 AS_NOBODY = """
 import os, sys
-import typer.rich_utils, steelyard.cli.run, steelyard.cli.check, steelyard.admin.server
+import steelyard.cli.run, steelyard.cli.check, steelyard.admin.server
 from contextlib import redirect_stderr
 from io import StringIO
 from steelyard.cli import main
