@@ -160,8 +160,14 @@ def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp
 
 AS_NOBODY = """
 import os, sys
-import steelyard.cli.run, steelyard.cli.check, steelyard.cli.output, steelyard.admin.server
+import steelyard.cli.run, steelyard.cli.check, steelyard.admin.server
+from contextlib import redirect_stderr
+from io import StringIO
 from steelyard.cli import main
+from steelyard.cli.output import report
+from steelyard.errors import SteelyardError
+with redirect_stderr(StringIO()):
+    report(SteelyardError("what is printed with is loaded as well"))
 if os.geteuid() == 0:
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)

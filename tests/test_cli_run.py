@@ -41,7 +41,7 @@ def test_the_first_line_says_what_listens_with_which_file_and_where_it_is_steere
     (said,) = [line["message"] for line in lines if "listens" in line["message"]]
     assert f"configuration: {instance.file}" in said
     assert "web on 127.0.0.1:" in said
-    assert "3 endpoints" in said
+    assert "endpoints: 3; " in said
     assert f"admin socket: {instance.file.parent}/admin.sock" in said
 
 

@@ -1,5 +1,21 @@
 """The native half of Steelyard."""
 
+from typing import final
+
+__all__ = [
+    "POLICIES",
+    "VERSION",
+    "BindError",
+    "DocumentError",
+    "Engine",
+    "Origin",
+    "TomlError",
+    "build_info",
+    "check",
+    "origin_main",
+    "toml_positions",
+]
+
 VERSION: str
 POLICIES: list[str]
 
@@ -16,6 +32,7 @@ def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
 
+@final
 class Engine:
     @staticmethod
     def start(document: str, options: str) -> Engine: ...
@@ -25,6 +42,7 @@ class Engine:
     def stop(self, now: bool = False) -> None: ...
     def close(self) -> None: ...
 
+@final
 class Origin:
     @staticmethod
     def start(options: str) -> Origin: ...

@@ -26,6 +26,8 @@ ConfigArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="CONFIG",
+        # Whether it can be read is found out where it is read.
+        readable=False,
         help="A file; else $STEELYARD_CONFIG, ./steelyard.toml, /etc/steelyard/steelyard.toml.",
         show_default=False,
     ),

@@ -97,7 +97,7 @@ def announce(control: Control, socket: AdminSocket | None) -> None:
     listening = "; ".join(f"{one['name']} on {', '.join(one['bind'])}" for one in status["listeners"])
     endpoints = sum(len(pool["endpoints"]) for pool in status["pools"])
     log.info(
-        "steelyard %s listens: %s; %d endpoints, %d workers; configuration: %s; admin socket: %s",
+        "steelyard %s listens: %s; endpoints: %d; workers: %d; configuration: %s; admin socket: %s",
         __version__,
         listening,
         endpoints,
