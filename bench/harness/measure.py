@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.processes import (
@@ -18,6 +18,7 @@ from harness.processes import (
     free_ports,
     resident_kib,
     running,
+    settle,
     wait_for_200,
 )
 from harness.products import FORWARDED_FIELDS, Place, Product
@@ -66,8 +67,9 @@ class Sample:
     core_share: float
     disturbance: float
 
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
+    @property
+    def is_quiet(self) -> bool:
+        return self.disturbance <= DISTURBANCE_MAX
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class Bench:
                 missing = [field for field in FORWARDED_FIELDS if field not in names]
                 if missing:
                     raise RuntimeError(f"{product.name} does not set {', '.join(missing)}")
+            settle(pid)
             yield pid, port
 
     def load(self, pid: int, port: int, length: Length, *, rate: float | None) -> Sample:
@@ -143,7 +146,7 @@ class Bench:
         """
         for _ in range(ATTEMPTS - 1):
             sample = self._load(pid, port, length, rate=rate)
-            if sample.disturbance <= DISTURBANCE_MAX:
+            if sample.is_quiet:
                 return sample
         return self._load(pid, port, length, rate=rate)
 

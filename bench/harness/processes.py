@@ -17,6 +17,7 @@ LOAD_CORE = 1
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
+SETTLE_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,18 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def settle(pid: int) -> None:
+    """Waits until a program that has just started is done with that, and hardly uses its core any more."""
+    deadline = time.monotonic() + START_DEADLINE_S
+    before = cpu(pid).total
+    while time.monotonic() < deadline:
+        time.sleep(SETTLE_S)
+        now = cpu(pid).total
+        if now - before < SETTLE_S / 50:
+            return
+        before = now
 
 
 def free_ports(count: int) -> list[int]:

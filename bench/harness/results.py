@@ -22,9 +22,14 @@ class Ratio:
     median: float
     low: float
     high: float
+    rounds: int
+    # Rounds that did not count because something else ran on the proxy's core.
+    left_out: int
+    is_sound: bool
 
     def __str__(self) -> str:
-        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f})"
+        without = f", {self.left_out} disturbed ones left out" if self.left_out else ""
+        return f"{self.median:.3f} ({self.low:.3f} to {self.high:.3f}, {self.rounds} rounds{without})"
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,15 @@ class Bar:
     limit: float
     reached: float | None
     shown: str
+    # False when something else ran on the proxy's core all the time.
+    is_sound: bool = True
 
     @property
     def verdict(self) -> str:
         if self.reached is None:
             return "not measured"
+        if not self.is_sound:
+            return "undecided: the machine was not quiet"
         return "met" if self.reached <= self.limit else f"**missed** by {self.reached / self.limit - 1:.1%}"
 
 
@@ -72,14 +81,23 @@ class Results:
         return bars
 
     def ratio(self, samples: dict[str, list[Sample]], other: str) -> Ratio | None:
-        """Our CPU per request over another's, round by round."""
-        ours, theirs = samples.get(OURS, []), samples.get(other, [])
-        ratios = (
-            [mine.total_us / its.total_us for mine, its in zip(ours, theirs, strict=True)] if theirs else []
-        )
+        """Our CPU per request over another's, round by round.
+
+        Rounds in which either had its core to itself only in part are left out, unless all of them are so.
+        """
+        pairs = list(zip(samples.get(OURS, []), samples.get(other, []), strict=True))
+        quiet = [(ours, theirs) for ours, theirs in pairs if ours.is_quiet and theirs.is_quiet]
+        ratios = [ours.total_us / theirs.total_us for ours, theirs in quiet or pairs]
         if not ratios:
             return None
-        return Ratio(median=statistics.median(ratios), low=min(ratios), high=max(ratios))
+        return Ratio(
+            median=statistics.median(ratios),
+            low=min(ratios),
+            high=max(ratios),
+            rounds=len(ratios),
+            left_out=len(pairs) - len(ratios),
+            is_sound=bool(quiet),
+        )
 
     def as_json(self) -> dict[str, object]:
         idle = {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in self.idle.items()}
@@ -87,9 +105,12 @@ class Results:
         return {**asdict(self), "idle": idle, "bars": bars}
 
     def _cpu_bar(self, other: str, limit: float) -> Bar:
-        ratio = self.ratio(self.fixed, other) if OURS in self.fixed else None
+        both = OURS in self.fixed and other in self.fixed
+        ratio = self.ratio(self.fixed, other) if both else None
         what = f"CPU per request / {other}'s, fixed rate"
-        return Bar(what, limit, ratio.median if ratio else None, str(ratio) if ratio else "not measured")
+        if ratio is None:
+            return Bar(what, limit, None, "not measured")
+        return Bar(what, limit, ratio.median, str(ratio), is_sound=ratio.is_sound)
 
     def _idle_bar(self) -> Bar:
         memory = self.idle.get(OURS)
