@@ -201,14 +201,12 @@ class TestEarlyResponses:
     def test_leave_no_rest_of_a_body_to_be_read_as_a_request(self) -> None:
         asking, server, connection = self.upload()
         connection.send(ok(b"early"))
-        answer = asking.expect_response(200)
-        asking.send(b"GET / H")
-        if answer.asks_to_close:
-            asking.expect_closed()
-        else:
-            asking.get("/next")
-            following = server.accept() if server.is_called() else connection
-            assert following.expect_request("GET", "/next")
+        asking.expect_response(200)
+        # The seven bytes that are missing look like the start of a request, and one that is real follows.
+        asking.send(b"GET / H").get("/next")
+        asking.expect_closed()
+        connection.expect_closed()
+        assert not server.is_called()
 
     def test_come_through_to_a_client_that_only_sends(self) -> None:
         running = proxy().pool(origin()).start()
