@@ -39,7 +39,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Refusal> {
         Refusal::new(format!("{text:?} is no network"))
             .hint("write an address or a CIDR, as \"10.0.0.0/8\" or \"fd00::/8\"")
     })?;
-    Ok(canonical(network.trunc()))
+    Ok(canonical(network))
 }
 
 /// The IPv4 network, where an IPv6 one spells it (`::ffff:10.0.0.0/104`).

@@ -34,3 +34,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn requests_are_forgotten_after_ten_seconds_or_so() {
+    let mut budget = Budget::new(Some(0.2));
+    assert!(budget.withdraw(0, millis(0)));
+    // 1,000 requests in a second are worth some 190 retries; a minute later next to none of them.
+    assert!(budget.withdraw(1_000, millis(1_000)));
+    let granted = (0..1_000).take_while(|_| budget.withdraw(1_000, millis(61_000))).count();
+    assert!((10..=12).contains(&granted), "{granted}: the reserve of a second, and little more");
+}
