@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import sys
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def main() -> int:
             _measure_idle(bench, chosen, results)
     if "micro" in arguments.only:
         results.timings = micro.timings(quick=arguments.quick)
+        if shutil.which("valgrind"):
+            results.instructions = micro.instructions(binaries)
+        else:
+            results.left_out["instruction counts"] = "valgrind is not installed"
     is_full = not arguments.quick and set(arguments.only) == set(SECTIONS) and len(chosen) == len(PRODUCTS)
     _write(results, length, is_full=is_full)
     return 0

@@ -146,7 +146,11 @@ class TestTheEnd:
         before = threads()
         running = proxy().pool("127.0.0.1:1").workers(3).start()
         eventually(lambda: [name for name in threads() if name not in before] != [])
-        assert [name for name in threads() if name.startswith("worker-")] == ["worker-0", "worker-1", "worker-2"]
+        assert [name for name in threads() if name.startswith("worker-")] == [
+            "worker-0",
+            "worker-1",
+            "worker-2",
+        ]
         running.close()
         running.close()
         assert threads() == before

@@ -29,6 +29,10 @@ IDLE_CONNECTIONS = 3800
 # A proxy that opens this many connections for each of the client's does not keep them alive.
 ENDPOINT_CONNECTIONS_MAX = CONNECTIONS * 4
 
+# More than this on the proxy's core that is not the proxy's, and a measurement is made again, so many times.
+DISTURBANCE_MAX = 0.05
+ATTEMPTS = 4
+
 
 @dataclass(frozen=True)
 class Length:
@@ -133,7 +137,17 @@ class Bench:
             yield pid, port
 
     def load(self, pid: int, port: int, length: Length, *, rate: float | None) -> Sample:
-        """Loads a running proxy, as much as goes or at a rate, and reads what it used meanwhile."""
+        """Loads a running proxy, as much as goes or at a rate, and reads what it used meanwhile.
+
+        When something else ran on its core the measurement is made again. The last attempt counts as it is.
+        """
+        for _ in range(ATTEMPTS - 1):
+            sample = self._load(pid, port, length, rate=rate)
+            if sample.disturbance <= DISTURBANCE_MAX:
+                return sample
+        return self._load(pid, port, length, rate=rate)
+
+    def _load(self, pid: int, port: int, length: Length, *, rate: float | None) -> Sample:
         opened = self._endpoint_connections()
         command = self._loadgen(port, "--connections", CONNECTIONS)
         command += ["--warmup", str(length.warmup_s), "--seconds", str(length.seconds)]

@@ -84,6 +84,28 @@ def timings(*, quick: bool) -> list[Timing]:
     return sorted(found, key=lambda timing: _natural(timing.name))
 
 
+def instructions(binaries: Path) -> list[Instructions]:
+    """Counts what one iteration of each case takes; `valgrind` must be there."""
+    program = str(binaries / "instructions")
+    listed = subprocess.run([program], capture_output=True, text=True, check=True)
+    return [Instructions(name=case, count=_per_iteration(program, case)) for case in listed.stdout.split()]
+
+
+def _per_iteration(program: str, case: str) -> float:
+    few, many = INSTRUCTION_RUNS
+    return (_collected(program, case, many) - _collected(program, case, few)) / (many - few)
+
+
+def _collected(program: str, case: str, iterations: int) -> int:
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program]
+    command += ["--case", case, "--iterations", str(iterations)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    match = re.search(r"Collected\s*:\s*(\d+)", said.stderr)
+    if match is None:
+        raise RuntimeError(f"callgrind counted nothing: {said.stderr}")
+    return int(match[1])
+
+
 def _bench_targets() -> list[str]:
     crates = REPOSITORY / "crates"
     return sorted(path.stem for package in PACKAGES for path in (crates / package).glob("benches/*.rs"))

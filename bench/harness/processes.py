@@ -129,7 +129,8 @@ def wait_for_200(port: int, path: str, *, pid: int, log: Path) -> bytes:
         except (OSError, http.client.HTTPException):
             pass
         if time.monotonic() > deadline or _has_ended(pid):
-            raise TimeoutError(f"nothing answers on port {port}: see {log}")
+            said = log.read_text(errors="replace").strip() if log.exists() else ""
+            raise TimeoutError(f"nothing answers on port {port}; {log} says:\n{said}")
         time.sleep(0.02)
 
 

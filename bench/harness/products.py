@@ -197,7 +197,7 @@ workers = 1
 socket = "{folder}/steelyard.sock"
 
 [log]
-level = "warn"
+level = "warning"
 
 [listeners.web]
 bind = ["127.0.0.1:{port}"]

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from harness.measure import CONNECTIONS, ENDPOINTS, IDLE_CONNECTIONS, Length, Sample
+from harness.measure import CONNECTIONS, DISTURBANCE_MAX, ENDPOINTS, IDLE_CONNECTIONS, Length, Sample
 from harness.processes import LOAD_CORE, PROXY_CORE
 from harness.results import OURS, Results, median_of
-
-# More than this on the proxy's core that is not the proxy's, and a figure is to be doubted.
-DISTURBANCE_MAX = 0.05
 
 
 def markdown(results: Results, length: Length) -> str:
@@ -49,11 +46,11 @@ One proxy at a time, freshly started, pinned to core {PROXY_CORE} with one worke
 {ENDPOINTS} origins (`steelyard-origin`, 62-byte bodies) on core {LOAD_CORE}.
 {CONNECTIONS} keep-alive connections, {length.warmup_s:g} s of warm-up, {length.seconds:g} s measured,
 {length.rounds} interleaved rounds; the figures are medians of the rounds. CPU is that of the whole process
-tree, Python's too, from the scheduler's accounting. The rate is 60 % of the slowest product's maximum; latency
-runs from when a request was due, so no stall is hidden. Every product but the relay chooses the endpoint with
-the fewest requests, keeps its connections to the endpoints (checked), sets X-Forwarded-For/-Proto/-Host,
-Forwarded and X-Request-Id (checked), and writes no log; health checks are on where the product has them (nginx
-has none)."""
+tree, Python's too, from the scheduler's accounting. The rate is 60 % of the slowest product's maximum;
+latency runs from when a request was due, so no stall is hidden. Every product but the relay chooses the
+endpoint with the fewest requests, keeps its connections to the endpoints (checked), sets
+X-Forwarded-For/-Proto/-Host, Forwarded and X-Request-Id (checked), and writes no log; health checks are on
+where the product has them (nginx has none)."""
 
 
 def _load(kind: str, title: str, results: Results) -> list[str]:

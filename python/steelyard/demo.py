@@ -213,6 +213,9 @@ class Demo:
         """The configuration of the proxy."""
         addresses = ", ".join(f'"{origin.address}"' for origin in self.origins)
         return f"""\
+[log]
+level = "error"
+
 [listeners.web]
 bind = ["127.0.0.1:0"]
 pool = "app"
@@ -221,7 +224,7 @@ pool = "app"
 policy = "{self._policy}"
 endpoints = [{addresses}]
 threshold.requests = 1
-health = {{ path = "/healthz", interval = "250ms", timeout = "1s", fall = 2 }}
+health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }}
 """
 
     def names(self) -> dict[str, str]:

@@ -91,3 +91,7 @@ def main() -> None:
     # The native side waits for the signal; Python's own handler would raise KeyboardInterrupt afterwards.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_core.origin_main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

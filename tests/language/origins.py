@@ -56,7 +56,9 @@ class Origin:
 
     @property
     def port(self) -> int:
-        return int(self.start()._options["listen"].rpartition(":")[2])
+        if "listen" not in self._options:
+            self.start()
+        return int(self._options["listen"].rpartition(":")[2])
 
     @property
     def address(self) -> str:

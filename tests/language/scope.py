@@ -25,9 +25,9 @@ def keep(thing: Kept) -> Kept:
 
 
 @contextmanager
-def scope() -> Iterator[None]:
+def scope(*, counting: bool = True) -> Iterator[None]:
     """A scope; when the outermost ends, every descriptor opened within has to be gone."""
-    outermost = not _scopes
+    outermost = counting and not _scopes
     before = descriptors() if outermost else {}
     stack = ExitStack()
     _scopes.append(stack)

@@ -25,7 +25,7 @@ def eventually(condition: Callable[[], Result], what: str = "", *, within_s: flo
                 return answer
         except AssertionError as error:
             failure = error
-            answer = None  # type: ignore[assignment]
+            answer = None
         if time.monotonic() > deadline:
             if failure is not None:
                 raise failure

@@ -38,6 +38,10 @@ pub trait Candidates {
     fn eligible(&self, index: usize) -> bool;
     /// (1 + requests in flight + phantoms) / weight.
     fn cost(&self, index: usize) -> f32;
+    /// The cost, where it may take a request now: both questions in one look.
+    fn cost_if_eligible(&self, index: usize) -> Option<f32> {
+        self.eligible(index).then(|| self.cost(index))
+    }
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
     fn take(&self, index: usize) -> bool;
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.

@@ -426,6 +426,15 @@ impl Candidates for View<'_> {
         (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
     }
 
+    fn cost_if_eligible(&self, index: usize) -> Option<f32> {
+        let member = self.member(index);
+        let eligible = member.weight > 0
+            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
+            && !self.excluded.contains(member.endpoint.id());
+        let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
+        eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+    }
+
     fn take(&self, index: usize) -> bool {
         self.member(index).endpoint.take(&self.pool.threshold, self.now)
     }

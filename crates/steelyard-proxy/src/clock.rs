@@ -24,7 +24,7 @@ impl Clock {
     pub fn instant(&self, at: Nanos) -> tokio::time::Instant {
         let span = Duration::from(at).saturating_sub(ORIGIN);
         // A moment beyond what the system's clock can hold is as good as never.
-        let never = Duration::from_secs(86_400 * 365);
+        let never = Duration::from_hours(24 * 365);
         tokio::time::Instant::from_std(self.0.checked_add(span).unwrap_or_else(|| Instant::now() + never))
     }
 }

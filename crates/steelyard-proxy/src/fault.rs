@@ -75,6 +75,22 @@ impl Fault {
         }
     }
 
+    /// Whether it says nothing about the endpoint's health: our own bounds, or what the response head has taught
+    /// already.
+    pub fn is_our_own(&self) -> bool {
+        match self {
+            Self::NoConnection | Self::ServerError(_) => true,
+            Self::Connect(error) => {
+                use rustix::io::Errno;
+                let code = error.raw_os_error();
+                [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS]
+                    .iter()
+                    .any(|errno| code == Some(errno.raw_os_error()))
+            }
+            _ => false,
+        }
+    }
+
     /// The status that tells the client, while it has not been told anything else; `None` when it is not there to
     /// be told.
     pub fn status(&self) -> Option<u16> {

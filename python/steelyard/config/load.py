@@ -12,7 +12,7 @@ from steelyard import _core
 from steelyard.config import later
 from steelyard.config.document import document
 from steelyard.config.pool import POLICIES
-from steelyard.config.problems import from_validation, present
+from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
 from steelyard.config.source import KeyPath, Source, read, read_text
@@ -20,12 +20,7 @@ from steelyard.errors import ConfigError, Problem
 
 __all__ = ["from_arguments", "load", "load_text"]
 
-# What the document calls otherwise than the file, or what the short form calls otherwise than the long one.
-DOCUMENT_KEYS = {
-    "header_bytes_max": "header_bytes",
-    "header_count_max": "header_count",
-    "target_bytes_max": "target_bytes",
-}
+# What the short form calls otherwise than the long one.
 SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("listeners", SHORT_LISTENER, "bind"), ("listen",)),
     (("pools", SHORT_POOL, "endpoints"), ("endpoints",)),
@@ -60,14 +55,28 @@ def checked(source: Source) -> Config:
         file = ConfigFile.model_validate(source.data)
     except ValidationError as error:
         problems += from_validation(error, source)
-    else:
-        problems += short_form_problems(source)
-        if not problems:
-            config = file.expanded()
-            problems += from_engine(config, source)
+        # What is right so far is checked as well, so that all is told at once.
+        rest = without_what_is_wrong(error, source.data)
+        if rest is None:
+            raise refused(problems) from None
+        source = Source(source.name, rest, source.positions)
+        try:
+            file = ConfigFile.model_validate(rest)
+        except ValidationError:
+            raise refused(problems) from None
+    incomplete = short_form_problems(source)
+    config = file.expanded()
+    if not incomplete:
+        problems += from_engine(config, source)
+    elif not problems:
+        problems = incomplete
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        raise refused(problems)
     return config
+
+
+def refused(problems: list[Problem]) -> ConfigError:
+    return ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
 
 
 def from_engine(config: Config, source: Source) -> list[Problem]:
@@ -80,13 +89,10 @@ def from_engine(config: Config, source: Source) -> list[Problem]:
 
 
 def file_path(path: KeyPath, data: dict[str, Any]) -> KeyPath:
-    """The key of the file that a path of the document stands for."""
+    """The key of the file that a path of the long form stands for."""
     if any(key in data for key in SHORT_FORM):
         for long, short in SHORT_PATHS:
             if path[: len(long)] == long:
                 path = short + path[len(long) :]
                 break
-    steps = [
-        DOCUMENT_KEYS.get(step, step.removesuffix("_ms")) if isinstance(step, str) else step for step in path
-    ]
-    return present(tuple(steps), data) or tuple(steps)
+    return present(path, data) or path

@@ -169,8 +169,6 @@ def parse_budget(value: object) -> float | None:
         raise refuse('expected a number of retries per request or "off"', "for instance 0.2")
     if value == 0:
         raise refuse("0 is no budget", '"off" is no bound on retries; attempts = 1 is no retries')
-    if not 0 < value <= 100:
-        raise refuse(f"{value} is out of range", "retries per request: above 0, at most 100")
     return float(value)
 
 
@@ -186,7 +184,7 @@ class Retry(Model):
     budget: Annotated[
         float | None,
         BeforeValidator(
-            parse_budget, json_schema_input_type=Annotated[float, Field(gt=0, le=100)] | WrittenOff
+            parse_budget, json_schema_input_type=Annotated[float, Field(gt=0, le=1)] | WrittenOff
         ),
         PlainSerializer(lambda value: "off" if value is None else value),
     ] = 0.2

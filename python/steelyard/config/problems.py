@@ -1,5 +1,6 @@
 """Turns what pydantic says about the data into what a person wants to read."""
 
+import copy
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,7 +13,7 @@ from steelyard.config.root import Config, ConfigFile
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
 
-__all__ = ["from_validation"]
+__all__ = ["from_validation", "present", "without_what_is_wrong"]
 
 EXPECTED = {
     "bool_type": "true or false",
@@ -37,9 +38,36 @@ def from_validation(error: ValidationError, source: Source) -> Iterator[Problem]
         if details["type"] == "extra_forbidden"
     }
     for details in all_details:
-        # A key that is missing because it was misspelt is told once, where it stands.
-        if details["type"] != "missing" or details["loc"] not in meant:
+        # What only follows from another mistake is not told: a key that is missing because it was misspelt, a
+        # list that is too short because its items are wrong.
+        misspelt = details["type"] == "missing" and details["loc"] in meant
+        emptied = details["type"] == "too_short" and details["input"]
+        if not misspelt and not emptied:
             yield problem(details, source)
+
+
+def without_what_is_wrong(error: ValidationError, data: dict[str, Any]) -> dict[str, Any] | None:
+    """A copy of the data without the keys that the error names, for what can still be checked.
+
+    None where that would take out a whole listener or pool, since what refers to it would then look wrong.
+    """
+    wrong = set()
+    for details in error.errors(include_url=False):
+        path = present(details["loc"], data)
+        # A list goes as a whole, since its other items would change their places.
+        while path and isinstance(path[-1], int):
+            path = path[:-1]
+        if not path or (path[0] in ("listeners", "pools") and len(path) < 3):
+            return None
+        wrong.add(path)
+    kept = copy.deepcopy(data)
+    for path in wrong:
+        table: Any = kept
+        for step in path[:-1]:
+            table = table.get(step, {}) if isinstance(table, dict) else table[step]
+        if isinstance(table, dict):
+            table.pop(path[-1], None)
+    return kept
 
 
 def problem(details: ErrorDetails, source: Source) -> Problem:
@@ -54,10 +82,12 @@ def problem(details: ErrorDetails, source: Source) -> Problem:
         return source.problem(path, str(context["reason"]), context.get("hint"))
     if kind in EXPECTED:
         return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}")
-    if kind in ("greater_than_equal", "less_than_equal", "greater_than"):
-        return source.problem(
-            path, f"{value} is out of range", details["msg"].removeprefix("Input should be ")
-        )
+    if kind == "greater_than_equal":
+        return source.problem(path, f"{value} is out of range", f"at least {context['ge']}")
+    if kind == "less_than_equal":
+        return source.problem(path, f"{value} is out of range", f"at most {context['le']}")
+    if kind == "too_short":
+        return source.problem(path, "expected at least one")
     if kind == "literal_error":
         return source.problem(path, f"{found(value)} is not possible here", f"expected {context['expected']}")
     if kind == "string_pattern_mismatch" and context.get("pattern") == "^/":

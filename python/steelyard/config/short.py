@@ -32,7 +32,7 @@ def short_form_problems(source: Source) -> list[Problem]:
     examples = {"listen": 'listen = ":8080"', "endpoints": 'endpoints = ["127.0.0.1:9001"]'}
     if given:
         return [
-            source.problem((key,), f"{given[0]} needs it, and it is missing", f"for instance {example}")
+            source.problem((given[0],), f'"{key}" is missing beside it', f"for instance {example}")
             for key, example in examples.items()
             if key not in data
         ]

@@ -1,5 +1,6 @@
 """The text of a configuration and the place of each key in it."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,7 +90,12 @@ def read_text(text: str, name: str) -> Source:
         return Source(name, tomllib.loads(text), positions)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         # The Rust parser reads TOML 1.1, Python's 1.0; what only the newer one allows is refused here.
-        raise ConfigError([Problem(f"no TOML 1.0: {str(error).lower()}", file=name)]) from None
+        message, _, place = str(error).partition(" (at line ")
+        line, column = map(int, re.findall("[0-9]+", place)[:2] or (1, 1))
+        hint = "an inline table stands on one line, for instance"
+        raise ConfigError(
+            [Problem(f"no TOML 1.0: {message.lower()}", None, hint, name, line, column)]
+        ) from None
 
 
 def syntax_problem(text: str, name: str, message: str, line: int, column: int) -> Problem:

@@ -57,17 +57,14 @@ fn cheapest(candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
         // A bit for each candidate of this block that costs `best`; one draw then breaks the tie.
         let mut tied = 0u64;
         for index in start..end {
-            if !candidates.eligible(index) {
-                continue;
-            }
-            let cost = candidates.cost(index);
+            let Some(cost) = candidates.cost_if_eligible(index) else { continue };
+            let here = 1 << (index - start);
             if cost < best {
                 best = cost;
-                tied = 0;
+                tied = here;
                 chosen = None;
-            }
-            if cost <= best {
-                tied |= 1 << (index - start);
+            } else if cost <= best {
+                tied |= here;
             }
         }
         chosen = merge(chosen, start, tied, rng);

@@ -106,12 +106,20 @@ impl Turns {
             turn.current = turn.current.clamp(-total, total);
         }
         let count = self.order.len() as i64;
+        if count == 0 {
+            return;
+        }
         let surplus: i64 = self.order.iter().map(|turn| turn.current).sum();
         for (place, turn) in self.order.iter_mut().enumerate() {
             let share =
                 surplus / count + i64::from((place as i64) < (surplus % count).abs()) * surplus.signum();
             turn.current -= share;
         }
+    }
+
+    /// Whether the candidates belong to an older snapshot than the turns do.
+    pub(super) fn is_stale(&self, candidates: &impl Candidates) -> bool {
+        candidates.generation() != self.generation
     }
 
     /// The index of a turn among candidates that may belong to an older snapshot than the turns do.

@@ -5,67 +5,74 @@
 //! lowering of the weight of failed peers is left out: health does that here.
 
 use super::Candidates;
-use super::rotation::{Rotation, Turn, Turns};
+use super::rotation::{Rotation, Turns};
 use rand::Rng;
 
 pub(super) fn pick(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
     let mut turns = rotation.lock(candidates, rng, |turns: &mut Turns| {
-        for turn in &mut turns.order {
-            turn.took_part = true;
-        }
-        if let Some(best) = best(turns, candidates) {
-            settle(turns, candidates, best);
+        let round = gain(turns, candidates, |_| true);
+        if let Some(best) = round.best {
+            turns.order[best].current -= round.total;
         }
     });
-    mark_eligible(&mut turns, candidates);
-    loop {
-        let best = best(&turns, candidates)?;
+    let mut round = gain(&mut turns, candidates, |index| candidates.eligible(index));
+    while let Some(best) = round.best {
         let index = turns.index(&turns.order[best], candidates)?;
         if candidates.take(index) {
-            settle(&mut turns, candidates, best);
+            turns.order[best].current -= round.total;
+            debug_assert_eq!(turns.order.iter().map(|turn| turn.current).sum::<i64>(), 0, "current weights");
             return Some(index);
         }
         // Another worker took its last slot: it does not take part in this pick.
+        let weight = i64::from(candidates.weight(index));
+        turns.order[best].current -= weight;
         turns.order[best].took_part = false;
+        round.total -= weight;
+        round.best = most(&turns);
     }
+    None
 }
 
-fn mark_eligible(turns: &mut Turns, candidates: &impl Candidates) {
+/// What one round of gains came to.
+struct Round {
+    /// The place of the one that has the most; the first one wins ties.
+    best: Option<usize>,
+    most: i64,
+    /// What all gained together.
+    total: i64,
+}
+
+/// Lets everyone that takes part gain its weight.
+fn gain(turns: &mut Turns, candidates: &impl Candidates, takes_part: impl Fn(usize) -> bool) -> Round {
+    let mut round = Round { best: None, most: i64::MIN, total: 0 };
+    let stale = turns.is_stale(candidates);
     for place in 0..turns.order.len() {
-        let index = turns.index(&turns.order[place], candidates);
-        turns.order[place].took_part = index.is_some_and(|index| candidates.eligible(index));
+        // Looked up only for a request that is still on an older snapshot than the turns are.
+        let index =
+            if stale { turns.index(&turns.order[place], candidates) } else { Some(turns.order[place].index) };
+        let turn = &mut turns.order[place];
+        turn.took_part = index.is_some_and(&takes_part);
+        if let (true, Some(index)) = (turn.took_part, index) {
+            let weight = i64::from(candidates.weight(index));
+            turn.current += weight;
+            round.total += weight;
+            if turn.current > round.most {
+                (round.best, round.most) = (Some(place), turn.current);
+            }
+        }
     }
+    round
 }
 
-fn weight(turns: &Turns, turn: &Turn, candidates: &impl Candidates) -> i64 {
-    turns.index(turn, candidates).map_or(0, |index| i64::from(candidates.weight(index)))
-}
-
-/// The place of the one that would have the most after everyone has gained; the first one wins ties.
-fn best(turns: &Turns, candidates: &impl Candidates) -> Option<usize> {
-    let mut best: Option<(usize, i64)> = None;
+/// The place of the one that has the most of those that take part; the first one wins ties.
+fn most(turns: &Turns) -> Option<usize> {
+    let mut most = i64::MIN;
+    let mut best = None;
     for (place, turn) in turns.order.iter().enumerate() {
-        if !turn.took_part {
-            continue;
-        }
-        let after = turn.current + weight(turns, turn, candidates);
-        if best.is_none_or(|(_, most)| after > most) {
-            best = Some((place, after));
+        if turn.took_part && turn.current > most {
+            most = turn.current;
+            best = Some(place);
         }
     }
-    best.map(|(place, _)| place)
-}
-
-/// Lets everyone gain and the chosen one pay.
-fn settle(turns: &mut Turns, candidates: &impl Candidates, chosen: usize) {
-    let mut total = 0;
-    for place in 0..turns.order.len() {
-        let turn = turns.order[place];
-        if turn.took_part {
-            let gain = weight(turns, &turn, candidates);
-            turns.order[place].current += gain;
-            total += gain;
-        }
-    }
-    turns.order[chosen].current -= total;
+    best
 }

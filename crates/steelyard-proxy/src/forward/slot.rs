@@ -81,7 +81,7 @@ impl Slot {
 
     /// The attempt failed. What is no fault of the endpoint's is not held against it.
     pub fn fail(&self, fault: &Fault) {
-        if fault.whose() == Side::Client || matches!(fault, Fault::NoConnection | Fault::ServerError(_)) {
+        if fault.whose() == Side::Client || fault.is_our_own() {
             return;
         }
         bump(&self.cells().failures, 1);
