@@ -1,23 +1,43 @@
-"""The demo, as a person runs it."""
+"""The tour keeps its promise: no client sees an error while an origin dies and comes back."""
 
 import json
 import subprocess
 import sys
-from pathlib import Path
+
+MAIN = "from steelyard.cli import main; main()"
 
 
-def test_the_demo_loses_no_request_while_an_origin_is_killed_and_comes_back() -> None:
-    command = [str(Path(sys.executable).with_name("steelyard")), "demo", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["first"]["requests"] == 100
-    assert report["first"]["errors"] == 0
-    assert sum(report["first"]["served"].values()) == 100
-    assert report["tour"]["errors"] == 0
-    assert report["tour"]["requests"] > 1000
-    assert [event["event"].split(" is ")[1] for event in report["events"]] == [
-        "killed",
-        "started again",
-        "healthy again",
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", MAIN, "demo", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_the_demo_ends_by_itself_and_no_client_saw_an_error() -> None:
+    done = demo("--json", "--policy", "round_robin")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert result["policy"] == "round_robin"
+    assert result["first"]["served"] == {f"origin-{number}": 20 for number in range(1, 6)}
+    assert (result["first"]["errors"], result["tour"]["errors"]) == (0, 0)
+    assert [one["event"] for one in result["events"]] == [
+        "origin-3 is killed",
+        "origin-3 is started again",
+        "origin-3 is healthy again",
     ]
+    assert result["tour"]["requests"] >= 4000
+    assert set(result["tour"]["served"]) == {f"origin-{number}" for number in range(1, 6)}
+    assert all(one["in_flight"] == 0 for one in result["endpoints"])
+
+
+def test_in_a_pipe_it_is_plain_text() -> None:
+    done = demo()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert "100 requests, busy origins skipped; who served how many:" in done.stdout
+    assert "no client saw an error" in done.stdout
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    done = demo("--policy", "roundrobin")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith('unknown policy "roundrobin"\nhint: did you mean "round_robin"?\n')

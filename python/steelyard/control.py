@@ -59,7 +59,13 @@ class Control:
 
         With `signals` the engine takes SIGTERM, SIGINT and SIGHUP over for the whole process.
         """
-        options = {"signals": signals, "seed": seed, "phase": "random" if seed is None else "zero"}
+        options = {
+            "signals": signals,
+            "seed": seed,
+            "phase": "random" if seed is None else "zero",
+            "log_level": loaded.log.level,
+            "log_format": loaded.log.format,
+        }
         document = json.dumps(document_of(loaded))
         try:
             engine = _core.Engine.start(document, json.dumps(options))
@@ -83,7 +89,7 @@ class Control:
             **status,
             "version": _core.VERSION,
             "pid": os.getpid(),
-            "config": self.source.name,
+            "config": str(self.source.path or self.source.name),
             "overlay": self._overlay.as_json(),
         }
 

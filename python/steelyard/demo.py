@@ -46,7 +46,7 @@ class OriginProcess:
 
     def start(self) -> None:
         options = ["--listen", self.address, "--name", self.name, "--delay", SERVICE, "--concurrency", "1"]
-        command = [sys.executable, "-m", "steelyard.origin", *options]
+        command = [sys.executable, "-c", "from steelyard.origin import main; main()", *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self._process = process
         # The first line says where it listens; a process that cannot start closes its output instead.
@@ -256,13 +256,14 @@ health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }
         """A few thousand requests; on the way one origin is killed and, later, started again."""
         client = Client(self.address, self.tally)
         client.start()
+        begin = time.monotonic()
         try:
-            yield from self._steps()
+            yield from self._steps(begin)
         finally:
             client.stop()
+        yield self._frame(begin, None)
 
-    def _steps(self) -> Iterator[Frame]:
-        begin = time.monotonic()
+    def _steps(self, begin: float) -> Iterator[Frame]:
         victim = self.origins[2]
         pending = deque(
             [

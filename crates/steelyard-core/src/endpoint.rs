@@ -83,6 +83,11 @@ impl Threshold {
     /// No threshold at all.
     pub const OFF: Self =
         Self { requests: u32::MAX, latency_s: f32::INFINITY, bytes_per_second: f32::INFINITY };
+
+    /// Whether neither time nor bytes have a threshold.
+    fn requests_only(&self) -> bool {
+        self.latency_s.to_bits() & self.bytes_per_second.to_bits() == f32::INFINITY.to_bits()
+    }
 }
 
 /// The load that keeps an endpoint out of the rotation.
@@ -203,6 +208,10 @@ impl Endpoint {
         let flags = self.hot.flags.load(Ordering::Relaxed);
         if accept & (1 << (flags & VERDICT)) == 0 || self.in_flight() >= threshold.requests {
             return false;
+        }
+        // Most endpoints have no other threshold, and every pick comes by here for each of them.
+        if threshold.requests_only() {
+            return true;
         }
         if threshold.latency_s.is_finite()
             && flags & LATENCY_OUT != 0

@@ -58,7 +58,7 @@ def add_questions(app: FastAPI, control: Control) -> None:
     @app.get("/v1/config")
     def effective() -> dict[str, Any]:
         return {
-            "config": control.source.name,
+            "config": str(control.source.path or control.source.name),
             "toml": config.show(control.config),
             "overlay": control.overlay.as_json(),
         }
@@ -77,7 +77,7 @@ def add_questions(app: FastAPI, control: Control) -> None:
 def add_changes(app: FastAPI, control: Control) -> None:
     @app.post("/v1/reload")
     def reload() -> dict[str, Any]:
-        return {"generation": control.reload(), "config": control.source.name}
+        return {"generation": control.reload(), "config": str(control.source.path or control.source.name)}
 
     @app.post("/v1/drain")
     def drain(change: EndpointChange) -> dict[str, Any]:

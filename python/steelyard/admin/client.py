@@ -11,6 +11,8 @@ from steelyard.errors import AdminError, InstanceError
 __all__ = ["AdminClient"]
 
 TIMEOUT_S = 30.0
+REFUSED = 422
+"""The answer to a change that the configuration or the engine does not allow."""
 
 
 class AdminClient:
@@ -69,8 +71,11 @@ def content(response: httpx.Response, socket: Path) -> dict[str, Any]:
     if response.status_code < 400:
         return body
     problem = body.get("error", {})
+    message = str(problem.get("message", f"status {response.status_code}"))
+    if response.status_code == REFUSED:
+        message = f"the old configuration stays in force\n{message}"
     raise AdminError(
-        str(problem.get("message", f"status {response.status_code}")),
+        message,
         hint=problem.get("hint"),
         exit_code=2 if response.status_code < 500 else 1,
     )

@@ -56,7 +56,7 @@ def version(*, as_json: bool) -> None:
         "steelyard": build.pop("version"),
         **build,
         "python": platform.python_version(),
-        "tls": build.get("tls", "none yet"),
+        "tls": build["tls"] or "none yet",
     }
     if as_json:
         print_json(facts)

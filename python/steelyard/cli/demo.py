@@ -79,12 +79,13 @@ def watch(running: Demo, names: dict[str, str], *, quiet: bool) -> list[Frame]:
                 if not live and not quiet:
                     typer.echo(f"  {events[-1]}")
             if live:
-                live.update(Group(frame_table(frame, names), *(Text(line) for line in events)))
+                lines = (Text(f"  {line}") for line in events)
+                live.update(Group(frame_table(frame, names), summary(frame.tally), *lines))
     finally:
         if live:
             live.stop()
     if not live and not quiet:
-        out.print(frame_table(kept[-1], names))
+        out.print(frame_table(kept[-1], names), summary(kept[-1].tally), sep="\n")
     return kept
 
 
@@ -97,16 +98,7 @@ def bars(served: dict[str, int]) -> Table:
 
 
 def frame_table(frame: Frame, names: dict[str, str]) -> Table:
-    tally = frame.tally
-    latency = ", ".join(f"{name} {seconds_text(value)}" for name, value in tally["latency_s"].items())
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 2),
-        header_style="dim",
-        caption=f"{tally['requests']} requests, {tally['errors']} errors seen by the client; {latency}",
-        caption_justify="left",
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
     for name in ("  origin", "verdict"):
         table.add_column(name, no_wrap=True)
     for name in ("in flight", "served", "failures"):
@@ -118,11 +110,16 @@ def frame_table(frame: Frame, names: dict[str, str]) -> Table:
             f"  {name}",
             Text(one["verdict"], style=verdict_style(one["verdict"])),
             str(one["in_flight"]),
-            str(tally["served"].get(name, 0)),
+            str(frame.tally["served"].get(name, 0)),
             str(one["failures"]),
             one["why"],
         )
     return table
+
+
+def summary(tally: dict[str, Any]) -> Text:
+    latency = ", ".join(f"{name} {seconds_text(value)}" for name, value in tally["latency_s"].items())
+    return Text(f"  {tally['requests']} requests, {tally['errors']} errors seen by the client; {latency}")
 
 
 def conclude(result: dict[str, Any]) -> None:

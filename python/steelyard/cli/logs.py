@@ -1,4 +1,4 @@
-"""What the process says while it runs, on standard error."""
+"""What the Python side says while it runs, on standard error, in the shape of the engine's own lines."""
 
 import json
 import logging
@@ -10,20 +10,28 @@ from steelyard.config import Config
 __all__ = ["set_up"]
 
 
+LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}
+
+
+def timestamp(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        text = f"{at} {record.levelname.lower():<7} {record.getMessage()}"
+        level = LEVELS.get(record.levelname, record.levelname)
+        text = f"{timestamp(record)} {level:>5} {record.getMessage()}"
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
+            "timestamp": timestamp(record),
+            "level": LEVELS.get(record.levelname, record.levelname),
             "message": record.getMessage(),
+            "logger": record.name,
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

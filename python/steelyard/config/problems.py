@@ -99,10 +99,11 @@ def problem(details: ErrorDetails, source: Source) -> Problem:
 def present(loc: KeyPath, data: Any) -> KeyPath:
     """The part of a location that stands in the data; the rest was added by a validator."""
     for depth, step in enumerate(loc):
-        try:
-            data = data[step]
-        except (KeyError, IndexError, TypeError):
+        inside_table = isinstance(data, dict) and step in data
+        inside_list = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if not inside_table and not inside_list:
             return loc[:depth]
+        data = data[step]
     return loc
 
 

@@ -21,7 +21,6 @@ def find(named: Path | None, environment: Mapping[str, str] = os.environ) -> Pat
     for place in PLACES:
         if place.exists():
             return place
-    tried = ", ".join(
-        ["$" + VARIABLE, *(f"./{place}" if not place.is_absolute() else str(place) for place in PLACES)]
-    )
-    raise UsageError(f"there is no configuration (looked at {tried})", hint="steelyard init writes one")
+    names = (str(place) if place.is_absolute() else f"./{place}" for place in PLACES)
+    tried = ", ".join([f"${VARIABLE}", *names])
+    raise UsageError(f"there is no configuration; looked at {tried}", hint="steelyard init writes one")

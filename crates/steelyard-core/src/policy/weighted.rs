@@ -5,7 +5,7 @@
 //! lowering of the weight of failed peers is left out: health does that here.
 
 use super::Candidates;
-use super::rotation::{Rotation, Turns};
+use super::rotation::{Rotation, Turn, Turns};
 use rand::Rng;
 
 pub(super) fn pick(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
@@ -44,21 +44,26 @@ struct Round {
 
 /// Lets everyone that takes part gain its weight.
 fn gain(turns: &mut Turns, candidates: &impl Candidates, takes_part: impl Fn(usize) -> bool) -> Round {
+    let gain = |index: usize| takes_part(index).then(|| i64::from(candidates.weight(index)));
+    if turns.is_stale(candidates) {
+        // For a request that is still on an older snapshot than the turns are: rare enough to allocate.
+        let indices: Vec<_> = turns.order.iter().map(|turn| turns.index(turn, candidates)).collect();
+        return settle(turns, |place, _| indices[place].and_then(gain));
+    }
+    settle(turns, |_, turn| gain(turn.index))
+}
+
+/// Adds to each turn what it gains; `None` takes no part.
+fn settle(turns: &mut Turns, gain: impl Fn(usize, &Turn) -> Option<i64>) -> Round {
     let mut round = Round { best: None, most: i64::MIN, total: 0 };
-    let stale = turns.is_stale(candidates);
-    for place in 0..turns.order.len() {
-        // Looked up only for a request that is still on an older snapshot than the turns are.
-        let index =
-            if stale { turns.index(&turns.order[place], candidates) } else { Some(turns.order[place].index) };
-        let turn = &mut turns.order[place];
-        turn.took_part = index.is_some_and(&takes_part);
-        if let (true, Some(index)) = (turn.took_part, index) {
-            let weight = i64::from(candidates.weight(index));
-            turn.current += weight;
-            round.total += weight;
-            if turn.current > round.most {
-                (round.best, round.most) = (Some(place), turn.current);
-            }
+    for (place, turn) in turns.order.make_contiguous().iter_mut().enumerate() {
+        let gain = gain(place, turn);
+        turn.took_part = gain.is_some();
+        let Some(gain) = gain else { continue };
+        turn.current += gain;
+        round.total += gain;
+        if turn.current > round.most {
+            (round.best, round.most) = (Some(place), turn.current);
         }
     }
     round

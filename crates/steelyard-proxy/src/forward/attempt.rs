@@ -172,8 +172,9 @@ impl Attempt<'_> {
         let keep = self.plan.head.keep_alive
             && !self.client.is_closing()
             && framing != Framing::UntilClose
-            // A client that was told to wait before it sends will not say whether it still does.
-            && !(early && (self.plan.head.expect_continue || !head.keep_alive));
+            // An answer may end before the request has; what is left of the request then must not be taken for
+            // the next one, and the client is told so while there is still time.
+            && !early;
         let edit = ResponseEdit {
             version: self.plan.head.version,
             framing,

@@ -1,0 +1,205 @@
+"""What a person at a terminal gets: messages, exit codes, and what is printed where."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from steelyard import __version__, config
+
+GOOD = 'listen = "127.0.0.1:0"\nendpoints = ["127.0.0.1:9"]\n'
+COMMANDS = [
+    "run", "demo", "init", "check", "reload", "status", "drain", "undrain", "weight", "policy", "version",
+]  # fmt: skip
+MAIN = "from steelyard.cli import main; main()"
+
+
+def steelyard(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STEELYARD_")}
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**inherited, "COLUMNS": "100", **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", [[], *([one] for one in COMMANDS)])
+def test_every_command_has_help(command: list[str], tmp_path: Path) -> None:
+    for flag in ("-h", "--help"):
+        done = steelyard(*command, flag, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Usage: " in done.stdout
+
+
+def test_help_names_every_command_in_its_group(tmp_path: Path) -> None:
+    shown = steelyard("-h", cwd=tmp_path).stdout
+    for group in ("Carry traffic", "Configuration", "A running instance", "About"):
+        assert group in shown
+    for command in COMMANDS:
+        assert f" {command} " in shown
+
+
+@pytest.mark.parametrize("arguments", [["bogus"], ["check", "--bogus"], ["weight", "x"], ["check", "a", "b"]])
+def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    done = steelyard(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: " in done.stderr
+
+
+def test_version(tmp_path: Path) -> None:
+    assert steelyard("--version", cwd=tmp_path).stdout == f"steelyard {__version__}\n"
+    facts = json.loads(steelyard("version", "--json", cwd=tmp_path).stdout)
+    assert facts["steelyard"] == __version__
+    assert {"profile", "allocator", "python", "tls"} <= set(facts)
+    assert f"steelyard  {__version__}" in steelyard("version", cwd=tmp_path).stdout
+
+
+def test_check_says_which_file_is_sound(tmp_path: Path) -> None:
+    (tmp_path / "steelyard.toml").write_text(GOOD)
+    done = steelyard("check", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "steelyard.toml is sound: 1 listener, 1 pool, 1 endpoint\n"
+
+
+def test_check_finds_the_file_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(GOOD)
+    done = steelyard("check", cwd=tmp_path, STEELYARD_CONFIG="other.toml")
+    assert done.stdout.startswith("other.toml is sound")
+
+
+def test_check_show_prints_a_configuration_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "steelyard.toml").write_text(GOOD)
+    done = steelyard("check", "--show", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == "steelyard.toml is sound; with every default it is:\n"
+    assert config.load_text(done.stdout) == config.load_text(GOOD)
+
+
+def test_check_tells_every_mistake_on_standard_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(GOOD + 'polcy = "x"\nworkers = 0\n')
+    done = steelyard("check", "bad.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        'bad.toml:3:1: polcy: unknown key\nhint: did you mean "policy"?\n'
+        'bad.toml:4:1: workers: expected "auto" or a number of threads\n'
+        'hint: from 1 to 1024; "auto" is one for each core\n'
+    )
+
+
+def test_check_json(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text(GOOD)
+    (tmp_path / "bad.toml").write_text(GOOD + "foo = 1\n")
+    good = steelyard("check", "good.toml", "--show", "--json", cwd=tmp_path)
+    assert json.loads(good.stdout)["effective"]["listeners"]["web"]["bind"] == ["127.0.0.1:0"]
+    bad = steelyard("check", "bad.toml", "--json", cwd=tmp_path)
+    assert bad.returncode == 2
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert (problem["file"], problem["line"], problem["column"], problem["key"]) == ("bad.toml", 3, 1, "foo")
+
+
+def test_no_configuration_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    done = steelyard("run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: there is no configuration; looked at $STEELYARD_CONFIG, ./steelyard.toml, "
+        "/etc/steelyard/steelyard.toml\nhint: steelyard init writes one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--listen", ":80"], "error: --listen needs --to\n"),
+        (["run", "--to", "a:1"], "error: --to needs --listen\n"),
+        (["run", "--health", "/"], "error: --health needs --listen and --to\n"),
+        (["run", "x.toml", "--to", "a:1"], "error: --to cannot be used beside a file\n"),
+        (
+            ["run", "--listen", ":0", "--to", "127.0.0.1"],
+            'command line: endpoints[0]: "127.0.0.1" has no port\nhint: write "127.0.0.1:8080"\n',
+        ),
+        (
+            ["run", "--listen", ":0", "--to", "a:1", "--policy", "least_reqest"],
+            'command line: policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
+        ),
+        (["run", "--listen", ":0", "--to", "a:1", "--watch"], "error: --watch needs a file to watch\n"),
+        (["weight", "a:1", "heavy"], 'error: "heavy" is no weight\n'),
+    ],
+)
+def test_arguments_that_make_no_sense_end_with_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = steelyard(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("command", [["status"], ["reload"], ["drain", "a:1"], ["policy", "app", "random"]])
+def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp_path: Path) -> None:
+    places = {
+        "RUNTIME_DIRECTORY": f"{tmp_path}/service",
+        "XDG_RUNTIME_DIR": f"{tmp_path}/session",
+        "TMPDIR": str(tmp_path),
+    }
+    done = steelyard(*command, cwd=tmp_path, **places)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: no running instance was found; tried\n")
+    for place in (
+        f"{tmp_path}/service",
+        f"{tmp_path}/session/steelyard",
+        f"{tmp_path}/steelyard-{os.geteuid()}",
+    ):
+        assert f"  {place}/admin.sock: no such file\n" in done.stderr
+    named = steelyard(*command, "--socket", "here.sock", cwd=tmp_path, **places)
+    assert "tried\n  here.sock: no such file\nhint: " in named.stderr
+
+
+AS_NOBODY = """
+import os, sys
+import steelyard.cli.run, steelyard.cli.check, steelyard.cli.output, steelyard.admin.server
+from steelyard.cli import main
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+main()
+"""
+
+
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user without privileges; it is loaded before they go, wherever it lies."""
+    command = [sys.executable, "-c", AS_NOBODY, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+
+
+def test_a_privileged_port_is_refused_with_the_remedy() -> None:
+    first_free = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first_free <= 1:
+        pytest.skip("this machine lets anyone bind any port; the message is tested in test_control.py")
+    port = first_free - 1
+    done = as_nobody("run", "--listen", f"127.0.0.1:{port}", "--to", "127.0.0.1:9", "--socket", "off")
+    assert (done.returncode, done.stdout) == (1, "")
+    refused = f'error: cannot listen on 127.0.0.1:{port} for listener "web": permission denied\n'
+    assert done.stderr.startswith(refused)
+    assert "hint: ports below 1024 need a privilege" in done.stderr
+    assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+def test_an_unreadable_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    folder = Path("/tmp") / f"steelyard-test-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        secret = folder / "steelyard.toml"
+        secret.touch(mode=0o000)
+        done = as_nobody("check", str(secret))
+    finally:
+        secret.unlink()
+        folder.rmdir()
+    assert done.stderr == (
+        f"{secret}: permission denied\nhint: the user that runs steelyard must be able to read it\n"
+    )
+    assert (done.returncode, done.stdout) == (2, "")

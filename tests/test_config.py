@@ -1,0 +1,235 @@
+"""A sound configuration becomes the document that the engine reads, every default filled in."""
+
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steelyard import _core, config
+from steelyard.config.units import duration_text, parse_duration, parse_size, size_text
+
+SHORT = 'listen = ":8080"\nendpoints = ["10.0.0.1:80", "10.0.0.2:80"]\nhealth = "/healthz"\n'
+EVERYTHING = """\
+workers = 3
+drain_timeout = "1500ms"
+[admin]
+socket = "off"
+[log]
+level = "debug"
+format = "json"
+[listeners.web]
+bind = ["127.0.0.1:8080", "unix:/run/web.sock"]
+pool = "app"
+trusted_proxies = ["10.0.0.0/8"]
+allow_encoded_slash = true
+limits = { connections = 10, header_bytes = "16k", header_count = 50, target_bytes = "4k" }
+timeouts = { request_header = "off", request_body = "5s", idle = "1m" }
+[[routes]]
+listener = "web"
+host = "*.example.com"
+path = "/v1/"
+headers = { X-Canary = "1" }
+split = { app = 95, next = 5 }
+strip_prefix = true
+set_headers = { X-From = "steelyard" }
+remove_headers = ["x-secret"]
+[[routes]]
+path = "=/old"
+redirect = "https://example.com/new"
+[[routes]]
+path = "~^/no"
+respond = 404
+[pools.app]
+policy = { name = "weighted" }
+endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }]
+fail_open = false
+threshold = { requests = 5, latency = "500ms", bytes_per_second = "50M" }
+queue = { size = "off", timeout = "off" }
+connections = { idle_timeout = "off", idle_max = 2, max = 20 }
+timeouts = { connect = "1s", response = "off", idle = "2s", tunnel = "off", total = "9s" }
+retry = { attempts = 3, on = ["connect", "5xx", "timeout"], body_bytes_max = "1k", budget = "off" }
+health = { path = "/h", host = "app", interval = "off", timeout = "1s", rise = 1, fall = 2, expect_status = ["200", "204-210", 301] }
+[pools.next]
+endpoints = ["[::1]:80"]
+"""  # noqa: E501 - an inline table stands on one line
+
+
+def document(text: str) -> dict[str, Any]:
+    return config.document(config.load_text(text))
+
+
+def test_three_lines_are_a_whole_configuration() -> None:
+    made = document(SHORT)
+    (listener,), (pool,) = made["listeners"], made["pools"]
+    assert (listener["name"], listener["bind"], listener["pool"]) == ("web", [":8080"], "app")
+    assert (pool["name"], pool["policy"]) == ("app", {"name": "least_request"})
+    assert [one["address"] for one in pool["endpoints"]] == ["10.0.0.1:80", "10.0.0.2:80"]
+    assert pool["health"]["path"] == "/healthz"
+
+
+def test_every_default_is_that_of_the_manual() -> None:
+    made = document(SHORT)
+    (listener,), (pool,) = made["listeners"], made["pools"]
+    assert (made["workers"], made["drain_timeout_ms"]) == (None, 25_000)
+    assert listener["limits"] == {
+        "connections": None,
+        "header_bytes_max": 65_536,
+        "header_count_max": 100,
+        "target_bytes_max": 8192,
+    }
+    assert listener["timeouts"] == {"request_header_ms": 10_000, "request_body_ms": 30_000, "idle_ms": 60_000}
+    assert pool["threshold"] == {"requests": None, "latency_ms": None, "bytes_per_second": None}
+    assert pool["queue"] == {"size": 1024, "timeout_ms": 5000}
+    assert pool["health"] == {
+        "path": "/healthz",
+        "host": None,
+        "interval_ms": 5000,
+        "timeout_ms": 2000,
+        "rise": 2,
+        "fall": 3,
+        "expect_status": [[200, 399]],
+    }
+    assert pool["connections"] == {"idle_timeout_ms": 4000, "idle_max": 64, "max": None}
+    assert pool["timeouts"] == {
+        "connect_ms": 2000,
+        "response_ms": 30_000,
+        "idle_ms": 60_000,
+        "tunnel_ms": 3_600_000,
+        "total_ms": None,
+    }
+    assert pool["retry"] == {
+        "attempts": 2,
+        "on": ["connect", "reset-before-response"],
+        "body_bytes_max": 65_536,
+        "budget": 0.2,
+    }
+
+
+def test_every_key_arrives_in_the_document() -> None:
+    made = document(EVERYTHING)
+    web, (first, second, third), app = made["listeners"][0], made["routes"], made["pools"][0]
+    assert (made["workers"], made["drain_timeout_ms"]) == (3, 1500)
+    assert web["bind"] == ["127.0.0.1:8080", "unix:/run/web.sock"]
+    assert web["trusted_proxies"] == ["10.0.0.0/8"]
+    assert web["allow_encoded_slash"] is True
+    assert list(web["limits"].values()) == [10, 16_384, 50, 4096]
+    assert list(web["timeouts"].values()) == [None, 5000, 60_000]
+    assert first == {
+        "listener": "web",
+        "host": "*.example.com",
+        "path": "/v1/",
+        "headers": {"x-canary": "1"},
+        "action": {"split": [["app", 95], ["next", 5]]},
+        "strip_prefix": True,
+        "set_headers": {"X-From": "steelyard"},
+        "remove_headers": ["x-secret"],
+    }
+    assert second["action"] == {"redirect": "https://example.com/new"}
+    assert third["action"] == {"respond": 404}
+    assert app["policy"] == {"name": "weighted"}
+    assert app["endpoints"][1] == {"address": "10.0.0.2:80", "weight": 3, "drain": False}
+    assert app["fail_open"] is False
+    assert list(app["threshold"].values()) == [5, 500, 50 * 2**20]
+    assert list(app["queue"].values()) == [None, None]
+    assert list(app["connections"].values()) == [None, 2, 20]
+    assert list(app["timeouts"].values()) == [1000, None, 2000, None, 9000]
+    assert list(app["retry"].values()) == [3, ["connect", "5xx", "timeout"], 1024, None]
+    assert list(app["health"].values()) == [
+        "/h",
+        "app",
+        None,
+        1000,
+        1,
+        2,
+        [[200, 200], [204, 210], [301, 301]],
+    ]
+
+
+@pytest.mark.parametrize("text", [SHORT, EVERYTHING])
+def test_what_show_prints_means_the_same(text: str) -> None:
+    loaded = config.load_text(text)
+    assert config.load_text(config.show(loaded)) == loaded
+
+
+@pytest.mark.parametrize("text", [SHORT, EVERYTHING])
+def test_the_engine_reads_the_document(text: str) -> None:
+    assert json.loads(_core.check(json.dumps(document(text)))) == []
+
+
+def test_health_off_in_the_short_form_is_no_probe() -> None:
+    (pool,) = document(SHORT.replace("/healthz", "off"))["pools"]
+    assert (pool["health"]["path"], pool["health"]["interval_ms"]) == (None, None)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Any) -> None:
+    path = tmp_path / "bom.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SHORT.encode())
+    assert list(config.load(path).pools) == ["app"]
+
+
+def test_the_overlay_lies_over_the_file_and_nowhere_else() -> None:
+    loaded = config.load_text(EVERYTHING)
+    overlay = config.Overlay().drain(("app", "10.0.0.1:80")).weight(("app", "10.0.0.2:80"), 0)
+    made = config.document(loaded, overlay.policy("app", "random"))
+    assert made["pools"][0]["endpoints"] == [
+        {"address": "10.0.0.1:80", "weight": 1, "drain": True},
+        {"address": "10.0.0.2:80", "weight": 0, "drain": False},
+    ]
+    assert made["pools"][0]["policy"] == {"name": "random"}
+    assert made["pools"][1] == document(EVERYTHING)["pools"][1]
+    undone = overlay.undrain(("app", "10.0.0.1:80")).weight(("app", "10.0.0.2:80"), None)
+    assert config.document(loaded, undone) == document(EVERYTHING)
+
+
+def test_the_overlay_forgets_what_has_left_the_file() -> None:
+    overlay = (
+        config.Overlay().drain(("app", "10.0.0.1:80")).drain(("app", "10.0.0.9:80")).policy("gone", "random")
+    )
+    kept = overlay.kept_by(config.load_text(EVERYTHING))
+    assert kept == config.Overlay().drain(("app", "10.0.0.1:80"))
+
+
+@given(st.integers(1, 365 * 24 * 3_600_000))
+def test_durations_are_read_back_as_they_are_written(milliseconds: int) -> None:
+    assert parse_duration(duration_text(milliseconds), off=True) == milliseconds
+
+
+@given(st.integers(1, 2**50))
+def test_sizes_are_read_back_as_they_are_written(size: int) -> None:
+    assert parse_size(size_text(size), off=True, most=2**50) == size
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"),
+    [("1ms", 1), ("1.5s", 1500), ("2m", 120_000), ("1h", 3_600_000), ("1d", 86_400_000), ("off", None)],
+)
+def test_durations_have_units(written: str, milliseconds: int | None) -> None:
+    assert parse_duration(written, off=True) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [(7, 7), ("7", 7), ("2k", 2048), ("1.5M", 1_572_864), ("1G", 2**30)]
+)
+def test_sizes_have_units(written: int | str, size: int) -> None:
+    assert parse_size(written, off=False, most=2**50) == size
+
+
+NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
+
+
+@given(
+    st.dictionaries(NAMES, st.integers(0, 9), min_size=1, max_size=4),
+    st.sampled_from(config.POLICIES),
+    st.sampled_from(["off", "1s", "250ms"]),
+)
+def test_any_pools_survive_show(pools: dict[str, int], policy: str, total: str) -> None:
+    text = 'listeners.web.bind = [":8080"]\n' + "".join(
+        f'[pools.{name}]\npolicy = "{policy}"\ntimeouts.total = "{total}"\n'
+        f'endpoints = [{{ address = "{name}:80", weight = {weight} }}]\n'
+        for name, weight in pools.items()
+    )
+    loaded = config.load_text(text)
+    assert config.load_text(config.show(loaded)) == loaded

@@ -1,0 +1,263 @@
+"""Every mistake in a configuration is told with its place, its key, the reason and often a hint."""
+
+from pathlib import Path
+
+import pytest
+
+from steelyard import config
+from steelyard.errors import ConfigError, UsageError
+
+LONG = """\
+[listeners.web]
+bind = [":8080"]
+pool = "app"
+[pools.app]
+endpoints = ["10.0.0.1:80"]
+"""
+SHORT = 'listen = ":8080"\nendpoints = ["10.0.0.1:80"]\n'
+
+
+def told(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.load_text(text, "f.toml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+ONE_MISTAKE = [
+    # unknown keys, and the key that was meant
+    (SHORT + "lisen = 1", 'f.toml:3:1: lisen: unknown key\nhint: did you mean "listen"?'),
+    (
+        LONG + "helth.path = '/'",
+        'f.toml:6:1: pools.app.helth: unknown key\nhint: did you mean "health"?',
+    ),
+    (
+        LONG + "queue.zzz = 1",
+        "f.toml:6:7: pools.app.queue.zzz: unknown key\nhint: known here: size, timeout",
+    ),
+    (
+        LONG.replace('["10.0.0.1:80"]', '[{ adress = "10.0.0.1:80" }]'),
+        'f.toml:5:16: pools.app.endpoints[0].adress: unknown key\nhint: did you mean "address"?',
+    ),
+    # a key that slipped under a table
+    (
+        SHORT + '[admin]\ndrain_timeout = "5s"',
+        "f.toml:4:1: admin.drain_timeout: a top-level key that has slipped under a table\n"
+        "hint: move it to the top of the file, above the first [table]",
+    ),
+    (
+        LONG + '[pools.app.health]\nendpoints = ["10.0.0.2:80"]',
+        "f.toml:7:1: pools.app.health.endpoints: this key belongs to [pools.app]\n"
+        "hint: move it under [pools.app], above its first [pools.app.…]",
+    ),
+    # wrong types
+    (
+        SHORT + "[log]\nlevel = 3",
+        'f.toml:4:1: log.level: expected a level\nhint: one of "debug", "info", "warning", "error"',
+    ),
+    (LONG + "fail_open = 'yes'", 'f.toml:6:1: pools.app.fail_open: expected true or false, found "yes"'),
+    (
+        'listen = ":8080"\nendpoints = "10.0.0.1:80"',
+        'f.toml:2:1: endpoints: expected a list\nhint: write ["10.0.0.1:80"]',
+    ),
+    (
+        LONG + 'health = "/healthz"',
+        'f.toml:6:1: pools.app.health: expected a table\nhint: write { path = "/healthz" }',
+    ),
+    ("listeners = 3", "f.toml:1:1: listeners: expected a table, found the number 3"),
+    # durations, sizes, counts and "off"
+    (
+        LONG + "timeouts.connect = 2",
+        "f.toml:6:10: pools.app.timeouts.connect: 2 has no unit\n"
+        'hint: write "2s" for seconds or "2ms" for milliseconds',
+    ),
+    (
+        LONG + "timeouts.connect = 0",
+        'f.toml:6:10: pools.app.timeouts.connect: 0 is no duration\nhint: write "off" to turn it off',
+    ),
+    (
+        LONG + 'timeouts.connect = "0s"',
+        'f.toml:6:10: pools.app.timeouts.connect: 0 is no duration\nhint: write "off" to turn it off',
+    ),
+    (
+        LONG + 'timeouts.connect = "2 weeks"',
+        'f.toml:6:10: pools.app.timeouts.connect: "weeks" is no unit of time\n'
+        "hint: the units are ms, s, m, h, d",
+    ),
+    (
+        LONG + "threshold.requests = 0",
+        'f.toml:6:11: pools.app.threshold.requests: 0 is no limit\nhint: write "off" to turn it off',
+    ),
+    (
+        LONG + 'threshold.bytes_per_second = "50MB"',
+        'f.toml:6:11: pools.app.threshold.bytes_per_second: "MB" is no unit of size\n'
+        'hint: did you mean "50M"?',
+    ),
+    (
+        LONG + "retry.attempts = 0",
+        "f.toml:6:7: pools.app.retry.attempts: this is at least 1",
+    ),
+    (
+        'drain_timeout = "off"\n' + SHORT,
+        "f.toml:1:1: drain_timeout: this cannot be off\n"
+        'hint: a duration is a number with its unit: "500ms", "10s", "5m", "1h"',
+    ),
+    # words that are near another
+    (
+        SHORT + 'policy = "round_robbin"',
+        'f.toml:3:1: policy: unknown policy "round_robbin"\nhint: did you mean "round_robin"?',
+    ),
+    (
+        SHORT + 'policy = "Round-Robin"',
+        'f.toml:3:1: policy: unknown policy "Round-Robin"\nhint: did you mean "round_robin"?',
+    ),
+    (
+        LONG + 'retry.on = ["connect", "5x"]',
+        'f.toml:6:24: pools.app.retry.on[1]: unknown cause of a retry "5x"\nhint: did you mean "5xx"?',
+    ),
+    # what refers to nothing, or to the same thing twice
+    (
+        LONG.replace('pool = "app"', 'pool = "ap"'),
+        'f.toml:3:1: listeners.web.pool: there is no pool "ap"\nhint: did you mean "app"?',
+    ),
+    (
+        LONG + '[[routes]]\npool = "ap"',
+        'f.toml:7:1: routes[0].pool: there is no pool "ap"\nhint: did you mean "app"?',
+    ),
+    (
+        LONG + '[listeners.two]\nbind = ["0.0.0.0:8080"]',
+        "f.toml:7:9: listeners.two.bind[0]: 0.0.0.0:8080 conflicts with :8080 of web\n"
+        "hint: two listeners cannot share an address",
+    ),
+    (
+        LONG.replace('["10.0.0.1:80"]', "[]"),
+        'f.toml:5:1: pools.app.endpoints: the pool has no endpoints\nhint: for instance ["127.0.0.1:9001"]',
+    ),
+    # addresses
+    (
+        SHORT.replace("10.0.0.1:80", "10.0.0.1"),
+        'f.toml:2:14: endpoints[0]: "10.0.0.1" has no port\nhint: write "10.0.0.1:8080"',
+    ),
+    (SHORT.replace(":8080", "8080"), 'f.toml:1:1: listen: "8080" has no port\nhint: write ":8080"'),
+    # the two forms
+    (
+        'listen = ":8080"\nhealth = "/h"\n[pools.app]\nendpoints = ["10.0.0.1:80"]',
+        "f.toml:1:1: listen: the short form does not go with [pools]\n"
+        "hint: write the long form instead of listen, health:\n\n"
+        '[listeners.web]\nbind = [":8080"]\npool = "app"\n\n[pools.app]\n\n[pools.app.health]\npath = "/h"',
+    ),
+    (
+        'listen = ":8080"',
+        'f.toml:1:1: listen: "endpoints" is missing beside it\n'
+        'hint: for instance endpoints = ["127.0.0.1:9001"]',
+    ),
+    (
+        "",
+        "f.toml: there is no listener, so nothing would be accepted\nhint: the smallest configuration is\n\n"
+        'listen = ":8080"\nendpoints = ["127.0.0.1:9001"]',
+    ),
+    # routes
+    (
+        LONG + "[[routes]]\npath = '/x'",
+        "f.toml:6:1: routes[0]: the route does nothing\n"
+        'hint: give it one of: pool = "app", split, redirect, respond',
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nrespond = 404",
+        "f.toml:6:1: routes[0]: the route has pool and respond\nhint: one of them is all a route can do",
+    ),
+    # no TOML
+    ("a = 1\na = 2", 'f.toml:2:1: "a" is here for the second time\nhint: keep one of them'),
+    ("listen = :8080", 'f.toml:1:10: this is no TOML value\nhint: text stands in quotes: ":8080"'),
+    ("listen =", "f.toml:1:9: a value is missing\nhint: write it after the ="),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), ONE_MISTAKE, ids=range(len(ONE_MISTAKE)))
+def test_one_mistake_is_told_once(text: str, message: str) -> None:
+    assert told(text) == [message]
+
+
+LATER = [
+    ("listeners.web.tls.alpn = []", "listeners.web.tls"),
+    ('listeners.web.protocol = "tcp"', "listeners.web.protocol"),
+    ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
+    ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
+    ('pools.app.protocol = "h2c"', "pools.app.protocol"),
+    ('pools.app.protocol = "h2"', "pools.app.protocol"),
+    ('pools.app.protocol = "auto"', "pools.app.protocol"),
+    ("pools.app.tls.verify = true", "pools.app.tls"),
+    ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
+    ('pools.app.load = "latency"', "pools.app.load"),
+    ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
+    ('pools.app.policy = "p2c"', "pools.app.policy"),
+    ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
+    ('pools.app.policy = "mine:choose"', "pools.app.policy"),
+    ("access_log = {}", "access_log"),
+    ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
+    ('admin.token_file = "token"', "admin.token_file"),
+]
+DOTTED = """\
+listeners.web.bind = [":8080"]
+listeners.web.pool = "app"
+pools.app.endpoints = ["10.0.0.1:80"]
+"""
+
+
+@pytest.mark.parametrize(("line", "key"), LATER)
+def test_what_is_not_there_yet_is_refused_and_not_ignored(line: str, key: str) -> None:
+    (problem,) = told(DOTTED + line)
+    assert f"{key}: " in problem.splitlines()[0]
+    assert problem.splitlines()[0].endswith("is not there yet")
+
+
+@pytest.mark.parametrize("key", ['zone = "a"', "priority = 1"])
+def test_endpoints_have_no_zone_and_no_priority_yet(key: str) -> None:
+    (problem,) = told(DOTTED.replace('"10.0.0.1:80"', '{ address = "10.0.0.1:80", ' + key + " }"))
+    assert "are not there yet" in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'listeners.web.protocol = "http"',
+        "listeners.web.proxy_protocol = false",
+        'pools.app.protocol = "http1"',
+    ],
+)
+def test_the_default_of_what_comes_later_is_accepted(line: str) -> None:
+    config.load_text(DOTTED + line)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    problems = told('workers = -1\nlisten = "8080"\nendpoints = ["a", "b:1"]\npolicy = "p2c"\nfoo = 1\n')
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "f.toml:1:1", "f.toml:2:1", "f.toml:3:14", "f.toml:4:1", "f.toml:5:1",
+    ]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    def refused(path: Path) -> str:
+        with pytest.raises(ConfigError) as caught:
+            config.load(path)
+        return str(caught.value)
+
+    assert refused(tmp_path / "none.toml").startswith(f"{tmp_path}/none.toml: there is no such file\nhint: ")
+    assert refused(tmp_path) == f"{tmp_path}: this is no file"
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'listen = ":80"\n# caf\xe9\n')
+    assert refused(latin) == f"{latin}:2:6: this is not UTF-8\nhint: TOML is UTF-8 text"
+    large = tmp_path / "large.toml"
+    large.write_bytes(b"#" * (8 * 2**20 + 1))
+    assert refused(large).startswith(f"{large}: the file is larger than 8 MiB")
+
+
+def test_the_search_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if Path("/etc/steelyard/steelyard.toml").exists():
+        pytest.fail("this machine has a configuration in /etc/steelyard, which the search would find")
+    with pytest.raises(UsageError, match=r"at \$STEELYARD_CONFIG, ./steelyard.toml, /etc/steelyard/"):
+        config.find(None, {})
+    Path("steelyard.toml").write_text(SHORT)
+    assert config.find(None, {}) == Path("steelyard.toml")
+    assert config.find(None, {"STEELYARD_CONFIG": "/x.toml"}) == Path("/x.toml")
+    assert config.find(Path("y.toml"), {"STEELYARD_CONFIG": "/x.toml"}) == Path("y.toml")

@@ -1,0 +1,277 @@
+"""The engine's refusals as people hear them, and the admin socket and API without a process around them."""
+
+import errno
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from steelyard import _core, config
+from steelyard.admin.api import application
+from steelyard.admin.server import AdminServer
+from steelyard.admin.socket import AdminSocket, candidates, server_path
+from steelyard.control import ConfigSource, Control, reported
+from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
+
+TWO_POOLS = """\
+[log]
+level = "error"
+[listeners.web]
+bind = ["127.0.0.1:0"]
+pool = "app"
+[pools.app]
+endpoints = ["127.0.0.1:9", "127.0.0.2:9"]
+health.interval = "off"
+[pools.next]
+endpoints = ["127.0.0.1:9"]
+health.interval = "off"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "steelyard.toml"
+    made.write_text(TWO_POOLS)
+    return made
+
+
+@pytest.fixture
+def control(path: Path) -> Iterator[Control]:
+    source = ConfigSource(str(path), path, lambda: config.load(path))
+    started = Control.start(source, source.load(), seed=1)
+    yield started
+    started.close()
+
+
+def endpoints(control: Control, pool: str = "app") -> dict[str, tuple[int, str]]:
+    (found,) = [one for one in control.status()["pools"] if one["name"] == pool]
+    return {one["address"]: (one["weight"], one["verdict"]) for one in found["endpoints"]}
+
+
+class TestRefusals:
+    def test_each_has_its_remedy(self) -> None:
+        def told(number: int) -> str:
+            return str(reported(_core.BindError(number, os.strerror(number), "web", None, ":80")))
+
+        assert told(errno.EACCES).startswith(
+            'cannot listen on :80 for listener "web": permission denied\nhint: ports'
+        )
+        assert "CAP_NET_BIND_SERVICE" in told(errno.EACCES)
+        assert "stop it or choose another port" in told(errno.EADDRINUSE)
+        assert "this machine has no such address" in told(errno.EADDRNOTAVAIL)
+
+    def test_a_port_in_use_starts_nothing(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            loaded = config.load_text(TWO_POOLS.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+            with pytest.raises(BindError, match=f"cannot listen on 127.0.0.1:{port}"):
+                Control.start(ConfigSource("text", None, lambda: loaded), loaded)
+
+
+class TestRunTimeChanges:
+    def test_drain_and_weight_and_policy_hold_over_a_reload(self, control: Control, path: Path) -> None:
+        control.drain("127.0.0.2:9")
+        control.weight("app/127.0.0.1:9", 7)
+        control.policy("next", "random")
+        path.write_text(TWO_POOLS.replace('"127.0.0.2:9"', '"127.0.0.2:9", "127.0.0.3:9"'))
+        control.reload()
+        assert endpoints(control)["127.0.0.2:9"][1] == "draining"
+        assert endpoints(control)["127.0.0.1:9"][0] == 7
+        assert len(endpoints(control)) == 3
+        assert [pool["policy"] for pool in control.status()["pools"]] == ["least_request", "random"]
+
+    def test_undoing_them_gives_the_file_back(self, control: Control) -> None:
+        before = endpoints(control)
+        control.drain("127.0.0.2:9")
+        control.weight("127.0.0.2:9", 0)
+        control.undrain("127.0.0.2:9")
+        control.weight("127.0.0.2:9", None)
+        assert endpoints(control) == before
+        assert control.status()["overlay"] == {"drained": [], "weights": [], "policies": []}
+
+    def test_an_endpoint_that_is_none_or_several_is_an_error(self, control: Control) -> None:
+        with pytest.raises(
+            UsageError, match=r"stands in several pools\nhint: say which: app/127.0.0.1:9 or next/"
+        ):
+            control.drain("127.0.0.1:9")
+        with pytest.raises(
+            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: there are app/127.0.0.1:9'
+        ):
+            control.drain("127.0.0.9:9")
+        with pytest.raises(UsageError, match='there is no pool "ap"'):
+            control.policy("ap", "random")
+        with pytest.raises(UsageError, match='unknown policy "best"'):
+            control.policy("app", "best")
+
+    def test_a_weight_the_engine_refuses_leaves_the_old_one(self, control: Control) -> None:
+        with pytest.raises(ConfigError):
+            control.weight("127.0.0.2:9", 2**31)
+        assert endpoints(control)["127.0.0.2:9"][0] == 1
+        control.drain("127.0.0.2:9")
+
+
+class TestReload:
+    def test_a_mistake_leaves_the_old_configuration(self, control: Control, path: Path) -> None:
+        generation = control.status()["generation"]
+        path.write_text("listen = 1")
+        with pytest.raises(ConfigError):
+            control.reload()
+        assert control.status()["generation"] == generation
+        assert set(endpoints(control)) == {"127.0.0.1:9", "127.0.0.2:9"}
+
+    def test_a_port_in_use_leaves_the_old_configuration(self, control: Control, path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            path.write_text(TWO_POOLS + f'[listeners.two]\nbind = ["127.0.0.1:{port}"]\n')
+            with pytest.raises(BindError):
+                control.reload()
+        assert [one["name"] for one in control.status()["listeners"]] == ["web"]
+
+    def test_without_a_file_there_is_nothing_to_reload(self) -> None:
+        loaded = config.load_text(TWO_POOLS)
+        control = Control.start(ConfigSource("the command line", None, lambda: loaded), loaded)
+        try:
+            with pytest.raises(UsageError, match="there is no file to reload"):
+                control.reload()
+        finally:
+            control.close()
+
+
+class TestTheAdminSocket:
+    def test_is_for_its_owner_alone(self, tmp_path: Path) -> None:
+        opened = AdminSocket(tmp_path / "new" / "admin.sock")
+        assert stat.S_IMODE(opened.path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(opened.path.parent.stat().st_mode) == 0o700
+        opened.close()
+        assert not opened.path.exists()
+
+    def test_refuses_a_second_instance(self, tmp_path: Path) -> None:
+        first = AdminSocket(tmp_path / "admin.sock")
+        with pytest.raises(InstanceError, match="another instance already runs"):
+            AdminSocket(tmp_path / "admin.sock")
+        first.close()
+
+    def test_takes_over_what_a_dead_instance_left(self, tmp_path: Path) -> None:
+        path = tmp_path / "admin.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        AdminSocket(path).close()
+
+    def test_touches_nothing_that_is_no_socket(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(InstanceError, match="is there and is no socket"):
+            AdminSocket(tmp_path / "file")
+        assert (tmp_path / "file").read_text() == "mine"
+
+    def test_leaves_the_name_to_the_instance_that_has_taken_it(self, tmp_path: Path) -> None:
+        first = AdminSocket(tmp_path / "admin.sock")
+        first.path.unlink()
+        second = AdminSocket(tmp_path / "admin.sock")
+        first.close()
+        assert second.path.exists()
+        second.close()
+
+    def test_a_path_that_no_socket_can_have_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="longer than 107 bytes"):
+            AdminSocket(tmp_path / ("x" * 110))
+
+    def test_is_looked_for_in_this_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
+        environment = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/1000"}
+        assert [str(path) for path in candidates(None, environment)] == [
+            "/run/a/admin.sock",
+            "/run/user/1000/steelyard/admin.sock",
+            "/tmp/steelyard-1000/admin.sock",
+        ]
+        assert candidates(None, {**environment, "STEELYARD_SOCKET": "/x"}) == [Path("/x")]
+        assert candidates(Path("/y"), {"STEELYARD_SOCKET": "/x"}) == [Path("/y")]
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert candidates(None, {})[0] == Path("/run/steelyard/admin.sock")
+
+    def test_the_command_line_wins_over_the_environment_and_that_over_the_file(self) -> None:
+        environment = {"STEELYARD_SOCKET": "/env.sock"}
+        assert server_path(Path("/arg.sock"), "/file.sock", environment) == Path("/arg.sock")
+        assert server_path(None, "/file.sock", {}) == Path("/file.sock")
+        assert server_path(Path("off"), "auto", {}) is None
+        assert server_path(None, "off", {}) is None
+
+
+class TestTheAdminApi:
+    @pytest.fixture
+    def api(self, control: Control, tmp_path: Path) -> Iterator[httpx.Client]:
+        opened = AdminSocket(tmp_path / "admin.sock")
+        server = AdminServer(control, opened)
+        server.start()
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(opened.path)), base_url="http://steelyard"
+        ) as client:
+            yield client
+        server.close()
+
+    def test_answers_what_it_is_asked(self, api: httpx.Client, path: Path) -> None:
+        assert api.get("/v1/status").json()["config"] == str(path)
+        assert api.get("/v1/version").json()["version"] == _core.VERSION
+        assert api.get("/v1/ready").json() == {"state": "running"}
+        assert config.load_text(api.get("/v1/config").json()["toml"]) == config.load_text(TWO_POOLS)
+
+    def test_changes_what_it_is_told(self, api: httpx.Client) -> None:
+        answer = api.post("/v1/drain", json={"endpoint": "127.0.0.2:9"}).json()
+        assert (answer["pool"], answer["address"]) == ("app", "127.0.0.2:9")
+        assert api.get("/v1/status").json()["overlay"]["drained"] == [
+            {"pool": "app", "address": "127.0.0.2:9"}
+        ]
+        assert api.post("/v1/undrain", json={"endpoint": "127.0.0.2:9"}).status_code == 200
+        assert api.post("/v1/weight", json={"endpoint": "127.0.0.2:9", "weight": 4}).json()["weight"] == 4
+        assert api.post("/v1/policy", json={"pool": "app", "policy": "random"}).json()["policy"] == "random"
+        assert api.post("/v1/reload").json()["generation"] > 1
+
+    @pytest.mark.parametrize(
+        ("target", "body", "message"),
+        [
+            ("/v1/drain", {"endpoint": "x:1"}, 'there is no endpoint "x:1"'),
+            ("/v1/drain", {"endpoint": "127.0.0.1:9"}, '"127.0.0.1:9" stands in several pools'),
+            ("/v1/drain", {}, "endpoint: field required"),
+            ("/v1/drain", {"endpoint": "x:1", "force": True}, "force: extra inputs are not permitted"),
+            ("/v1/weight", {"endpoint": "x:1", "weight": "3"}, "weight: input should be a valid integer"),
+            (
+                "/v1/weight",
+                {"endpoint": "x:1", "weight": -1},
+                "weight: input should be greater than or equal to 0",
+            ),
+            ("/v1/policy", {"pool": "app", "policy": "p2x"}, 'unknown policy "p2x"'),
+        ],
+    )
+    def test_refuses_with_a_word_why(
+        self, api: httpx.Client, target: str, body: dict[str, object], message: str
+    ) -> None:
+        answer = api.post(target, json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == message
+
+    def test_a_broken_file_is_answered_422_with_the_place(self, api: httpx.Client, path: Path) -> None:
+        path.write_text("listen = 1")
+        answer = api.post("/v1/reload")
+        assert answer.status_code == 422
+        assert answer.json()["error"]["message"].startswith(f"{path}:1:1: listen: ")
+
+    def test_bodies_are_bounded(self, api: httpx.Client) -> None:
+        answer = api.post("/v1/drain", content=json.dumps({"endpoint": "x" * 100_000}))
+        assert answer.status_code == 413
+        assert "larger than 65536 bytes" in answer.json()["error"]["message"]
+
+    def test_what_is_not_there_is_said_so(self, api: httpx.Client) -> None:
+        assert api.get("/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: not found"
+        assert api.get("/v1/drain").status_code == 405
+
+
+def test_every_error_of_the_package_is_one_family() -> None:
+    assert all(
+        issubclass(kind, SteelyardError) for kind in (BindError, ConfigError, InstanceError, UsageError)
+    )
+    assert callable(application)
