@@ -226,7 +226,7 @@ impl Control {
 
     /// Ends a process that is ours once its interpreter has not done so for too long.
     fn end_process_if_stuck(&self, since: Nanos) {
-        let patience = if self.state.events.heard_of_the_end() { PATIENCE_HEARD } else { PATIENCE };
+        let patience = if self.state.events.is_end_acknowledged() { PATIENCE_HEARD } else { PATIENCE };
         if self.state.owns_process && !self.closing && since > patience {
             tracing::warn!("the interpreter does not end the process; ending it");
             sys::exit_now(0);

@@ -139,6 +139,14 @@ impl Engine {
         Ok(self.state.events.wait(limit))
     }
 
+    /// Says that [`Event::Stopped`] was not only told but heard: a caller that is free to go on will end the
+    /// process, and gets more time for it than one that is stuck.
+    pub fn acknowledge_end(&self) {
+        if self.state.here().is_ok() {
+            self.state.events.acknowledge_end();
+        }
+    }
+
     /// Begins to drain, or stops at once; [`Engine::wait`] says when it is done.
     pub fn stop(&self, now: bool) -> Result<(), EngineError> {
         self.state.here()?;

@@ -285,7 +285,7 @@ async fn say(
         version: head.version,
         close: !keep,
         head_request: head.method == Method::Head,
-        date: &client.worker.date(),
+        date: &client.worker.date(client.timer.now()),
     });
     match answer.flush().await {
         Err(_) => After::Close,

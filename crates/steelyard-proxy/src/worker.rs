@@ -20,6 +20,7 @@ use std::time::Duration;
 use steelyard_core::listener::Listener;
 use steelyard_core::random::Generator;
 use steelyard_core::snapshot::Snapshot;
+use steelyard_core::time::Nanos;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
@@ -118,8 +119,8 @@ impl Worker {
     }
 
     /// The Date of responses, written anew once a second.
-    pub fn date(&self) -> [u8; DATE_BYTES] {
-        let second = self.shared.clock.now().0 / 1_000_000_000;
+    pub fn date(&self, now: Nanos) -> [u8; DATE_BYTES] {
+        let second = now.0 / 1_000_000_000;
         let (written, date) = self.date.get();
         if written == second {
             return date;

@@ -53,7 +53,11 @@ impl Engine {
             let left = limit.saturating_sub(start.elapsed());
             match detached(py, || self.engine.wait(left.min(SIGNAL_INTERVAL)))? {
                 Some(Event::Reload) => return Ok(Some("reload")),
-                Some(Event::Stopped) => return Ok(Some("stopped")),
+                Some(Event::Stopped) => {
+                    // The interpreter let this thread go on, so it is not stuck.
+                    self.engine.acknowledge_end();
+                    return Ok(Some("stopped"));
+                }
                 None if left <= SIGNAL_INTERVAL => return Ok(None),
                 None => py.check_signals()?,
             }

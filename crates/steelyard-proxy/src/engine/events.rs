@@ -23,8 +23,8 @@ pub(crate) struct Events {
 struct Pending {
     reload: bool,
     stopped: bool,
-    /// Whether somebody has been told that it has stopped.
-    told: bool,
+    /// Whether somebody has heard that it has stopped, and was free to go on.
+    acknowledged: bool,
 }
 
 impl Events {
@@ -45,7 +45,6 @@ impl Events {
         let mut pending = self.lock();
         loop {
             if pending.stopped {
-                pending.told = true;
                 return Some(Event::Stopped);
             }
             if std::mem::take(&mut pending.reload) {
@@ -59,9 +58,14 @@ impl Events {
         }
     }
 
-    /// Whether somebody has heard that everything has ended, and so is about to end the process.
-    pub fn heard_of_the_end(&self) -> bool {
-        self.lock().told
+    /// Somebody has heard that everything has ended, and is about to end the process.
+    pub fn acknowledge_end(&self) {
+        self.lock().acknowledged = true;
+    }
+
+    /// Whether somebody has.
+    pub fn is_end_acknowledged(&self) -> bool {
+        self.lock().acknowledged
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

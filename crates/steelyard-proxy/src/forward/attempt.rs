@@ -107,9 +107,11 @@ impl Attempt<'_> {
     }
 
     fn finish(&self, connection: Connection, ended: &Ended) -> After {
+        let now = self.client.timer.now();
+        self.slot.end(now);
         if ended.reuse {
             let rules = &self.plan.pool.config().connections;
-            self.client.worker.idle.put(connection, rules, ended.stays_s, self.client.timer.now());
+            self.client.worker.idle.put(connection, rules, ended.stays_s, now);
         }
         match (ended.keep_client, self.plan.head.keep_alive) {
             (true, _) => After::Keep,
@@ -163,7 +165,8 @@ impl Attempt<'_> {
         if head.status == 101 {
             return self.tunnel(answer, answered, upload, progress, offered.as_deref(), &head).await;
         }
-        self.slot.answered(head.status);
+        let now = timer.now();
+        self.slot.answered(head.status, now);
         if head.status >= 500 && self.repeat_5xx && self.plan.head.method.is_idempotent() {
             return Err(Fault::ServerError(head.status));
         }
@@ -180,7 +183,7 @@ impl Attempt<'_> {
             framing,
             close: !keep,
             upgrade: false,
-            date: &self.client.worker.date(),
+            date: &self.client.worker.date(now),
         };
         answer.head(answered.response(), &edit);
         progress.begun.set(true);
@@ -309,13 +312,14 @@ impl Attempt<'_> {
         {
             return Err(Fault::Malformed("changed to a protocol that was not asked for"));
         }
-        self.slot.tunnelled();
+        let now = self.client.timer.now();
+        self.slot.tunnelled(now);
         let edit = ResponseEdit {
             version: self.plan.head.version,
             framing: Framing::None,
             close: false,
             upgrade: true,
-            date: &self.client.worker.date(),
+            date: &self.client.worker.date(now),
         };
         answer.head(response, &edit);
         progress.begun.set(true);

@@ -22,6 +22,8 @@ pub(super) struct Slot {
     sent: Cell<Option<Nanos>>,
     /// Whether the outcome has been said; without one it is *cancelled*.
     settled: Cell<bool>,
+    /// When it ended, if that is known: spares a look at the clock.
+    ended: Cell<Option<Nanos>>,
     inward: Cell<usize>,
     outward: Cell<usize>,
 }
@@ -34,6 +36,7 @@ impl Slot {
             endpoint,
             sent: Cell::new(None),
             settled: Cell::new(false),
+            ended: Cell::new(None),
             inward: Cell::new(0),
             outward: Cell::new(0),
         };
@@ -60,8 +63,7 @@ impl Slot {
     }
 
     /// The head of a final response has come.
-    pub fn answered(&self, status: u16) {
-        let now = self.worker.shared.clock.now();
+    pub fn answered(&self, status: u16, now: Nanos) {
         let lasted = self.sent.get().map(|sent| now.since(sent));
         if let Some(lasted) = lasted {
             self.cells().times.record(lasted.0);
@@ -75,8 +77,13 @@ impl Slot {
     }
 
     /// The connection has changed protocol: a good answer, but its time teaches nothing.
-    pub fn tunnelled(&self) {
-        self.settle(Outcome::Success, None, self.worker.shared.clock.now());
+    pub fn tunnelled(&self, now: Nanos) {
+        self.settle(Outcome::Success, None, now);
+    }
+
+    /// The exchange has ended well; the slot is about to be given back.
+    pub fn end(&self, now: Nanos) {
+        self.ended.set(Some(now));
     }
 
     /// The attempt failed. What is no fault of the endpoint's is not held against it.
@@ -114,7 +121,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let now = self.worker.shared.clock.now();
+        let now = self.ended.get().unwrap_or_else(|| self.worker.shared.clock.now());
         self.count_out(now);
         if !self.settled.get() {
             self.settle(Outcome::Cancelled, self.sent.get().map(|sent| now.since(sent)), now);

@@ -76,6 +76,11 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_ms: &mut Opt
     );
     let mut answer =
         Outgoing::new(transport, client.timer, Side::Client, listener.timeouts.idle_ms, &worker.vectors);
+    match asked.read_arrived().await {
+        Some(Ok(1..)) => {}
+        Some(_) => return After::Close,
+        None => return After::Keep,
+    }
     loop {
         let after = match asked.next_request(listener.timeouts.request_header_ms).await {
             Ok(None) => After::Close,
@@ -121,7 +126,7 @@ async fn reject(client: &Client<'_>, fault: &Fault, begun: bool, answer: &mut Ou
         version: Version::Http11,
         close: true,
         head_request: false,
-        date: &client.worker.date(),
+        date: &client.worker.date(client.timer.now()),
     });
     match answer.flush().await {
         Ok(()) => After::Linger,

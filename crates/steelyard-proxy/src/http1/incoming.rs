@@ -10,6 +10,9 @@ use crate::timer::{GiveUp, Timer};
 use crate::transport::Transport;
 use chunked::{Decoder, Step};
 use memchr::memchr;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 /// Where the content stands.
 #[derive(Debug)]
@@ -169,6 +172,18 @@ impl From<super::Malformed> for Fault {
 }
 
 impl Incoming<'_, RequestHead> {
+    /// Reads what has arrived of the next request, without waiting; `None` when nothing has after all, which the
+    /// runtime's readiness does not rule out.
+    pub(crate) async fn read_arrived(&mut self) -> Option<Result<usize, Fault>> {
+        self.begin();
+        let mut reading = pin!(self.read_more(None));
+        poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
     /// Reads the next request head; `None` when the client ended the connection between requests.
     pub(crate) async fn next_request(
         &mut self,
