@@ -201,7 +201,7 @@ class TestEarlyResponses:
     def test_leave_no_rest_of_a_body_to_be_read_as_a_request(self) -> None:
         asking, server, connection = self.upload()
         connection.send(ok(b"early"))
-        asking.expect_response(200)
+        assert asking.expect_response(200).asks_to_close
         # The seven bytes that are missing look like the start of a request, and one that is real follows.
         asking.send(b"GET / H").get("/next")
         asking.expect_closed()
