@@ -23,6 +23,8 @@ enum Content {
     /// All of it has arrived; the end has not been given out.
     Arrived,
     Ended,
+    /// It broke the rules: nobody can say where it ends, and what follows is never read as a message.
+    Unsound(&'static str),
 }
 
 /// One connection's reading half for one exchange. `H` is the kind of head it reads.
@@ -151,7 +153,9 @@ impl<'t, H> Incoming<'t, H> {
         }
     }
 
-    fn unsound(&self, reason: &'static str) -> Fault {
+    /// Gives the content up; from here on it is never sound again.
+    fn unsound(&mut self, reason: &'static str) -> Fault {
+        self.content = Content::Unsound(reason);
         match self.side {
             Side::Client => Fault::BadRequest(super::Reject { status: 400, reason }),
             Side::Endpoint => Fault::Malformed(reason),
@@ -208,6 +212,10 @@ impl<H> ReadContent for Incoming<'_, H> {
         let at = self.buffer.position();
         let unread = self.buffer.unread();
         let length = match &mut self.content {
+            Content::Unsound(reason) => {
+                let reason = *reason;
+                return Err(self.unsound(reason));
+            }
             Content::Arrived | Content::Ended => {
                 self.content = Content::Ended;
                 return Ok(Some(Piece::End(Trailers::default())));
@@ -266,10 +274,11 @@ impl<H> ReadContent for Incoming<'_, H> {
 
 impl<H> Incoming<'_, H> {
     fn end_of_chunks(&mut self, start: usize, end: usize) -> Result<Option<Piece<'_>>, Fault> {
-        let section = &self.buffer.whole()[start..end];
-        if let Err(malformed) = chunked::trailer_fields(section, &mut self.trailers) {
+        let parsed = chunked::trailer_fields(&self.buffer.whole()[start..end], &mut self.trailers);
+        if let Err(malformed) = parsed {
             return Err(self.unsound(malformed.reason));
         }
+        let section = &self.buffer.whole()[start..end];
         Ok(Some(Piece::End(Trailers { section, fields: &self.trailers })))
     }
 }
