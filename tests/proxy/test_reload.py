@@ -182,7 +182,7 @@ class TestWhatSurvives:
 
     def test_a_request_whose_pool_is_gone(self) -> None:
         server, other = scripted(), origin()
-        running = proxy().pool(server).start()
+        running = proxy().pool(server, connections={"idle_timeout_ms": None}).start()
         asking = raw(running).get()
         connection = server.accept()
         connection.expect_request()
@@ -341,7 +341,7 @@ class TestRunTimeChanges:
 
     def test_an_endpoint_that_is_removed_ends_what_it_has(self) -> None:
         server, other = origin(), origin()
-        running = proxy().pool(server).start()
+        running = proxy().pool(server, connections={"idle_timeout_ms": None}).start()
         waiting = in_background(running, "/delay/100")
         eventually(lambda: running.in_flight() == 1)
         running.apply(proxy().pool(other))

@@ -90,8 +90,10 @@ class TestTerminate:
     def test_serves_who_has_connected_already(self) -> None:
         """What lies in the backlog when the signal comes is accepted before the socket is closed."""
         running = proxy().workers(2).pool(origin()).spawn()
+        running.send_signal(signal.SIGSTOP)
         crowd = [raw(running).get() for _ in range(50)]
         running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGCONT)
         for one in crowd:
             one.expect_response(200)
         assert running.expect_exit() == 0
