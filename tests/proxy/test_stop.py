@@ -227,3 +227,12 @@ def test_in_flight_posts_of_a_killed_endpoint_are_bad_gateways() -> None:
     server.kill()
     assert [one.reply().status for one in waiting] == [502] * 5
     running.expect_nothing_left()
+
+
+def test_a_drain_ends_a_connection_that_never_sent_a_byte() -> None:
+    running = proxy().pool(origin()).start()
+    silent = raw(running)
+    eventually(lambda: running.listener()["connections"] == 1)
+    running.stop()
+    silent.expect_closed()
+    running.expect_stopped()

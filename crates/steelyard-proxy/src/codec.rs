@@ -78,14 +78,16 @@ pub trait Answer: WriteContent {
     fn local(&mut self, answer: &Local<'_>);
     /// From here on content goes out as it is.
     fn become_tunnel(&mut self);
+    /// Whether any byte of what was gathered since the last head has been sent.
+    fn is_begun(&self) -> bool;
     /// Lets the client see that a response which has begun was not finished.
     fn break_off(&mut self);
 }
 
 /// A request to an endpoint.
 pub trait Ask: WriteContent {
-    /// Gathers the head.
-    fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>);
+    /// Gathers the head and says how many bytes it has.
+    fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>) -> usize;
     /// From here on content goes out as it is.
     fn become_tunnel(&mut self);
 }

@@ -211,6 +211,14 @@ impl Connections {
         true
     }
 
+    /// Closes the idle connections to endpoints that are not to be kept.
+    pub fn retain(&self, keep: impl Fn(usize) -> bool) {
+        let leaving = self.idle.borrow_mut().extract_if(|&endpoint, _| !keep(endpoint)).collect::<Vec<_>>();
+        for idle in leaving.into_iter().flat_map(|(_, stack)| stack) {
+            drop(idle.wake_up());
+        }
+    }
+
     /// Closes the idle connections whose time is over, or that the endpoint has closed.
     pub fn sweep(&self, now: Nanos) {
         self.idle.borrow_mut().retain(|_, stack| {

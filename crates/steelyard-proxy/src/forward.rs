@@ -38,7 +38,7 @@ const RETRY_AFTER_S: &str = "1";
 pub(crate) struct Client<'a> {
     pub worker: &'a Rc<Worker>,
     pub state: &'a ListenerState,
-    pub place: &'a Place<'a>,
+    pub place: &'a Place,
     pub timer: &'a Timer,
     /// The address of the other side; `None` for a unix socket.
     pub peer: Option<IpAddr>,

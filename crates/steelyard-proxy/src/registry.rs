@@ -2,6 +2,7 @@
 
 use slab::Slab;
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
@@ -22,16 +23,16 @@ pub(crate) struct Registry {
 
 /// One connection's place; it leaves when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'r> {
-    registry: &'r Registry,
+pub(crate) struct Place {
+    registry: Rc<Registry>,
     key: usize,
 }
 
 impl Registry {
     /// Enters a connection.
-    pub fn enter(&self, socket: u64) -> Place<'_> {
+    pub fn enter(self: &Rc<Self>, socket: u64) -> Place {
         let key = self.entries.borrow_mut().insert(Entry { socket, closing: false, waker: None });
-        Place { registry: self, key }
+        Place { registry: self.clone(), key }
     }
 
     /// Whether there is none.
@@ -62,7 +63,7 @@ impl Registry {
     }
 }
 
-impl Place<'_> {
+impl Place {
     /// Whether this connection is to end once it is idle.
     pub fn is_closing(&self) -> bool {
         self.registry.entries.borrow()[self.key].closing
@@ -82,7 +83,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut entries = self.registry.entries.borrow_mut();
         entries.remove(self.key);

@@ -1,7 +1,7 @@
 //! One data-plane thread: a runtime of its own, its sockets, its connections. No work is stolen.
 
 use crate::buffer::Buffers;
-use crate::connections::Connections;
+use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
 use crate::http1::client;
@@ -10,14 +10,16 @@ use crate::shared::{Command, ListenerState, Shared, Socket};
 use crate::transport::Transport;
 use rand::{Rng, SeedableRng};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use steelyard_core::endpoint::Endpoint;
 use steelyard_core::listener::Listener;
+use steelyard_core::pool::Pool;
 use steelyard_core::random::Generator;
 use steelyard_core::snapshot::Snapshot;
 use steelyard_core::time::Nanos;
@@ -28,6 +30,8 @@ use tokio::sync::{Notify, mpsc};
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// How long accepting pauses when the process has no descriptor left, unless one falls free before.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
+/// A shortage of descriptors is over when none was missed for this long.
+const DESCRIPTORS_RECOVERY: Nanos = Nanos::from_millis(5_000);
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_BYTES: usize = 29;
 
@@ -41,11 +45,11 @@ pub(crate) struct Worker {
     pub fields: FreeList<FieldSpan>,
     pub rng: RefCell<Generator>,
     pub idle: Connections,
-    pub registry: Registry,
+    pub registry: Rc<Registry>,
     pinned: RefCell<Rc<Pinned>>,
     date: Cell<(u64, [u8; DATE_BYTES])>,
-    /// Whether accepting has paused for want of descriptors, which is said once.
-    out_of_descriptors: Cell<bool>,
+    /// When accepting last paused for want of descriptors; one shortage is said once.
+    out_of_descriptors: Cell<Option<Nanos>>,
 }
 
 /// A snapshot as the requests of one worker hold it: counted without touching what other workers touch.
@@ -57,6 +61,10 @@ impl Pinned {
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.0.listener(name)
     }
+
+    fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.0.pools.iter().flat_map(|pool| pool.members()).map(|member| &member.endpoint)
+    }
 }
 
 /// A connection's share of its listener's count.
@@ -67,11 +75,15 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>) -> Self {
-        listener.connections.fetch_add(1, Ordering::Relaxed);
+    /// Takes a seat if one is free. With `beyond` one more is taken all the same: what a closing socket has already
+    /// accepted is not sent away.
+    fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>, beyond: bool) -> Option<Self> {
+        let max = listener.connections_max.load(Ordering::Relaxed);
+        let one_more = |count: u32| (beyond || count < max).then_some(count + 1);
+        listener.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
         listener.accepted.fetch_add(1, Ordering::Relaxed);
         shared.connections.fetch_add(1, Ordering::Relaxed);
-        Self { listener: listener.clone(), shared: shared.clone() }
+        Some(Self { listener: listener.clone(), shared: shared.clone() })
     }
 
     pub fn listener(&self) -> &ListenerState {
@@ -101,10 +113,10 @@ impl Worker {
             fields: FreeList::default(),
             rng: RefCell::new(Generator::seed_from_u64(seed)),
             idle: Connections::default(),
-            registry: Registry::default(),
+            registry: Rc::default(),
             pinned: RefCell::new(pinned),
             date: Cell::new((0, [0; DATE_BYTES])),
-            out_of_descriptors: Cell::new(false),
+            out_of_descriptors: Cell::new(None),
         }
     }
 
@@ -140,18 +152,38 @@ impl Worker {
     }
 
     /// Takes a connection in. Every one comes through here, wherever it was accepted.
-    fn adopt(
-        self: &Rc<Self>,
-        listener: &Arc<ListenerState>,
-        socket: u64,
-        transport: Transport,
-        peer: Option<IpAddr>,
-    ) {
-        let seat = Seat::take(listener, &self.shared);
+    fn adopt(self: &Rc<Self>, seat: Seat, socket: u64, (transport, peer): Accepted) {
+        // Entered before its task first runs, so that a drain in between does not pass it by.
+        let place = self.registry.enter(socket);
         // A panic ends this one connection; the hook has logged it, and the guards give back what it held.
-        tokio::task::spawn_local(client::serve(self.clone(), seat, socket, transport, peer));
+        tokio::task::spawn_local(client::serve(self.clone(), seat, place, transport, peer));
+    }
+
+    /// Says that a shortage of descriptors is over, once there has been none for a while: in the midst of one a single
+    /// connection gets through now and then.
+    fn say_if_recovered(&self, listener: &ListenerState) {
+        let Some(last) = self.out_of_descriptors.get() else { return };
+        if self.shared.clock.now().since(last) >= DESCRIPTORS_RECOVERY {
+            self.out_of_descriptors.set(None);
+            tracing::info!(listener = listener.name, "accepting again");
+        }
+    }
+
+    /// Whether an endpoint is still in the configuration; `pool` is as the request saw it.
+    pub fn is_current(&self, pool: &Pool, endpoint: &Arc<Endpoint>) -> bool {
+        let pinned = self.pin();
+        pinned.0.generation == pool.generation() || pinned.endpoints().any(|one| Arc::ptr_eq(one, endpoint))
+    }
+
+    /// Follows a new snapshot: connections to endpoints that have left are not kept.
+    fn reloaded(&self) {
+        let endpoints: HashSet<usize> = self.pin().endpoints().map(key).collect();
+        self.idle.retain(|endpoint| endpoints.contains(&endpoint));
     }
 }
+
+/// What was accepted, and from whom.
+type Accepted = (Transport, Option<IpAddr>);
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -168,7 +200,7 @@ impl Accepting {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Transport, Option<IpAddr>)> {
+    async fn accept(&self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
@@ -235,7 +267,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                     close.notify_one();
                 }
             }
-            Command::Reloaded => drop(worker.pin()),
+            Command::Reloaded => worker.reloaded(),
             Command::CloseIdle { endpoint, done } => {
                 if !done.load(Ordering::Acquire) && worker.idle.close_one(endpoint) {
                     done.store(true, Ordering::Release);
@@ -261,15 +293,22 @@ async fn listen(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, soc
             return tracing::error!(listener = listener.name, %error, "the socket cannot be used");
         }
     };
+    let parked = Cell::new(None);
     tokio::select! {
-        () = accept_all(worker, id, listener, &socket) => {}
+        () = accept_all(worker, id, listener, &socket, &parked) => {}
         () = close.notified() => {}
     }
+    let adopt = |accepted| {
+        if let Some(seat) = Seat::take(listener, &worker.shared, true) {
+            worker.adopt(seat, id, accepted);
+        }
+    };
+    parked.take().into_iter().for_each(adopt);
     loop {
         tokio::select! {
             biased;
             accepted = socket.accept() => match accepted {
-                Ok((transport, peer)) => worker.adopt(listener, id, transport, peer),
+                Ok(accepted) => adopt(accepted),
                 Err(_) => return,
             },
             () = std::future::ready(()) => return,
@@ -277,18 +316,33 @@ async fn listen(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, soc
     }
 }
 
-async fn accept_all(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, socket: &Accepting) {
+/// `parked` holds a connection that was accepted as the last seat went to another worker.
+async fn accept_all(
+    worker: &Rc<Worker>,
+    id: u64,
+    listener: &Arc<ListenerState>,
+    socket: &Accepting,
+    parked: &Cell<Option<Accepted>>,
+) {
     loop {
         wait_for_room(listener).await;
         match socket.accept().await {
-            Ok((transport, peer)) => {
-                if worker.out_of_descriptors.replace(false) {
-                    tracing::info!(listener = listener.name, "accepting again");
+            Ok(accepted) => {
+                worker.say_if_recovered(listener);
+                parked.set(Some(accepted));
+                let seat = loop {
+                    if let Some(seat) = Seat::take(listener, &worker.shared, false) {
+                        break seat;
+                    }
+                    wait_for_room(listener).await;
+                };
+                if let Some(accepted) = parked.take() {
+                    worker.adopt(seat, id, accepted);
                 }
-                worker.adopt(listener, id, transport, peer);
             }
             Err(error) if is_want_of_descriptors(&error) => {
-                if !worker.out_of_descriptors.replace(true) {
+                let now = worker.shared.clock.now();
+                if worker.out_of_descriptors.replace(Some(now)).is_none() {
                     tracing::warn!(
                         listener = listener.name,
                         worker = worker.index,

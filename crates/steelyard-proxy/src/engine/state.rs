@@ -196,6 +196,8 @@ impl State {
                 |live| Arc::clone(&live.state),
             );
             state.connections_max.store(most, Ordering::Relaxed);
+            // More room than before wakes whoever waits for some.
+            state.freed.notify_waiters();
             state.freed.notify_waiters();
             LiveListener { state, addresses: sockets.addresses(&listener.name) }
         });

@@ -45,7 +45,7 @@ pub(super) struct Attempt<'a> {
 struct Progress {
     /// Whether the whole request was sent.
     sent: Cell<bool>,
-    /// Whether the client has been sent a part of the response.
+    /// Whether the head of the response has been gathered; with its first byte sent there is no way back.
     begun: Cell<bool>,
     /// Whether the connection has changed protocol.
     tunnel: Cell<bool>,
@@ -109,7 +109,7 @@ impl Attempt<'_> {
     fn finish(&self, connection: Connection, ended: &Ended) -> After {
         let now = self.client.timer.now();
         self.slot.end(now);
-        if ended.reuse {
+        if ended.reuse && self.client.worker.is_current(self.plan.pool, self.slot.endpoint()) {
             let rules = &self.plan.pool.config().connections;
             self.client.worker.idle.put(connection, rules, ended.stays_s, now);
         }
@@ -139,7 +139,8 @@ impl Attempt<'_> {
         let mut ask = Outgoing::new(transport, timer, Side::Endpoint, patience_ms, &worker.vectors);
         let progress = Progress::default();
         let outcome = self.converse(asked, answer, &mut ask, &mut answered, replay, &progress).await;
-        outcome.map_err(|fault| Failed { fault, begun: progress.begun.get() })
+        let begun = progress.begun.get() && answer.is_begun();
+        outcome.map_err(|fault| Failed { fault, begun })
     }
 
     fn timeouts(&self) -> &PoolTimeouts {
@@ -156,7 +157,8 @@ impl Attempt<'_> {
         progress: &Progress,
     ) -> Result<Ended, Fault> {
         let timer = self.client.timer;
-        ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
+        let head_bytes = ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
+        self.slot.count(0, head_bytes);
         // The protocols that the client offered, for the answer to be compared with.
         let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
         let upload = pin!(self.upload(asked, ask, replay, progress));

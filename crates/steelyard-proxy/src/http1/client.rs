@@ -8,6 +8,7 @@ use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::Local;
+use crate::registry::Place;
 use crate::timer::{GiveUp, Timer};
 use crate::transport::Transport;
 use crate::worker::{Seat, Worker};
@@ -28,12 +29,11 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     seat: Seat,
-    socket: u64,
+    place: Place,
     transport: Transport,
     peer: Option<IpAddr>,
 ) {
     let timer = Timer::new(worker.shared.clock);
-    let place = worker.registry.enter(socket);
     let client = Client { worker: &worker, state: seat.listener(), place: &place, timer: &timer, peer };
     let mut idle_ms =
         worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);

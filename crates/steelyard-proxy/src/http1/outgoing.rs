@@ -28,6 +28,8 @@ pub struct Outgoing<'t> {
     patience_ms: Option<u64>,
     gathered: Lent<u8>,
     mode: Mode,
+    /// Whether anything was sent since the last head was gathered.
+    begun: bool,
 }
 
 impl<'t> Outgoing<'t> {
@@ -40,10 +42,11 @@ impl<'t> Outgoing<'t> {
         vectors: &FreeList<u8>,
     ) -> Self {
         let mode = Mode::Framed(Framing::None);
-        Self { transport, timer, side, patience_ms, gathered: vectors.lend(), mode }
+        Self { transport, timer, side, patience_ms, gathered: vectors.lend(), mode, begun: false }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.begun = true;
         let outcome = self.transport.write_all(&self.gathered, bytes, self.timer, self.patience_ms).await;
         self.gathered.clear();
         outcome.map_err(|error| Fault::of_io(&error, self.side, false))
@@ -93,6 +96,7 @@ impl WriteContent for Outgoing<'_> {
 impl Answer for Outgoing<'_> {
     fn head(&mut self, response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_>) {
         self.mode = Mode::Framed(edit.framing);
+        self.begun = false;
         encode::response(&mut self.gathered, response.bytes, response.head, response.fields, edit);
     }
 
@@ -109,6 +113,10 @@ impl Answer for Outgoing<'_> {
         self.mode = Mode::Tunnel;
     }
 
+    fn is_begun(&self) -> bool {
+        self.begun
+    }
+
     fn break_off(&mut self) {
         self.gathered.clear();
         // An orderly end would be the end of such content: only a reset says that there was more.
@@ -119,9 +127,10 @@ impl Answer for Outgoing<'_> {
 }
 
 impl Ask for Outgoing<'_> {
-    fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>) {
+    fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>) -> usize {
         self.mode = Mode::Framed(edit.framing);
         encode::request(&mut self.gathered, request.bytes, request.head, request.fields, edit);
+        self.gathered.len()
     }
 
     fn become_tunnel(&mut self) {
