@@ -1,5 +1,7 @@
 """A malformed response is a bad gateway and ends its connection; one cut short is never shown as whole."""
 
+from typing import ClassVar
+
 import pytest
 
 from language import (
@@ -296,3 +298,52 @@ class TestAFaultyEndpoint:
         connection.close()
         asking.expect_response(502)
         assert good.stats()["requests"] == 0
+
+
+class TestErrorsThatAreTriedElsewhere:
+    """With `5xx` in `retry.on`; an answer that is not repeated is the endpoint's own, to the last byte."""
+
+    RETRY: ClassVar = {"on": ["5xx"], "attempts": 2, "budget": None}
+
+    def test_another_endpoint_answers(self) -> None:
+        bad, good = origin().named("bad").status(503), origin().named("good")
+        running = proxy().pool(bad, good, policy="round_robin", retry=self.RETRY).start()
+        assert [request(running).origin for _ in range(6)] == ["good"] * 6
+        assert running.endpoint(bad)["failures"] > 0
+
+    def test_without_another_the_answer_is_passed_on(self) -> None:
+        server = origin().named("bad").status(503).body_bytes(37)
+        running = proxy().pool(server, retry=self.RETRY).start()
+        reply = request(running)
+        assert (reply.status, reply.origin, len(reply.body)) == (503, "bad", 37)
+
+    def test_what_must_not_be_repeated_is_passed_on(self) -> None:
+        bad, other = origin().named("bad").status(500), origin().named("other").status(500)
+        running = proxy().pool(bad, other, retry=self.RETRY).start()
+        reply = request(running, "POST", "/", body=b"once")
+        assert (reply.status, bad.requests + other.requests) == (500, 1)
+        assert reply.origin in ("bad", "other")
+
+    def test_without_budget_the_answer_is_passed_on(self) -> None:
+        servers = [origin().named(name).status(503) for name in "ab"]
+        running = proxy().workers(1).pool(*servers, retry={**self.RETRY, "budget": 0.0}).start()
+        replies = [request(running) for _ in range(60)]
+        assert {reply.origin is not None for reply in replies} == {True}
+        # Beside the budget ten a second are granted; sixty requests do not get sixty of them.
+        assert 60 <= sum(server.requests for server in servers) < 120
+
+
+def test_an_interim_response_is_an_answer_and_nothing_is_tried_again() -> None:
+    server = scripted()
+    running = proxy().pool(server).start()
+    asking = raw(running).get()
+    first = server.accept()
+    first.expect_request()
+    first.send(ok())
+    asking.expect_response(200)
+    asking.get()
+    first.expect_request()
+    first.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").close()
+    asking.expect_response(103)
+    asking.expect_response(502)
+    assert not server.is_called()

@@ -1,6 +1,6 @@
 //! One pick of every policy from a real pool, at 10, 100 and 1,000 endpoints: alone, after a failure (its phantom
-//! has to be reckoned with), and while another thread takes and gives slots of the same endpoints a million times a
-//! second.
+//! has to be reckoned with), and while another thread takes and gives slots of the same endpoints: without a pause, and
+//! about a million times a second.
 //!
 //! What is measured is what a worker does for a request: `Pool::admit` with the slot taken, and its release.
 
@@ -63,14 +63,15 @@ fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, excluded: &Excluded) 
     }
 }
 
-fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>), contended: bool) {
+fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>), pause_spins: Option<u32>) {
     let mut group = criterion.benchmark_group(group);
     for policy in NAMES {
         for size in SIZES {
             let pool = pool(policy, size);
             prepare(&pool);
             let stop = Arc::new(AtomicBool::new(false));
-            let writer = contended.then(|| write_in_flight(Arc::clone(&pool), Arc::clone(&stop)));
+            let writer =
+                pause_spins.map(|spins| write_in_flight(Arc::clone(&pool), Arc::clone(&stop), spins));
             let mut rng = Generator::seed_from_u64(1);
             let excluded = Excluded::default();
             group.bench_function(BenchmarkId::new(policy, size), |bencher| {
@@ -85,13 +86,13 @@ fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>),
     group.finish();
 }
 
-/// How long the other worker pauses between two requests, in turns of a spin loop: about a microsecond, so that it
-/// writes ten times as often as a worker that also carries the requests could.
-const PAUSE_SPINS: usize = 40;
+/// How long the other worker pauses between two requests, in turns of a spin loop: not at all, which no worker can do
+/// that also carries the requests, and about a microsecond, ten times as often as one could.
+const PAUSE_SPINS: [(&str, u32); 2] = [("contended", 0), ("beside_a_worker", 40)];
 
 /// Another worker that takes and gives slots of every endpoint in turn.
 #[expect(clippy::disallowed_methods, reason = "the bench is what drives the core")]
-fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>, pause_spins: u32) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let threshold = *pool.threshold();
         for member in pool.members().iter().cycle() {
@@ -101,7 +102,7 @@ fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>) -> std::thread::JoinH
             if member.endpoint.take(&threshold, NOW) {
                 pool.release(&member.endpoint, NOW);
             }
-            for _ in 0..PAUSE_SPINS {
+            for _ in 0..pause_spins {
                 std::hint::spin_loop();
             }
         }
@@ -109,14 +110,16 @@ fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>) -> std::thread::JoinH
 }
 
 fn picks(criterion: &mut Criterion) {
-    measure(criterion, "alone", |_| {}, false);
+    measure(criterion, "alone", |_| {}, None);
     let failed = |pool: &Arc<Pool>| {
         for member in pool.members() {
             pool.learn(&member.endpoint, Outcome::Failure("reset"), None, NOW);
         }
     };
-    measure(criterion, "after_failures", failed, false);
-    measure(criterion, "contended", |_| {}, true);
+    measure(criterion, "after_failures", failed, None);
+    for (group, spins) in PAUSE_SPINS {
+        measure(criterion, group, |_| {}, Some(spins));
+    }
 }
 
 criterion_group! {

@@ -198,7 +198,9 @@ async fn to_pool(
             client,
             plan,
             slot: &slot,
-            repeat_5xx: tries + 1 < rules.attempts && rules.on.contains(&RetryOn::ServerError),
+            repeat_5xx: tries + 1 < rules.attempts
+                && pool.members().len() > 1
+                && rules.on.contains(&RetryOn::ServerError),
         };
         let fault = match attempt.run(asked, answer, &mut replay).await {
             Ok(after) => return after,
@@ -214,8 +216,10 @@ async fn to_pool(
         excluded.add(&endpoint);
         let connecting = matches!(fault, Fault::Connect(_));
         tries += u32::from(!connecting);
+        // An attempt that gave an endpoint's 5xx away has asked for leave to do so.
+        let granted = connecting || matches!(fault, Fault::ServerError(_));
         let again = fault.retry_on().is_some_and(|on| rules.on.contains(&on))
-            && (connecting
+            && (granted
                 || tries < rules.attempts && replay.is_possible() && pool.may_retry(client.timer.now()));
         if !again {
             return apologise(client, plan, asked, answer, &fault).await;

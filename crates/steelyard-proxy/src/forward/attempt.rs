@@ -45,6 +45,8 @@ pub(super) struct Attempt<'a> {
 struct Progress {
     /// Whether the whole request was sent.
     sent: Cell<bool>,
+    /// Whether what was sent of the request could be sent again.
+    repeatable: Cell<bool>,
     /// Whether the head of the response has been gathered; with its first byte sent there is no way back.
     begun: Cell<bool>,
     /// Whether the connection has changed protocol.
@@ -159,17 +161,20 @@ impl Attempt<'_> {
         let timer = self.client.timer;
         let head_bytes = ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
         self.slot.count(0, head_bytes);
+        progress.repeatable.set(replay.is_possible());
         // The protocols that the client offered, for the answer to be compared with.
         let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
         let upload = pin!(self.upload(asked, ask, replay, progress));
         let mut upload = Upload::new(upload);
-        let head = self.final_head(answer, answered, &mut upload, progress).await?;
+        let head = self.final_head(answer, answered, &mut upload).await?;
         if head.status == 101 {
             return self.tunnel(answer, answered, upload, progress, offered.as_deref(), &head).await;
         }
         let now = timer.now();
         self.slot.answered(head.status, now);
-        if head.status >= 500 && self.repeat_5xx && self.plan.head.method.is_idempotent() {
+        // Decided here, while the endpoint's own answer is still there to be passed on instead.
+        if head.status >= 500 && self.repeat_5xx && progress.repeatable.get() && self.plan.pool.may_retry(now)
+        {
             return Err(Fault::ServerError(head.status));
         }
         let framing = self.plan.framing_to_client(head.framing);
@@ -193,10 +198,9 @@ impl Attempt<'_> {
         let patience = || timer.after(self.timeouts().idle_ms);
         let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
         upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
-        let whole = progress.sent.get();
         Ok(Ended {
-            keep_client: keep && whole,
-            reuse: whole && answered.is_reusable(),
+            keep_client: keep,
+            reuse: progress.sent.get() && answered.is_reusable(),
             stays_s: head.keep_alive_timeout_s,
         })
     }
@@ -207,24 +211,30 @@ impl Attempt<'_> {
         answer: &mut impl Answer,
         answered: &mut impl Answered,
         upload: &mut Upload<'_, F>,
-        progress: &Progress,
     ) -> Result<ResponseHead, Fault> {
         let timer = self.client.timer;
         let response_ms = self.timeouts().response_ms;
         let until = || {
-            let sent = self.slot.sent().filter(|_| progress.sent.get());
-            let answer_by = sent.zip(response_ms).map(|(at, ms)| at.plus(Nanos::from_millis(ms)));
-            earlier(answer_by, self.plan.give_up)
+            // Also where the endpoint would not take all of the request: it still owes an answer.
+            let sent = self.slot.sent().zip(response_ms);
+            earlier(sent.map(|(at, ms)| at.plus(Nanos::from_millis(ms))), self.plan.give_up)
         };
         let late = || {
             let total = self.plan.give_up.is_some_and(|at| at <= timer.now());
             if total { Fault::TotalTimeout } else { Fault::ResponseTimeout }
         };
+        let mut interim = false;
         loop {
-            let head = upload.race(pin!(answered.head(self.plan.head.method)), timer, until, late).await?;
+            let head = match upload.race(pin!(answered.head(self.plan.head.method)), timer, until, late).await
+            {
+                // What ends after an interim response has begun to answer, and is not tried again.
+                Err(Fault::Reset) if interim => return Err(Fault::CutShort),
+                outcome => outcome?,
+            };
             if head.status >= 200 || head.status == 101 {
                 return Ok(head);
             }
+            interim = true;
             if self.plan.head.version == Version::Http11 {
                 answer.interim(answered.response());
                 answer.flush().await?;
@@ -240,7 +250,7 @@ impl Attempt<'_> {
         replay: &mut Replay,
         progress: &Progress,
     ) -> Result<(), Fault> {
-        match self.send(asked, ask, replay).await {
+        match self.send(asked, ask, replay, progress).await {
             Ok(()) => progress.sent.set(true),
             // It may have answered and closed without wanting the rest: its response, if any, tells.
             Err(Fault::Reset | Fault::CutShort) => {}
@@ -276,6 +286,7 @@ impl Attempt<'_> {
         asked: &mut impl Asked,
         ask: &mut impl Ask,
         replay: &mut Replay,
+        progress: &Progress,
     ) -> Result<(), Fault> {
         if !replay.kept().is_empty() {
             ask.data(replay.kept()).await?;
@@ -293,6 +304,7 @@ impl Attempt<'_> {
                 Piece::End(trailers) if trailers.fields.is_empty() => replay.whole = true,
                 Piece::End(_) => replay.give_up(),
             }
+            progress.repeatable.set(replay.is_possible());
         })
         .await
     }
