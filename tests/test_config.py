@@ -159,6 +159,22 @@ def test_the_engine_reads_the_document(text: str) -> None:
     assert json.loads(_core.check(json.dumps(document(text)))) == []
 
 
+@pytest.mark.parametrize(
+    ("health", "timeout_ms"),
+    [
+        ('interval = "1s"', 1_000),
+        ('interval = "2s"', 2_000),
+        ('interval = "1m"', 2_000),
+        ('interval = "off"', 2_000),
+        ('interval = "1s"\ntimeout = "100ms"', 100),
+    ],
+)
+def test_a_probe_without_a_time_of_its_own_ends_before_the_next(health: str, timeout_ms: int) -> None:
+    text = 'listeners.web = { bind = [":8080"], pool = "app" }\n[pools.app]\nendpoints = ["10.0.0.1:80"]\n'
+    (pool,) = document(f"{text}[pools.app.health]\n{health}\n")["pools"]
+    assert pool["health"]["timeout_ms"] == timeout_ms
+
+
 def test_health_off_in_the_short_form_is_no_probe() -> None:
     (pool,) = document(SHORT.replace("/healthz", "off"))["pools"]
     assert (pool["health"]["path"], pool["health"]["interval_ms"]) == (None, None)

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from steelyard import _core
 from steelyard.config.base import Model, one_of, table_with
@@ -22,6 +30,9 @@ __all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Health", "Pool", "Threshol
 
 POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
 DEFAULT_POLICY = "least_request"
+
+DURATION_OR_OFF: TypeAdapter[int | None] = TypeAdapter(DurationOrOff)
+PROBE_TIMEOUT_MS = 2_000
 
 PolicyName = Annotated[str, one_of("policy", *POLICIES), WithJsonSchema({"enum": list(POLICIES)})]
 
@@ -118,7 +129,7 @@ class Health(Model):
     interval: DurationOrOff = Field(default="5s", validate_default=True)
     """Between two probes of one endpoint; "off" = no probes, and every endpoint counts as healthy."""
     timeout: Duration = Field(default="2s", validate_default=True)
-    """For one whole probe."""
+    """For one whole probe; unless it is given, no longer than the interval."""
     rise: Count = 2
     """Good probes in a row that make an unhealthy endpoint healthy."""
     fall: Count = 3
@@ -127,6 +138,21 @@ class Health(Model):
         default=["200-399"], validate_default=True
     )
     """Good status codes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def end_before_the_next(cls, data: object) -> object:
+        """A probe that is given no time of its own may take as long as the interval, where that is short."""
+        if not isinstance(data, dict) or "timeout" in data or "interval" not in data:
+            return data
+        try:
+            interval = DURATION_OR_OFF.validate_python(data["interval"])
+        except ValidationError:
+            # The interval's own rules say what is wrong with it.
+            return data
+        if interval is None or interval >= PROBE_TIMEOUT_MS:
+            return data
+        return {**data, "timeout": data["interval"]}
 
 
 class Connections(Model):
