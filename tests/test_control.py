@@ -132,6 +132,18 @@ class TestReload:
                 control.reload()
         assert [one["name"] for one in control.status()["listeners"]] == ["web"]
 
+    def test_what_needs_a_restart_is_said(self, control: Control, path: Path) -> None:
+        assert control.notices() == []
+        path.write_text(TWO_POOLS.replace('"error"', '"warning"') + '[admin]\nsocket = "off"\n')
+        control.reload()
+        assert control.status()["notices"] == [
+            'admin.socket was "auto" at the start and is "off" now: restart to change it',
+            'log.level was "error" at the start and is "warning" now: restart to change it',
+        ]
+        path.write_text(TWO_POOLS)
+        control.reload()
+        assert control.status()["notices"] == []
+
     def test_without_a_file_there_is_nothing_to_reload(self) -> None:
         loaded = config.load_text(TWO_POOLS)
         control = Control.start(ConfigSource("the command line", None, lambda: loaded), loaded)

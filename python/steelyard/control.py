@@ -45,7 +45,7 @@ class Control:
 
     def __init__(self, source: ConfigSource, loaded: Config, engine: _core.Engine) -> None:
         self.source = source
-        self._config = loaded
+        self._started = self._config = loaded
         self._engine = engine
         self._overlay = Overlay()
         self._change = threading.Lock()
@@ -87,6 +87,7 @@ class Control:
         status: dict[str, Any] = json.loads(self._engine.status())
         return {
             **status,
+            "notices": self.notices(),
             "version": _core.VERSION,
             "pid": os.getpid(),
             "config": str(self.source.path or self.source.name),
@@ -110,7 +111,22 @@ class Control:
         for tell in self._told:
             tell(loaded)
         log.info("reloaded %s as generation %d", self.source.name, generation)
+        for notice in self.notices():
+            log.warning("%s", notice)
         return generation
+
+    def notices(self) -> list[str]:
+        """What of the configuration in force has no effect before a restart, in sentences for people."""
+        settings = (
+            ("admin.socket", self._started.admin.socket, self._config.admin.socket),
+            ("log.level", self._started.log.level, self._config.log.level),
+            ("log.format", self._started.log.format, self._config.log.format),
+        )
+        return [
+            f'{key} was "{before}" at the start and is "{after}" now: restart to change it'
+            for key, before, after in settings
+            if before != after
+        ]
 
     def drain(self, endpoint: str) -> int:
         """The endpoint takes no new requests; those in flight end."""

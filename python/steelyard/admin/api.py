@@ -77,7 +77,11 @@ def add_questions(app: FastAPI, control: Control) -> None:
 def add_changes(app: FastAPI, control: Control) -> None:
     @app.post("/v1/reload")
     def reload() -> dict[str, Any]:
-        return {"generation": control.reload(), "config": str(control.source.path or control.source.name)}
+        return {
+            "generation": control.reload(),
+            "config": str(control.source.path or control.source.name),
+            "notices": control.notices(),
+        }
 
     @app.post("/v1/drain")
     def drain(change: EndpointChange) -> dict[str, Any]:

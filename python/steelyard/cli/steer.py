@@ -32,6 +32,8 @@ def answered(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
 def reload(socket: Path | None, *, as_json: bool) -> None:
     answer = client(socket).post("/v1/reload")
     answered(answer, f"reloaded {answer['config']}", as_json=as_json)
+    for notice in answer["notices"]:
+        typer.echo(f"notice: {notice}", err=True)
 
 
 def drain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
@@ -79,7 +81,7 @@ def status(socket: Path | None, *, as_json: bool) -> None:
         out.print()
         out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
         out.print(pool_table(pool))
-    for line in overlay_lines(answer["overlay"]):
+    for line in [*overlay_lines(answer["overlay"]), *(f"notice: {one}" for one in answer["notices"])]:
         out.print(Text(line), soft_wrap=True)
 
 
