@@ -1,6 +1,7 @@
 """A new configuration is swapped in whole, and nobody notices who is not meant to."""
 
 import contextlib
+import errno
 import signal
 import socket
 
@@ -277,6 +278,11 @@ class TestWhatIsRefused:
         assert request(running).status == 200
 
 
+def is_refused(address: tuple[str, int]) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(address) == errno.ECONNREFUSED
+
+
 class TestListeners:
     def test_are_added(self) -> None:
         server = origin()
@@ -302,6 +308,16 @@ class TestListeners:
         answer = asking.expect_response(200)
         assert (answer.body, answer.asks_to_close) == (b"last", True)
         asking.expect_closed()
+
+    def test_answer_a_request_that_crosses_their_removal(self) -> None:
+        server = origin()
+        running = proxy().listener().listener("less").pool(server).start()
+        address, idle = running.listening("less"), raw(running, "less").get()
+        idle.expect_response(200)
+        running.apply(proxy().listener().pool(server))
+        eventually(lambda: is_refused(address), "nothing listens")
+        assert idle.get().expect_response(200).asks_to_close
+        idle.expect_closed()
 
     def test_come_back_on_their_address(self) -> None:
         server = origin()

@@ -148,6 +148,9 @@ impl Control {
         match (signal, self.stage) {
             (Signal::Reload, Stage::Running) => self.state.events.tell(Event::Reload),
             (Signal::Reload, _) => {}
+            (Signal::HandOver, _) => tracing::warn!(
+                "SIGUSR2 does nothing: a new process cannot take over from this one yet; restart it instead"
+            ),
             (Signal::End, Stage::Running) => self.drain(),
             (Signal::End, _) => self.stop(),
         }

@@ -4,13 +4,15 @@ use slab::Slab;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use steelyard_core::time::Nanos;
 use tokio::sync::Notify;
 
 #[derive(Debug)]
 struct Entry {
     /// The socket it was accepted from.
     socket: u64,
-    closing: bool,
+    /// Until when it may lie idle, once it is to end.
+    closing: Option<Nanos>,
     waker: Option<Waker>,
 }
 
@@ -31,7 +33,7 @@ pub(crate) struct Place {
 impl Registry {
     /// Enters a connection.
     pub fn enter(self: &Rc<Self>, socket: u64) -> Place {
-        let key = self.entries.borrow_mut().insert(Entry { socket, closing: false, waker: None });
+        let key = self.entries.borrow_mut().insert(Entry { socket, closing: None, waker: None });
         Place { registry: self.clone(), key }
     }
 
@@ -50,12 +52,13 @@ impl Registry {
         self.changed.notify_one();
     }
 
-    /// Tells the connections of one socket, or of all, to end once they are idle.
-    pub fn close(&self, socket: Option<u64>) {
+    /// Tells the connections of one socket, or of all, to end after the next response, and no later than `until`
+    /// where they lie idle.
+    pub fn close(&self, socket: Option<u64>, until: Nanos) {
         let mut woken = Vec::new();
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             if socket.is_none_or(|socket| socket == entry.socket) {
-                entry.closing = true;
+                entry.closing.get_or_insert(until);
                 woken.extend(entry.waker.take());
             }
         }
@@ -64,17 +67,18 @@ impl Registry {
 }
 
 impl Place {
-    /// Whether this connection is to end once it is idle.
+    /// Whether this connection is to end after the response at hand.
     pub fn is_closing(&self) -> bool {
-        self.registry.entries.borrow()[self.key].closing
+        self.registry.entries.borrow()[self.key].closing.is_some()
     }
 
-    /// Ready when it is to end; until then the task is woken when that changes.
-    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when it is to end, with the moment until which it may lie idle; until then the task is woken when that
+    /// changes.
+    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<Nanos> {
         let mut entries = self.registry.entries.borrow_mut();
         let entry = &mut entries[self.key];
-        if entry.closing {
-            return Poll::Ready(());
+        if let Some(until) = entry.closing {
+            return Poll::Ready(until);
         }
         if !entry.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             entry.waker = Some(cx.waker().clone());

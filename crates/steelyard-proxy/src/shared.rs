@@ -4,7 +4,8 @@ use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use steelyard_core::listener::Listener;
 use steelyard_core::snapshot::Snapshot;
 use tokio::sync::{Notify, mpsc};
 
@@ -57,6 +58,8 @@ pub struct ListenerState {
     pub bad_requests: AtomicU64,
     /// Notified when a connection closes while the listener was full.
     pub freed: Notify,
+    /// Its last configuration, once it has left: for requests that come before their connections have ended.
+    pub farewell: OnceLock<Arc<Listener>>,
 }
 
 impl ListenerState {
@@ -70,6 +73,7 @@ impl ListenerState {
             requests: AtomicU64::new(0),
             bad_requests: AtomicU64::new(0),
             freed: Notify::new(),
+            farewell: OnceLock::new(),
         }
     }
 }
@@ -95,7 +99,7 @@ pub enum Command {
         /// Where they come from.
         socket: Socket,
     },
-    /// Accept what is waiting, close the socket, and end its connections as they fall idle.
+    /// Accept what is waiting, close the socket, and end its connections after a last response each.
     Unlisten {
         /// As in [`Command::Listen`].
         id: u64,

@@ -30,6 +30,11 @@ use tokio::sync::{Notify, mpsc};
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// How long accepting pauses when the process has no descriptor left, unless one falls free before.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
+/// How long an idle connection that is to end stays open at most, since its client may be sending a request already:
+/// that one is still answered, and told that it is the last.
+const GRACE: Nanos = Nanos::from_millis(1_000);
+/// The same as a part of the time to drain, where that is short.
+const GRACE_PARTS: u64 = 4;
 /// A shortage of descriptors is over when none was missed for this long.
 const DESCRIPTORS_RECOVERY: Nanos = Nanos::from_millis(5_000);
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -175,6 +180,12 @@ impl Worker {
         pinned.0.generation == pool.generation() || pinned.endpoints().any(|one| Arc::ptr_eq(one, endpoint))
     }
 
+    /// Until when connections that are to end may lie idle.
+    fn grace(&self) -> Nanos {
+        let drain = Nanos::from_millis(self.pin().0.drain_timeout_ms);
+        self.shared.clock.now().plus(GRACE.min(Nanos(drain.0 / GRACE_PARTS)))
+    }
+
     /// Follows a new snapshot: connections to endpoints that have left are not kept.
     fn reloaded(&self) {
         let endpoints: HashSet<usize> = self.pin().endpoints().map(key).collect();
@@ -257,7 +268,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 let (worker, accepting) = (worker.clone(), accepting.clone());
                 tokio::task::spawn_local(async move {
                     listen(&worker, id, &listener, socket, &close).await;
-                    worker.registry.close(Some(id));
+                    worker.registry.close(Some(id), worker.grace());
                     accepting.set(accepting.get() - 1);
                     worker.registry.notify();
                 });
@@ -278,7 +289,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 for (_, close) in sockets.drain() {
                     close.notify_one();
                 }
-                worker.registry.close(None);
+                worker.registry.close(None, worker.grace());
             }
             Command::Stop => return,
         }

@@ -13,6 +13,8 @@ pub(crate) enum Signal {
     End,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR2: hand over to a new process. Taken over so that it does not end this one.
+    HandOver,
 }
 
 /// The signals that were taken over.
@@ -20,6 +22,7 @@ pub(crate) struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hang_up: Stream,
+    hand_over: Stream,
 }
 
 impl Signals {
@@ -34,6 +37,7 @@ impl Signals {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
             hang_up: take(SignalKind::hangup())?,
+            hand_over: take(SignalKind::user_defined2())?,
         })
     }
 }
@@ -45,6 +49,7 @@ pub(crate) async fn next(signals: &mut Option<Signals>) -> Signal {
         Some(()) = signals.terminate.recv() => Signal::End,
         Some(()) = signals.interrupt.recv() => Signal::End,
         Some(()) = signals.hang_up.recv() => Signal::Reload,
+        Some(()) = signals.hand_over.recv() => Signal::HandOver,
         else => pending().await,
     }
 }

@@ -178,7 +178,14 @@ impl State {
         let (opened, closed) = change.sockets.commit(prepared);
         let live = self.live(&snapshot.listeners, &change.sockets);
         self.listen(opened, &live);
-        *self.lock_listeners() = live;
+        let before = std::mem::replace(&mut *self.lock_listeners(), live);
+        for LiveListener { state, .. } in before {
+            let last = previous.and_then(|previous| previous.listener(&state.name));
+            if let (Some(last), None) = (last, snapshot.listener(&state.name)) {
+                // It leaves once: whoever comes back under its name is another.
+                let _ = state.farewell.set(Arc::clone(last));
+            }
+        }
         self.tell_workers(|| Command::Reloaded);
         for id in closed {
             self.tell_workers(|| Command::Unlisten { id });
@@ -197,7 +204,6 @@ impl State {
             );
             state.connections_max.store(most, Ordering::Relaxed);
             // More room than before wakes whoever waits for some.
-            state.freed.notify_waiters();
             state.freed.notify_waiters();
             LiveListener { state, addresses: sockets.addresses(&listener.name) }
         });

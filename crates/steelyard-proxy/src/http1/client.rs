@@ -9,15 +9,17 @@ use crate::forward::{After, Client, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::Local;
 use crate::registry::Place;
-use crate::timer::{GiveUp, Timer};
+use crate::timer::{GiveUp, Timer, earlier};
 use crate::transport::Transport;
 use crate::worker::{Seat, Worker};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use steelyard_core::document::ListenerLimits;
+use steelyard_core::listener::Listener;
 
 /// How long a client that was told to go may go on sending before its connection is closed under it.
 const LINGER_MS: u64 = 2_000;
@@ -52,9 +54,10 @@ async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -
         if transport.poll_readable(cx).is_ready() {
             return Poll::Ready(true);
         }
-        if client.place.poll_closing(cx).is_ready() {
-            return Poll::Ready(false);
-        }
+        let give_up = match client.place.poll_closing(cx) {
+            Poll::Ready(until) => earlier(give_up, Some(until)),
+            Poll::Pending => give_up,
+        };
         client.timer.poll(give_up, cx).map(|()| false)
     })
     .await
@@ -63,9 +66,7 @@ async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -
 /// Serves requests until none has arrived.
 async fn exchanges(client: &Client<'_>, transport: &Transport, idle_ms: &mut Option<u64>) -> After {
     let worker = client.worker;
-    let pinned = worker.pin();
-    // The listener has left the configuration: its idle connections end.
-    let Some(mut listener) = pinned.listener(&client.state.name).cloned() else { return After::Close };
+    let Some(mut listener) = listener_of(client) else { return After::Close };
     let mut asked = Incoming::<RequestHead>::new(
         transport,
         client.timer,
@@ -94,11 +95,17 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_ms: &mut Opt
         if after != After::Keep || !asked.has_unread() {
             return after;
         }
-        match worker.pin().listener(&client.state.name) {
-            Some(current) => listener = current.clone(),
+        match listener_of(client) {
+            Some(current) => listener = current,
             None => return After::Close,
         }
     }
+}
+
+/// The listener as the snapshot in force has it, or as it last was when it has left the configuration.
+fn listener_of(client: &Client<'_>) -> Option<Arc<Listener>> {
+    let pinned = client.worker.pin();
+    pinned.listener(&client.state.name).or_else(|| client.state.farewell.get()).cloned()
 }
 
 fn limits(limits: &ListenerLimits) -> Limits {
