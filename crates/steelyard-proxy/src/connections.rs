@@ -8,6 +8,7 @@ use crate::timer::{GiveUp, Timer, earlier};
 use crate::transport::Transport;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,29 @@ const UNREPEATABLE_IDLE_MAX: Nanos = Nanos::from_millis(1_000);
 /// The name of an endpoint's state while it lives: its address in memory.
 pub fn key(endpoint: &Arc<Endpoint>) -> usize {
     Arc::as_ptr(endpoint) as usize
+}
+
+/// Spreads addresses of endpoints, which nobody outside can choose: one multiplication instead of a keyed hash.
+#[derive(Debug, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(usize::from(byte));
+        }
+    }
+
+    fn write_usize(&mut self, key: usize) {
+        // The golden ratio of 2^64 (D. Knuth, "The art of computer programming", volume 3, section 6.4); the table
+        // takes its place from the low bits and its tag from the high ones.
+        let product = (self.0 ^ key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
+    }
 }
 
 /// An open connection to an endpoint, counted while it is open.
@@ -79,7 +103,7 @@ impl Idle {
 /// The idle connections of one worker, by endpoint.
 #[derive(Debug, Default)]
 pub struct Connections {
-    idle: RefCell<HashMap<usize, Vec<Idle>>>,
+    idle: RefCell<HashMap<usize, Vec<Idle>, BuildHasherDefault<KeyHasher>>>,
 }
 
 /// Which connections will do.

@@ -5,7 +5,7 @@
 //! five times per request. Several waits of one task may share it, each with a moment of its own.
 
 use crate::clock::Clock;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,18 +27,33 @@ pub fn earlier(a: GiveUp, b: GiveUp) -> GiveUp {
 #[derive(Debug)]
 pub struct Timer {
     clock: Clock,
+    /// The last look at the clock; `None` since the task woke up.
+    moment: Cell<Option<Nanos>>,
     armed: RefCell<Option<(Nanos, Pin<Box<Sleep>>)>>,
 }
 
 impl Timer {
     /// A timer that is not armed and holds no memory.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, armed: RefCell::new(None) }
+        Self { clock, moment: Cell::new(None), armed: RefCell::new(None) }
     }
 
-    /// This moment.
+    /// This moment, as it was when somebody first asked since the task woke up: nothing that a task does without
+    /// waiting takes long enough to look again.
     pub fn now(&self) -> Nanos {
-        self.clock.now()
+        self.moment.get().unwrap_or_else(|| self.look())
+    }
+
+    /// This moment exactly: for the ends of spans that are measured.
+    pub fn look(&self) -> Nanos {
+        let now = self.clock.now();
+        self.moment.set(Some(now));
+        now
+    }
+
+    /// The task has woken up: time has passed.
+    pub fn wake(&self) {
+        self.moment.set(None);
     }
 
     /// The moment a span of milliseconds from now; `None` stays off.

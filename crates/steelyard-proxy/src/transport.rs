@@ -2,7 +2,7 @@
 
 use crate::timer::{GiveUp, Timer};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -81,9 +81,14 @@ impl Transport {
         }
     }
 
+    /// A socket's own call: `read` would take the way of files to the same end.
+    fn receive(&self, room: &mut [u8]) -> rustix::io::Result<usize> {
+        rustix::net::recv(self.as_fd(), room, RecvFlags::empty()).map(|(count, _)| count)
+    }
+
     fn poll_read(&self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.left_unread.take() {
-            match rustix::io::read(self.as_fd(), &mut *room) {
+            match self.receive(room) {
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 outcome => {
                     self.left_unread.set(true);
@@ -95,7 +100,7 @@ impl Transport {
             ready!(self.poll_event(cx))?;
             let mut short = None;
             let outcome = self.try_io(Interest::READABLE, || {
-                let count = rustix::io::read(self.as_fd(), &mut *room)?;
+                let count = self.receive(room)?;
                 // A short read has emptied the socket: saying so here spares the read that would find it empty.
                 if count > 0 && count < room.len() {
                     short = Some(count);
@@ -212,7 +217,7 @@ impl Transport {
         }
         // Readiness may be left over from a read that just filled its buffer: ask the socket itself.
         let mut byte = [0u8];
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(
             rustix::net::recv(self.as_fd(), &mut byte, flags),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)

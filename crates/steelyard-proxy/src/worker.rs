@@ -40,6 +40,18 @@ const DESCRIPTORS_RECOVERY: Nanos = Nanos::from_millis(5_000);
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_BYTES: usize = 29;
 
+/// Each byte in two hexadecimal digits.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    table
+};
+
 /// What the requests of one worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -151,9 +163,13 @@ impl Worker {
 
     /// 32 hexadecimal digits at random.
     pub fn request_id(&self) -> [u8; 32] {
-        let mut rng = self.rng.borrow_mut();
-        let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-        std::array::from_fn(|place| b"0123456789abcdef"[(bits >> (124 - 4 * place)) as usize & 0xf])
+        let mut random = [0; 16];
+        self.rng.borrow_mut().fill_bytes(&mut random);
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(random) {
+            pair.copy_from_slice(&HEXADECIMAL[usize::from(byte)]);
+        }
+        digits
     }
 
     /// Takes a connection in. Every one comes through here, wherever it was accepted.

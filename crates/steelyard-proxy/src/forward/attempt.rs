@@ -256,7 +256,7 @@ impl Attempt<'_> {
             Err(Fault::Reset | Fault::CutShort) => {}
             Err(fault) => return Err(fault),
         }
-        self.slot.set_sent(Some(self.client.timer.now()));
+        self.slot.set_sent(Some(self.client.timer.look()));
         let tunnel = {
             let mut gone = pin!(asked.gone());
             poll_fn(|cx| {

@@ -12,7 +12,7 @@ use crate::registry::Place;
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::transport::Transport;
 use crate::worker::{Seat, Worker};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +40,14 @@ pub(crate) async fn serve(
     let mut idle_ms =
         worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     while wakes_up(&client, &transport, timer.after(idle_ms)).await {
-        match Box::pin(exchanges(&client, &transport, &mut idle_ms)).await {
+        let mut exchanges = Box::pin(exchanges(&client, &transport, &mut idle_ms));
+        let after = poll_fn(|cx| {
+            timer.wake();
+            exchanges.as_mut().poll(cx)
+        })
+        .await;
+        drop(exchanges);
+        match after {
             After::Keep => {}
             After::Close => return,
             After::Linger => return linger(&transport, &timer, &worker).await,
@@ -51,6 +58,7 @@ pub(crate) async fn serve(
 /// Waits for the next request; `false` when the connection is to end instead.
 async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -> bool {
     poll_fn(|cx| {
+        client.timer.wake();
         if transport.poll_readable(cx).is_ready() {
             return Poll::Ready(true);
         }
