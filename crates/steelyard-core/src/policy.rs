@@ -14,6 +14,7 @@ pub use rotation::{Phase, Rotation};
 
 use crate::random::below;
 use rand::Rng;
+use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
@@ -56,7 +57,7 @@ pub enum Policy {
     /// Each with equal probability.
     Random,
     /// In turn, in proportion to weight, smoothly.
-    Weighted,
+    Weighted(Option<Cycle>),
     /// At random in proportion to weight.
     WeightedRandom(Alias),
     /// The fewest requests in flight per weight.
@@ -72,7 +73,7 @@ impl Policy {
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
         Some(match name {
             "round_robin" if equal => Self::RoundRobin,
-            "round_robin" | "weighted" => Self::Weighted,
+            "round_robin" | "weighted" => Self::Weighted(Cycle::new(weights)),
             "random" => Self::Random,
             "weighted_random" => Self::WeightedRandom(Alias::new(weights)),
             "least_request" => Self::LeastRequest((weights.len() > SCAN_MAX).then(|| Alias::new(weights))),
@@ -90,7 +91,7 @@ impl Policy {
         match self {
             Self::RoundRobin => round_robin::pick(candidates, rotation, rng),
             Self::Random => random::pick(candidates, rng),
-            Self::Weighted => weighted::pick(candidates, rotation, rng),
+            Self::Weighted(cycle) => weighted::pick(cycle.as_ref(), candidates, rotation, rng),
             Self::WeightedRandom(alias) => weighted_random::pick(alias, candidates, rng),
             Self::LeastRequest(alias) => least_request::pick(alias.as_ref(), candidates, rng),
         }

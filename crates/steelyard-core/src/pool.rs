@@ -366,10 +366,11 @@ impl Pool {
 
 impl Shared {
     fn new(options: &Options) -> Self {
+        let mut rng = Generator::seed_from_u64(options.seed);
         Self {
             accept: AtomicU8::new(HEALTHY),
-            rotation: Rotation::new(options.phase),
-            queue: Queue::new(Generator::seed_from_u64(options.seed)),
+            rotation: Rotation::new(options.phase, &mut rng),
+            queue: Queue::new(rng),
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
             success: Smoothed::default(),

@@ -2,7 +2,7 @@
 
 use super::Candidates;
 use crate::random::below;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use rand::Rng;
 use std::collections::VecDeque;
 
@@ -40,13 +40,26 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub struct Rotation {
     turns: Mutex<Turns>,
+    /// The position along a cycle; it only ever grows.
+    position: AtomicU64,
     phase: Phase,
 }
 
 impl Rotation {
     /// Turns that nobody has taken yet.
-    pub fn new(phase: Phase) -> Self {
-        Self { turns: Mutex::new(Turns::default()), phase }
+    pub fn new(phase: Phase, rng: &mut impl Rng) -> Self {
+        let position = match phase {
+            Phase::Zero => 0,
+            // Anywhere in any cycle, and as good as forever from the end of the numbers.
+            Phase::Random => rng.next_u64() >> 1,
+        };
+        Self { turns: Mutex::new(Turns::default()), position: AtomicU64::new(position), phase }
+    }
+
+    /// Takes the next step along a cycle; no two picks are given the same one. The position is kept when
+    /// the cycle changes with the set: who stays and who joins go on level.
+    pub(super) fn step(&self) -> u64 {
+        self.position.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Locks the turns, brought up to date with the candidates. `advance` moves them one turn on; it is called a

@@ -3,12 +3,42 @@
 //! Every endpoint that takes part gains its weight, the one with the most is chosen and pays the total. Over one
 //! cycle each is chosen exactly in proportion, evenly spread; the current weights always sum to zero. nginx's
 //! lowering of the weight of failed peers is left out: health does that here.
+//!
+//! The order of one cycle depends on the weights alone, so it is worked out beforehand and a pick is one step along it.
+//! An endpoint that is out misses its turns, and nobody gets them: those that are left keep their proportions. Only
+//! weights whose cycle is too long, and pools in which most turns belong to endpoints that are out, are left to the scheme
+//! itself, which is linear.
+
+mod cycle;
+
+pub use cycle::Cycle;
 
 use super::Candidates;
 use super::rotation::{Rotation, Turn, Turns};
 use rand::Rng;
 
-pub(super) fn pick(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
+/// Turns missed in a row before the linear scheme takes over.
+const MISSED_MAX: usize = 64;
+
+pub(super) fn pick(
+    cycle: Option<&Cycle>,
+    candidates: &impl Candidates,
+    rotation: &Rotation,
+    rng: &mut impl Rng,
+) -> Option<usize> {
+    if let Some(cycle) = cycle {
+        debug_assert!(cycle.fits(candidates), "a cycle is made for its candidates");
+        for _ in 0..MISSED_MAX {
+            let index = cycle.at(rotation.step());
+            if candidates.eligible(index) && candidates.take(index) {
+                return Some(index);
+            }
+        }
+    }
+    pick_linear(candidates, rotation, rng)
+}
+
+fn pick_linear(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
     let mut turns = rotation.lock(candidates, rng, |turns: &mut Turns| {
         let round = gain(turns, candidates, |_| true);
         if let Some(best) = round.best {

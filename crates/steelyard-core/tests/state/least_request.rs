@@ -20,7 +20,7 @@ proptest! {
         stand.eligible = endpoints.iter().map(|(_, eligible)| *eligible).collect();
         let cheapest = endpoints.iter().filter(|(_, eligible)| *eligible).map(|(cost, _)| *cost).min();
         let policy = least_request(&stand.weights);
-        let picked = stand.pick(&policy, &Rotation::new(Phase::Zero), &mut generator());
+        let picked = stand.pick(&policy, &Rotation::new(Phase::Zero, &mut generator()), &mut generator());
         prop_assert_eq!(picked.map(|id| endpoints[id as usize].0), cheapest);
     }
 }

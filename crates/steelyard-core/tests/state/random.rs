@@ -39,7 +39,7 @@ fn the_last_one_left_is_found_among_many() {
     let mut stand = Stand::new(&weights);
     stand.eligible = vec![false; 200];
     stand.eligible[137] = true;
-    let (rotation, mut rng) = (Rotation::new(Phase::Zero), generator());
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     for name in steelyard_core::policy::NAMES {
         let policy = Policy::build(name, &weights).unwrap();
         for _ in 0..20 {
@@ -54,7 +54,7 @@ fn the_last_one_left_is_found_among_many() {
 #[test]
 fn no_weight_at_all_is_nobody_picked() {
     let stand = Stand::new(&[0, 0]);
-    let (rotation, mut rng) = (Rotation::new(Phase::Zero), generator());
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     for name in steelyard_core::policy::NAMES {
         let policy = Policy::build(name, &[0, 0]).unwrap();
         assert_eq!(stand.pick(&policy, &rotation, &mut rng), None, "{name}");
@@ -68,7 +68,7 @@ fn the_same_seed_gives_the_same_choices() {
         let policy = Policy::build(name, &weights).unwrap();
         let choices = || {
             let (stand, rotation, mut rng) =
-                (Stand::new(&weights), Rotation::new(Phase::Random), generator());
+                (Stand::new(&weights), Rotation::new(Phase::Random, &mut generator()), generator());
             (0..100).map(|_| stand.pick(&policy, &rotation, &mut rng)).collect::<Vec<_>>()
         };
         assert_eq!(choices(), choices(), "{name}");

@@ -23,7 +23,7 @@ fn nobody_eligible_is_nobody_picked() {
     let mut stand = Stand::new(&[1, 1]);
     stand.eligible = vec![false, false];
     for stand in [stand, Stand::new(&[])] {
-        let rotation = Rotation::new(Phase::Random);
+        let rotation = Rotation::new(Phase::Random, &mut generator());
         assert_eq!(stand.pick(&Policy::RoundRobin, &rotation, &mut generator()), None);
     }
 }
@@ -34,7 +34,7 @@ fn the_phase_is_random_where_it_is_not_zero() {
     let mut rng = generator();
     let mut first = [0; 4];
     for _ in 0..400 {
-        let picked = stand.pick(&Policy::RoundRobin, &Rotation::new(Phase::Random), &mut rng);
+        let picked = stand.pick(&Policy::RoundRobin, &Rotation::new(Phase::Random, &mut rng), &mut rng);
         first[picked.unwrap() as usize] += 1;
     }
     assert!(first.iter().all(|&count| count > 50), "{first:?}");
@@ -42,7 +42,7 @@ fn the_phase_is_random_where_it_is_not_zero() {
 
 #[test]
 fn a_newcomer_is_not_repaid_for_turns_it_missed() {
-    let (rotation, mut rng) = (Rotation::new(Phase::Zero), generator());
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     let mut stand = Stand::new(&[1, 1, 1]);
     for _ in 0..100 {
         stand.pick(&Policy::RoundRobin, &rotation, &mut rng);
@@ -57,7 +57,7 @@ fn a_newcomer_is_not_repaid_for_turns_it_missed() {
 
 #[test]
 fn who_returns_is_owed_one_turn_at_the_most() {
-    let (rotation, mut rng) = (Rotation::new(Phase::Zero), generator());
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     let mut stand = Stand::new(&[1, 1, 1]);
     stand.eligible[1] = false;
     for _ in 0..100 {
@@ -95,7 +95,7 @@ proptest! {
         steps in steps(),
     ) {
         let mut stand = Stand::new(&vec![1; steady + others]);
-        let (rotation, mut rng) = (Rotation::new(Phase::Random), generator());
+        let (rotation, mut rng) = (Rotation::new(Phase::Random, &mut generator()), generator());
         let mut counts: BTreeMap<u32, u64> = (0..steady as u32).map(|id| (id, 0)).collect();
         let mut next_id = stand.ids.len() as u32;
         for step in steps {

@@ -134,7 +134,7 @@ impl Candidates for Stand {
 pub fn sequence(policy: &str, weights: &[u32], count: usize) -> String {
     let stand = Stand::new(weights);
     let policy = Policy::build(policy, weights).expect("the policy is known");
-    let (rotation, mut rng) = (Rotation::new(Phase::Zero), generator());
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     (0..count)
         .map(|_| char::from(b'a' + stand.pick(&policy, &rotation, &mut rng).expect("one is eligible") as u8))
         .collect()
@@ -142,7 +142,7 @@ pub fn sequence(policy: &str, weights: &[u32], count: usize) -> String {
 
 /// How often each endpoint is picked in `count` picks.
 pub fn counts(stand: &Stand, policy: &Policy, rng: &mut Generator, count: usize) -> Vec<u64> {
-    let rotation = Rotation::new(Phase::Zero);
+    let rotation = Rotation::new(Phase::Zero, &mut generator());
     let mut counts = vec![0; stand.len()];
     for _ in 0..count {
         counts[stand.pick(policy, &rotation, rng).expect("one is eligible") as usize] += 1;

@@ -52,15 +52,33 @@ proptest! {
     }
 
     #[test]
+    fn whoever_is_out_the_others_keep_their_proportion_exactly(
+        weights in proptest::collection::vec(1u32..5, 2..6),
+    ) {
+        let policy = Policy::build("weighted", &weights).unwrap();
+        let (rotation, mut rng) = (Rotation::new(Phase::Random, &mut generator()), generator());
+        let mut stand = Stand::new(&weights);
+        stand.eligible[0] = false;
+        let divisor = weights.iter().copied().fold(0, greatest_common_divisor);
+        let mut counts = vec![0u32; weights.len()];
+        for _ in 0..weights[1..].iter().sum::<u32>() / divisor * 3 {
+            counts[stand.pick(&policy, &rotation, &mut rng).unwrap() as usize] += 1;
+        }
+        let expected: Vec<u32> =
+            weights.iter().enumerate().map(|(index, weight)| if index == 0 { 0 } else { weight / divisor * 3 }).collect();
+        prop_assert_eq!(counts, expected);
+    }
+
+    #[test]
     fn whoever_comes_and_goes_the_others_keep_their_proportion(
         weights in proptest::collection::vec(1u32..5, 2..5),
         away in 1usize..40,
         joins in 0u32..3,
     ) {
-        let policy = Policy::build("weighted", &[2, 1]).unwrap();
-        let (rotation, mut rng) = (Rotation::new(Phase::Random), generator());
+        let (rotation, mut rng) = (Rotation::new(Phase::Random, &mut generator()), generator());
         let mut stand = Stand::new(&weights);
         stand.eligible[0] = false;
+        let policy = Policy::build("weighted", &stand.weights).unwrap();
         for _ in 0..away {
             stand.pick(&policy, &rotation, &mut rng).unwrap();
         }
@@ -68,7 +86,8 @@ proptest! {
         for id in 0..joins {
             stand.join(100 + id, 3);
         }
-        // Two cycles, of which the first may still even out who was ahead.
+        // Nobody is repaid for turns missed, and nobody pays for them: whole cycles are exact at once.
+        let policy = Policy::build("weighted", &stand.weights).unwrap();
         let total: u32 = stand.weights.iter().sum();
         let mut counts = vec![0u32; stand.ids.len()];
         for _ in 0..total * 2 {
@@ -76,7 +95,7 @@ proptest! {
             counts[stand.ids.iter().position(|&other| other == id).unwrap()] += 1;
         }
         for (count, weight) in counts.iter().zip(&stand.weights) {
-            prop_assert!(count.abs_diff(weight * 2) <= total.min(3), "{:?} for {:?}", counts, stand.weights);
+            prop_assert_eq!(*count, weight * 2, "{:?} for {:?}", &counts, &stand.weights);
         }
     }
 }
@@ -88,7 +107,27 @@ fn the_phase_is_random_where_it_is_not_zero() {
     let mut rng = generator();
     let mut first = [0; 3];
     for _ in 0..400 {
-        first[stand.pick(&policy, &Rotation::new(Phase::Random), &mut rng).unwrap() as usize] += 1;
+        first[stand.pick(&policy, &Rotation::new(Phase::Random, &mut rng), &mut rng).unwrap() as usize] += 1;
     }
     assert!(first.iter().all(|&count| count > 40), "{first:?}");
+}
+
+#[test]
+fn weights_of_a_cycle_too_long_to_work_out_are_kept_all_the_same() {
+    // 300,001 turns, of which the first few are those of 2, 1 and next to nothing.
+    assert_eq!(sequence("weighted", &[200_000, 100_000, 1], 9), "abaabaaba");
+}
+
+#[test]
+fn where_most_turns_belong_to_one_that_is_out_the_others_take_turns() {
+    let mut stand = Stand::new(&[10_000, 2, 1]);
+    stand.eligible[0] = false;
+    let policy = Policy::build("weighted", &stand.weights).unwrap();
+    let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
+    let mut counts = [0; 3];
+    for _ in 0..300 {
+        counts[stand.pick(&policy, &rotation, &mut rng).unwrap() as usize] += 1;
+    }
+    // Now and then it is a turn of the cycle that they get.
+    assert!(counts[0] == 0 && (195..=205).contains(&counts[1]), "{counts:?}");
 }
