@@ -8,6 +8,8 @@ mod attempt;
 mod relay;
 mod replay;
 mod slot;
+mod tunnel;
+mod upload;
 
 use crate::codec::{Answer, Asked, Piece};
 use crate::fault::{Fault, Side};
@@ -18,7 +20,7 @@ use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer};
 use crate::worker::Worker;
 use admission::Refusal;
-use attempt::Attempt;
+use attempt::{Attempt, Done};
 use replay::Replay;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -30,6 +32,7 @@ use steelyard_core::histogram::bump;
 use steelyard_core::listener::Listener;
 use steelyard_core::pool::Pool;
 use steelyard_core::route::{Decision, RouteEdit, RouteView};
+pub(crate) use tunnel::Tunnel;
 
 /// Seconds that a client is asked to wait after a 503.
 const RETRY_AFTER_S: &str = "1";
@@ -54,6 +57,20 @@ pub(crate) enum After {
     /// It ends, but the client may still be sending: what it sends is thrown away for a while, since closing on
     /// unread bytes would be a reset that could destroy the answer.
     Linger,
+}
+
+/// What comes of a request.
+pub(crate) enum Outcome {
+    /// It has been answered, as far as it could be.
+    Answered(After),
+    /// Its connections carry another protocol from here on.
+    Tunnel(Box<Tunnel>),
+}
+
+impl From<After> for Outcome {
+    fn from(after: After) -> Self {
+        Self::Answered(after)
+    }
 }
 
 /// What of a request is settled once it has been routed.
@@ -103,7 +120,7 @@ pub(crate) async fn forward(
     listener: &Listener,
     asked: &mut impl Asked,
     answer: &mut impl Answer,
-) -> After {
+) -> Outcome {
     let head = *asked.request().head;
     let mut target = client.worker.vectors.lend();
     match route(client, listener, asked, &mut target) {
@@ -116,10 +133,10 @@ pub(crate) async fn forward(
             let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms };
             to_pool(client, &plan, asked, answer).await
         }
-        Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await,
+        Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
         Routed::Redirect => {
             let location = String::from_utf8_lossy(&target).into_owned();
-            say(client, &head, asked, answer, 308, &[("location", &location)], "").await
+            say(client, &head, asked, answer, 308, &[("location", &location)], "").await.into()
         }
     }
 }
@@ -176,7 +193,7 @@ async fn to_pool(
     plan: &Plan<'_>,
     asked: &mut impl Asked,
     answer: &mut impl Answer,
-) -> After {
+) -> Outcome {
     let pool = plan.pool;
     let rules = &pool.config().retry;
     pool.count_request();
@@ -185,10 +202,10 @@ async fn to_pool(
     let mut last = None;
     let mut tries = 0;
     loop {
-        let slot = match admission::admit(client, pool, &excluded, asked, plan.give_up).await {
+        let mut slot = match admission::admit(client, pool, &excluded, asked, plan.give_up).await {
             Ok(slot) => slot,
-            Err(Refusal::Gone) => return After::Close,
-            Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await,
+            Err(Refusal::Gone) => return After::Close.into(),
+            Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await.into(),
         };
         if last.is_some() {
             bump(&slot.cells().retries, 1);
@@ -203,11 +220,16 @@ async fn to_pool(
                 && rules.on.contains(&RetryOn::ServerError),
         };
         let fault = match attempt.run(asked, answer, &mut replay).await {
-            Ok(after) => return after,
+            Ok(Done::Answered(after)) => return after.into(),
+            Ok(Done::Tunnel(connection, unread)) => {
+                slot.let_pool_go();
+                let (idle_ms, give_up) = (pool.config().timeouts.tunnel_ms, plan.give_up);
+                return Outcome::Tunnel(Box::new(Tunnel { slot, connection, unread, idle_ms, give_up }));
+            }
             Err(failed) if failed.begun => {
                 slot.fail(&failed.fault);
                 answer.break_off();
-                return After::Close;
+                return After::Close.into();
             }
             Err(failed) => failed.fault,
         };
@@ -222,7 +244,7 @@ async fn to_pool(
             && (granted
                 || tries < rules.attempts && replay.is_possible() && pool.may_retry(client.timer.now()));
         if !again {
-            return apologise(client, plan, asked, answer, &fault).await;
+            return apologise(client, plan, asked, answer, &fault).await.into();
         }
         last = Some(fault);
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Longer than anything here takes.
@@ -150,4 +151,48 @@ fn an_unknown_option_is_refused() {
     let options = |text: &str| serde_json::from_str::<Options>(text);
     assert_eq!(options(r#"{"signals": true, "seed": 1, "phase": "zero"}"#).unwrap().phase, Phase::Zero);
     assert!(options(r#"{"signal": true}"#).is_err());
+}
+
+#[test]
+fn a_tunnel_holds_nothing_of_its_snapshot() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let document = document(&[("web", "127.0.0.1:0")], &[&origin.local_addr().unwrap().to_string()]);
+    let engine = start(&document).unwrap();
+    let mut client = TcpStream::connect(address(&engine, 0)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").unwrap();
+    let (mut endpoint, _) = loop {
+        let mut accepted = origin.accept().unwrap();
+        accepted.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        // A probe only connects.
+        if accepted.0.read(&mut [0; 4096]).unwrap() > 0 {
+            break accepted;
+        }
+    };
+    endpoint.write_all(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nfirst").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"first") {
+        let mut some = [0; 4096];
+        let count = client.read(&mut some).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&some[..count]);
+    }
+    let before = engine.state.shared.snapshot.load_full();
+    let (snapshot, pool) = (Arc::downgrade(&before), Arc::downgrade(&before.pools[0]));
+    drop(before);
+    engine.apply(&document.to_string()).unwrap();
+    let end = std::time::Instant::now() + PATIENCE;
+    while snapshot.strong_count() + pool.strong_count() > 0 {
+        assert!(std::time::Instant::now() < end, "the old snapshot is still held");
+        assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
+    }
+    // And goes on, counted in flight until it ends.
+    client.write_all(b"up").unwrap();
+    endpoint.read_exact(&mut [0; 2]).unwrap();
+    assert_eq!(status(&engine)["pools"][0]["endpoints"][0]["in_flight"], 1);
+    drop((client, endpoint));
+    while status(&engine)["pools"][0]["endpoints"][0]["in_flight"] != 0 {
+        assert!(std::time::Instant::now() < end, "the slot is given back");
+        assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
+    }
 }

@@ -1,8 +1,9 @@
 //! One attempt at one endpoint: send, wait for the answer, carry it back.
 
-use super::relay::relay;
+use super::relay::{relay, size};
 use super::replay::Replay;
 use super::slot::Slot;
+use super::upload::Upload;
 use super::{After, Client, Plan};
 use crate::codec::{Answer, Answered, Ask, Asked, Piece};
 use crate::connections::{Connection, Wanted};
@@ -10,10 +11,10 @@ use crate::fault::{Fault, Side};
 use crate::head::{Framing, Method, ResponseHead, Version};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing, response::upgrade_agreed};
-use crate::timer::{GiveUp, Timer, earlier};
+use crate::timer::earlier;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use steelyard_core::document::PoolTimeouts;
 use steelyard_core::time::Nanos;
@@ -49,17 +50,22 @@ struct Progress {
     repeatable: Cell<bool>,
     /// Whether the head of the response has been gathered; with its first byte sent there is no way back.
     begun: Cell<bool>,
-    /// Whether the connection has changed protocol.
-    tunnel: Cell<bool>,
-    /// When the tunnel last moved anything.
-    moved: Cell<Nanos>,
 }
 
 /// How an exchange ended that ended well.
-struct Ended {
-    keep_client: bool,
-    reuse: bool,
-    stays_s: Option<u32>,
+enum Ended {
+    /// With the end of the response.
+    Response { keep_client: bool, reuse: bool, stays_s: Option<u32> },
+    /// With a change of protocol, behind which these bytes had come already.
+    Tunnel(Vec<u8>),
+}
+
+/// What an attempt that went well leaves behind.
+pub(super) enum Done {
+    /// An answered request.
+    Answered(After),
+    /// A connection that carries another protocol now, and what had already come over it.
+    Tunnel(Connection, Vec<u8>),
 }
 
 impl Attempt<'_> {
@@ -68,12 +74,12 @@ impl Attempt<'_> {
         asked: &mut impl Asked,
         answer: &mut impl Answer,
         replay: &mut Replay,
-    ) -> Result<After, Failed> {
+    ) -> Result<Done, Failed> {
         let mut fresh = false;
         loop {
             let connection = self.connect(asked, replay, fresh).await?;
             match self.exchange(&connection, asked, answer, replay).await {
-                Ok(ended) => return Ok(self.finish(connection, &ended)),
+                Ok(ended) => return Ok(self.finish(connection, ended)),
                 // The endpoint closed the connection just as it was used again: no fault of its own. One new
                 // connection to the same endpoint may follow, if the request is safe to repeat.
                 Err(Failed { fault: Fault::Reset, begun: false })
@@ -108,19 +114,23 @@ impl Attempt<'_> {
         .await
     }
 
-    fn finish(&self, connection: Connection, ended: &Ended) -> After {
+    fn finish(&self, connection: Connection, ended: Ended) -> Done {
+        let (keep_client, reuse, stays_s) = match ended {
+            Ended::Response { keep_client, reuse, stays_s } => (keep_client, reuse, stays_s),
+            Ended::Tunnel(unread) => return Done::Tunnel(connection, unread),
+        };
         let now = self.client.timer.now();
         self.slot.end(now);
-        if ended.reuse && self.client.worker.is_current(self.plan.pool, self.slot.endpoint()) {
+        if reuse && self.client.worker.is_current(self.plan.pool, self.slot.endpoint()) {
             let rules = &self.plan.pool.config().connections;
-            self.client.worker.idle.put(connection, rules, ended.stays_s, now);
+            self.client.worker.idle.put(connection, rules, stays_s, now);
         }
-        match (ended.keep_client, self.plan.head.keep_alive) {
+        Done::Answered(match (keep_client, self.plan.head.keep_alive) {
             (true, _) => After::Keep,
             // Where more of the request may be on its way it must not meet a closed socket.
             (false, true) => After::Linger,
             (false, false) => After::Close,
-        }
+        })
     }
 
     /// One request and its response over one connection. Here the codec towards the endpoint is chosen.
@@ -168,7 +178,7 @@ impl Attempt<'_> {
         let mut upload = Upload::new(upload);
         let head = self.final_head(answer, answered, &mut upload).await?;
         if head.status == 101 {
-            return self.tunnel(answer, answered, upload, progress, offered.as_deref(), &head).await;
+            return self.change_protocol(answer, answered, progress, offered.as_deref(), &head).await;
         }
         let now = timer.now();
         self.slot.answered(head.status, now);
@@ -198,7 +208,7 @@ impl Attempt<'_> {
         let patience = || timer.after(self.timeouts().idle_ms);
         let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
         upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
-        Ok(Ended {
+        Ok(Ended::Response {
             keep_client: keep,
             reuse: progress.sent.get() && answered.is_reusable(),
             stays_s: head.keep_alive_timeout_s,
@@ -242,7 +252,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Sends the request, then watches for the client to go away, or carries its half of a tunnel to the end.
+    /// Sends the request, then watches for the client to go away. It never ends well: whoever waits for the response
+    /// drops it.
     async fn upload(
         &self,
         asked: &mut impl Asked,
@@ -257,28 +268,8 @@ impl Attempt<'_> {
             Err(fault) => return Err(fault),
         }
         self.slot.set_sent(Some(self.client.timer.look()));
-        let tunnel = {
-            let mut gone = pin!(asked.gone());
-            poll_fn(|cx| {
-                if progress.tunnel.get() { Poll::Ready(true) } else { gone.as_mut().poll(cx).map(|()| false) }
-            })
-            .await
-        };
-        if !tunnel {
-            return Err(Fault::ClientGone);
-        }
-        asked.become_tunnel();
-        ask.become_tunnel();
-        relay(
-            asked,
-            ask,
-            || None,
-            |piece| {
-                self.slot.count(0, size(piece));
-                progress.moved.set(self.client.timer.now());
-            },
-        )
-        .await
+        asked.gone().await;
+        Err(Fault::ClientGone)
     }
 
     async fn send(
@@ -309,12 +300,11 @@ impl Attempt<'_> {
         .await
     }
 
-    /// Passes the change of protocol on and carries bytes both ways until both have ended.
-    async fn tunnel<F: Future<Output = Result<(), Fault>>>(
+    /// Passes the change of protocol on. What follows is no exchange any more.
+    async fn change_protocol(
         &self,
         answer: &mut impl Answer,
         answered: &mut impl Answered,
-        mut upload: Upload<'_, F>,
         progress: &Progress,
         offered: Option<&[u8]>,
         head: &ResponseHead,
@@ -325,6 +315,9 @@ impl Attempt<'_> {
             || self.plan.head.method == Method::Head
         {
             return Err(Fault::Malformed("changed to a protocol that was not asked for"));
+        }
+        if !progress.sent.get() {
+            return Err(Fault::Malformed("changed the protocol before it had the whole request"));
         }
         let now = self.client.timer.now();
         self.slot.tunnelled(now);
@@ -338,90 +331,6 @@ impl Attempt<'_> {
         answer.head(response, &edit);
         progress.begun.set(true);
         answer.flush().await?;
-        let timer = self.client.timer;
-        progress.moved.set(timer.now());
-        progress.tunnel.set(true);
-        answered.become_tunnel();
-        answer.become_tunnel();
-        let quiet_until = || {
-            let idle = self.timeouts().tunnel_ms.map(|ms| progress.moved.get().plus(Nanos::from_millis(ms)));
-            earlier(idle, self.plan.give_up)
-        };
-        let down = relay(
-            answered,
-            answer,
-            || None,
-            |piece| {
-                self.slot.count(size(piece), 0);
-                progress.moved.set(timer.now());
-            },
-        );
-        upload.race(pin!(down), timer, quiet_until, || Fault::Stalled).await?;
-        upload.finish(timer, quiet_until).await?;
-        Ok(Ended { keep_client: false, reuse: false, stays_s: None })
-    }
-}
-
-fn size(piece: &Piece<'_>) -> usize {
-    match piece {
-        Piece::Data(bytes) => bytes.len(),
-        Piece::End(_) => 0,
-    }
-}
-
-/// The direction towards the endpoint, moved along while the other one is waited for.
-struct Upload<'f, F> {
-    future: Pin<&'f mut F>,
-    ended: bool,
-}
-
-impl<'f, F: Future<Output = Result<(), Fault>>> Upload<'f, F> {
-    fn new(future: Pin<&'f mut F>) -> Self {
-        Self { future, ended: false }
-    }
-
-    /// Waits for `main` while the upload moves on; the upload's fault ends both, as does the moment that `until`
-    /// names, with the fault that `late` makes.
-    async fn race<T>(
-        &mut self,
-        mut main: Pin<&mut impl Future<Output = Result<T, Fault>>>,
-        timer: &Timer,
-        until: impl Fn() -> GiveUp,
-        late: impl Fn() -> Fault,
-    ) -> Result<T, Fault> {
-        poll_fn(|cx| {
-            if !self.ended {
-                match self.future.as_mut().poll(cx) {
-                    Poll::Ready(Ok(())) => self.ended = true,
-                    Poll::Ready(Err(fault)) => {
-                        // An answer that is already here counts for more than the client's departure.
-                        return match main.as_mut().poll(cx) {
-                            Poll::Ready(outcome) if !matches!(fault, Fault::ClientGone) => {
-                                Poll::Ready(outcome)
-                            }
-                            _ => Poll::Ready(Err(fault)),
-                        };
-                    }
-                    Poll::Pending => {}
-                }
-            }
-            match main.as_mut().poll(cx) {
-                Poll::Ready(outcome) => Poll::Ready(outcome),
-                Poll::Pending => timer.poll(until(), cx).map(|()| Err(late())),
-            }
-        })
-        .await
-    }
-
-    /// Waits for the upload alone.
-    async fn finish(&mut self, timer: &Timer, until: impl Fn() -> GiveUp) -> Result<(), Fault> {
-        if self.ended {
-            return Ok(());
-        }
-        poll_fn(|cx| match self.future.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => timer.poll(until(), cx).map(|()| Err(Fault::Stalled)),
-        })
-        .await
+        Ok(Ended::Tunnel(answered.take_unread()))
     }
 }

@@ -7,6 +7,14 @@ use crate::codec::{Piece, ReadContent, WriteContent};
 use crate::fault::Fault;
 use crate::timer::GiveUp;
 
+/// How many bytes of content a piece has.
+pub(super) fn size(piece: &Piece<'_>) -> usize {
+    match piece {
+        Piece::Data(bytes) => bytes.len(),
+        Piece::End(_) => 0,
+    }
+}
+
 /// Moves all content. `patience` says, before each read, when that read gives up; `moved` hears of every piece
 /// before it is written.
 pub(super) async fn relay(

@@ -13,10 +13,16 @@ use steelyard_core::time::Nanos;
 /// Bytes that are counted at once; fewer wait for more or for the end.
 const COUNT_BYTES: usize = 64 * 1024;
 
+/// A pool as the request first saw it, or its name alone.
+enum Held {
+    Pool(Arc<Pool>),
+    Name(Box<str>),
+}
+
 /// A slot that was taken. It is given back, and handed to the oldest waiter, when this is dropped.
 pub(super) struct Slot {
     worker: Rc<Worker>,
-    pool: Arc<Pool>,
+    pool: Held,
     endpoint: Arc<Endpoint>,
     /// When the last byte of the request was sent.
     sent: Cell<Option<Nanos>>,
@@ -32,7 +38,7 @@ impl Slot {
     pub fn new(worker: &Rc<Worker>, pool: &Arc<Pool>, endpoint: Arc<Endpoint>) -> Self {
         let slot = Self {
             worker: worker.clone(),
-            pool: pool.clone(),
+            pool: Held::Pool(pool.clone()),
             endpoint,
             sent: Cell::new(None),
             settled: Cell::new(false),
@@ -81,6 +87,14 @@ impl Slot {
         self.settle(Outcome::Success, None, now);
     }
 
+    /// No retry is possible any more and nothing will be learned: from here on the slot holds its endpoint, and not the
+    /// snapshot that its pool belongs to.
+    pub fn let_pool_go(&mut self) {
+        if let Held::Pool(pool) = &self.pool {
+            self.pool = Held::Name(pool.name().into());
+        }
+    }
+
     /// The exchange has ended well; the slot is about to be given back.
     pub fn end(&self, now: Nanos) {
         self.ended.set(Some(now));
@@ -98,7 +112,9 @@ impl Slot {
 
     fn settle(&self, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
         self.settled.set(true);
-        self.pool.learn(&self.endpoint, outcome, lasted, now);
+        if let Held::Pool(pool) = &self.pool {
+            pool.learn(&self.endpoint, outcome, lasted, now);
+        }
     }
 
     /// Counts bytes from and to the endpoint.
@@ -126,6 +142,9 @@ impl Drop for Slot {
         if !self.settled.get() {
             self.settle(Outcome::Cancelled, self.sent.get().map(|sent| now.since(sent)), now);
         }
-        self.pool.release(&self.endpoint, now);
+        match &self.pool {
+            Held::Pool(pool) => pool.release(&self.endpoint, now),
+            Held::Name(name) => self.worker.release(name, &self.endpoint, now),
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::outgoing::Outgoing;
 use super::{Limits, Reject};
 use crate::codec::{Answer, WriteContent};
 use crate::fault::{Fault, Side};
-use crate::forward::{After, Client, forward};
+use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::Local;
 use crate::registry::Place;
@@ -95,7 +95,13 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_ms: &mut Opt
             Ok(None) => After::Close,
             Ok(Some(_)) => {
                 client.state.requests.fetch_add(1, Ordering::Relaxed);
-                forward(client, &listener, &mut asked, &mut answer).await
+                match forward(client, &listener, &mut asked, &mut answer).await {
+                    Outcome::Answered(after) => after,
+                    Outcome::Tunnel(tunnel) => {
+                        drop(listener);
+                        return tunnel.carry(client, &mut asked, &mut answer).await;
+                    }
+                }
             }
             Err(fault) => reject(client, &fault, asked.has_begun(), &mut answer).await,
         };

@@ -70,6 +70,15 @@ impl<'t, H> Incoming<'t, H> {
         }
     }
 
+    /// Bytes that were read from the connection before, to be read again.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        while self.buffer.room().len() < bytes.len() {
+            self.buffer.grow();
+        }
+        self.buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        self.buffer.filled(bytes.len());
+    }
+
     /// Whether bytes have arrived that belong to no message yet.
     pub fn has_unread(&self) -> bool {
         !self.buffer.unread().is_empty()
@@ -312,6 +321,12 @@ impl Answered for Incoming<'_, ResponseHead> {
 
     fn response(&self) -> Parts<'_, ResponseHead> {
         self.parts()
+    }
+
+    fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.buffer.unread().to_vec();
+        self.buffer.consume(unread.len());
+        unread
     }
 
     fn become_tunnel(&mut self) {

@@ -1,0 +1,98 @@
+//! What follows a change of protocol: bytes both ways, until both sides have ended.
+//!
+//! A tunnel may live for a day. It keeps its endpoint, its connections and its limits, and nothing of the snapshot that
+//! the request began with.
+
+use super::relay::{relay, size};
+use super::slot::Slot;
+use super::upload::Upload;
+use super::{After, Client};
+use crate::codec::{Answer, Answered, Ask, Asked};
+use crate::connections::Connection;
+use crate::fault::{Fault, Side};
+use crate::head::ResponseHead;
+use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing};
+use crate::timer::{GiveUp, earlier};
+use std::cell::Cell;
+use std::pin::pin;
+use steelyard_core::time::Nanos;
+
+/// A tunnel that is about to begin.
+pub(crate) struct Tunnel {
+    pub(super) slot: Slot,
+    pub(super) connection: Connection,
+    /// What the endpoint has sent already.
+    pub(super) unread: Vec<u8>,
+    /// How long nothing may move, in milliseconds.
+    pub(super) idle_ms: Option<u64>,
+    /// When it ends however much moves.
+    pub(super) give_up: GiveUp,
+}
+
+impl Tunnel {
+    /// Carries bytes until both sides have ended, one is gone, or its time is over.
+    pub async fn carry(self, client: &Client<'_>, asked: &mut impl Asked, answer: &mut impl Answer) -> After {
+        let (worker, timer, transport) = (client.worker, client.timer, &self.connection.transport);
+        let limits = Limits::default();
+        let mut answered = Incoming::<ResponseHead>::new(
+            transport,
+            timer,
+            Side::Endpoint,
+            limits,
+            &worker.buffers,
+            &worker.fields,
+        );
+        answered.put_back(&self.unread);
+        let mut ask = Outgoing::new(transport, timer, Side::Endpoint, self.idle_ms, &worker.vectors);
+        asked.become_tunnel();
+        answer.become_tunnel();
+        Answered::become_tunnel(&mut answered);
+        Ask::become_tunnel(&mut ask);
+        match self.both_ways(client, asked, &mut ask, &mut answered, answer).await {
+            Ok(()) => {}
+            Err(fault) => {
+                tracing::debug!(listener = client.state.name, %fault, "a tunnel ended");
+                answer.break_off();
+            }
+        }
+        After::Close
+    }
+
+    async fn both_ways(
+        &self,
+        client: &Client<'_>,
+        asked: &mut impl Asked,
+        ask: &mut impl Ask,
+        answered: &mut impl Answered,
+        answer: &mut impl Answer,
+    ) -> Result<(), Fault> {
+        let timer = client.timer;
+        let moved = Cell::new(timer.now());
+        let quiet_until = || {
+            let idle = self.idle_ms.map(|ms| moved.get().plus(Nanos::from_millis(ms)));
+            earlier(idle, self.give_up)
+        };
+        let up = relay(
+            asked,
+            ask,
+            || None,
+            |piece| {
+                self.slot.count(0, size(piece));
+                moved.set(timer.now());
+            },
+        );
+        let down = relay(
+            answered,
+            answer,
+            || None,
+            |piece| {
+                self.slot.count(size(piece), 0);
+                moved.set(timer.now());
+            },
+        );
+        let up = pin!(up);
+        let mut upload = Upload::new(up);
+        upload.race(pin!(down), timer, quiet_until, || Fault::Stalled).await?;
+        upload.finish(timer, quiet_until).await
+    }
+}
