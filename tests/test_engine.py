@@ -175,12 +175,15 @@ class TestTheEnd:
 
 
 class TestAFork:
-    def test_refuses_use_and_holds_no_listening_socket(self) -> None:
+    def test_refuses_use_and_holds_no_socket(self) -> None:
         script = f"""
 import json, os, socket
 from steelyard import _core
 engine = _core.Engine.start({proxy().pool("127.0.0.1:1").workers(2).json()!r}, "{{}}")
 host, port = json.loads(engine.status())["listeners"][0]["bind"][0].split(":")
+client = socket.create_connection((host, int(port)), timeout=20)
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+assert client.recv(12) == b"HTTP/1.1 502"
 asked, asking = os.pipe()
 child = os.fork()
 if child == 0:
@@ -201,10 +204,13 @@ try:
     print("the child still listens")
 except ConnectionRefusedError:
     print("nobody listens")
+while client.recv(4096):
+    pass
+print("the connection has ended")
 os.close(asking)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-        assert run(script) == ["nobody listens", "0"]
+        assert run(script) == ["nobody listens", "the connection has ended", "0"]
 
 
 def test_an_engine_left_open_ends_with_the_interpreter() -> None:

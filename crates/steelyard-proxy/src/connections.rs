@@ -79,7 +79,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.endpoint.connections.fetch_sub(1, Ordering::AcqRel);
         if self.bounded {
-            self.shared.connection_waits.of(key(&self.endpoint)).notify_one();
+            self.shared.connection_waits.wake_one(key(&self.endpoint));
         }
     }
 }
@@ -223,7 +223,7 @@ impl Connections {
         let shared = bounded.then(|| connection.count.shared.clone());
         stack.push(Idle { connection, since: now, until: earlier(ours, theirs) });
         if let Some(shared) = shared {
-            shared.connection_waits.of(key(&endpoint)).notify_one();
+            shared.connection_waits.wake_one(key(&endpoint));
         }
     }
 

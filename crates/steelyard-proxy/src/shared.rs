@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use steelyard_core::listener::Listener;
 use steelyard_core::snapshot::Snapshot;
 use tokio::sync::{Notify, mpsc};
@@ -37,7 +37,23 @@ pub struct ConnectionWaits(Mutex<HashMap<usize, Arc<Notify>>>);
 impl ConnectionWaits {
     /// What is notified when a connection to this endpoint (by the address of its state) closes or falls idle.
     pub fn of(&self, endpoint: usize) -> Arc<Notify> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(endpoint).or_default().clone()
+        self.lock().entry(endpoint).or_default().clone()
+    }
+
+    /// Wakes one that waits for a connection to this endpoint, if anyone ever did.
+    pub fn wake_one(&self, endpoint: usize) {
+        if let Some(waits) = self.lock().get(&endpoint) {
+            waits.notify_one();
+        }
+    }
+
+    /// Forgets endpoints that are not to be kept, but for those that somebody still waits for.
+    pub fn retain(&self, keep: impl Fn(usize) -> bool) {
+        self.lock().retain(|&endpoint, waits| keep(endpoint) || Arc::strong_count(waits) > 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

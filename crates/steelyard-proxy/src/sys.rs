@@ -4,6 +4,13 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
+/// Descriptors of connections that are known to the handler of forks, 64 to a word. Beyond them, a fork keeps what it
+/// inherits.
+const CONNECTION_WORDS: usize = (1 << 20) / 64;
+
+/// A bit for each descriptor that is a connection of an engine. Pages of it that no descriptor reaches are never touched.
+static CONNECTIONS: [AtomicU64; CONNECTION_WORDS] = [const { AtomicU64::new(0) }; CONNECTION_WORDS];
+
 /// Listening sockets that are known to the handler of forks. Beyond them, a fork keeps what it inherits.
 const LISTENING_MAX: usize = 4096;
 
@@ -40,10 +47,10 @@ pub fn close_in_forks(socket: &impl AsFd) {
     static REGISTERED: Once = Once::new();
     static WRITER: Mutex<()> = Mutex::new(());
     REGISTERED.call_once(|| {
-        // SAFETY: the handler only loads atomics and calls getsockopt and close, all of which are allowed between a
-        // fork and an exec. An error (no memory) leaves forks with their copies, as without this call.
+        // SAFETY: the handler only loads and stores atomics and calls getsockopt and close, all of which are allowed
+        // between a fork and an exec. An error (no memory) leaves forks with their copies, as without this call.
         unsafe {
-            libc::pthread_atfork(None, None, Some(close_listening));
+            libc::pthread_atfork(None, None, Some(close_all));
         }
     });
     let descriptor = socket.as_fd().as_raw_fd();
@@ -60,7 +67,47 @@ pub fn close_in_forks(socket: &impl AsFd) {
     }
 }
 
-extern "C" fn close_listening() {
+/// Counts a connection in: forks close their copies of it. With one, a peer would wait for an end that never comes, since
+/// the connection would stay open after the engine has closed it.
+pub fn connection_opened(connection: &impl AsFd) {
+    if let Some((word, bit)) = place(connection) {
+        CONNECTIONS[word].fetch_or(bit, Ordering::Relaxed);
+    }
+}
+
+/// Counts a connection out, which is about to be closed.
+pub fn connection_closes(connection: &impl AsFd) {
+    if let Some((word, bit)) = place(connection) {
+        CONNECTIONS[word].fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
+fn place(connection: &impl AsFd) -> Option<(usize, u64)> {
+    let descriptor = usize::try_from(connection.as_fd().as_raw_fd()).ok()?;
+    (descriptor / 64 < CONNECTION_WORDS).then_some((descriptor / 64, 1 << (descriptor % 64)))
+}
+
+extern "C" fn close_all() {
+    for (word, bits) in CONNECTIONS.iter().enumerate() {
+        let mut left = bits.load(Ordering::Relaxed);
+        while left != 0 {
+            let descriptor = word * 64 + left.trailing_zeros() as usize;
+            // SAFETY: the descriptor is that of a connection of an engine, whose owner (a worker or the control thread)
+            // does not exist in a fork: nobody here will use or close it again.
+            unsafe {
+                libc::close(descriptor as RawFd);
+            }
+            left &= left - 1;
+        }
+        // Only where there was something: writing to every page would copy them all.
+        if bits.load(Ordering::Relaxed) != 0 {
+            bits.store(0, Ordering::Relaxed);
+        }
+    }
+    close_listening();
+}
+
+fn close_listening() {
     for slot in &LISTENING {
         let known = slot.cookie.load(Ordering::Acquire);
         let descriptor = slot.descriptor.load(Ordering::Acquire);

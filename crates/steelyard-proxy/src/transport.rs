@@ -1,5 +1,6 @@
 //! What carries bytes: a TCP or a unix stream, read and written without waiting longer than was said.
 
+use crate::sys;
 use crate::timer::{GiveUp, Timer};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
@@ -28,13 +29,21 @@ pub struct Transport {
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
+        sys::connection_opened(&stream);
         Self { stream: Stream::Tcp(stream), left_unread: Cell::new(false) }
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
+        sys::connection_opened(&stream);
         Self { stream: Stream::Unix(stream), left_unread: Cell::new(false) }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        sys::connection_closes(self);
     }
 }
 

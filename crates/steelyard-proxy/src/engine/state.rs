@@ -2,12 +2,13 @@
 
 use super::{EngineError, Events, Options, limits};
 use crate::clock::Clock;
+use crate::connections;
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
 use crate::sockets::{Opened, Prepared, Sockets};
 use arc_swap::ArcSwap;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use steelyard_core::document::Document;
@@ -175,6 +176,9 @@ impl State {
         for pool in &snapshot.pools {
             pool.activate(previous.and_then(|previous| previous.pool(pool.name())).map(Arc::as_ref), now);
         }
+        let members = || snapshot.pools.iter().flat_map(|pool| pool.members());
+        let endpoints: HashSet<usize> = members().map(|member| connections::key(&member.endpoint)).collect();
+        self.shared.connection_waits.retain(|endpoint| endpoints.contains(&endpoint));
         let (opened, closed) = change.sockets.commit(prepared);
         let live = self.live(&snapshot.listeners, &change.sockets);
         self.listen(opened, &live);
