@@ -1,0 +1,41 @@
+"""What is tried again, and how often at most."""
+
+import time
+
+import pytest
+
+from language import load, ok, origin, proxy, raw, scripted
+
+REQUESTS = 1_000
+
+
+@pytest.mark.parametrize("budget", [0.2, None])
+def test_while_everything_fails_the_budget_bounds_the_load(budget: float | None) -> None:
+    failing = [origin().status(503).start() for _ in range(3)]
+    retry = {"attempts": 2, "on": ["connect", "5xx"], "budget": budget}
+    running = proxy().workers(2).pool(*failing, retry=retry).start()
+    begin = time.monotonic()
+    load(running, requests=REQUESTS, clients=10).expect_all(503, REQUESTS)
+    lasted_s = time.monotonic() - begin
+    attempts = sum(one.requests for one in failing)
+    if budget is None:
+        assert attempts == 2 * REQUESTS
+    else:
+        # A fifth of the requests, and ten a second of which ten seconds may be saved up.
+        assert REQUESTS < attempts <= REQUESTS * (1 + budget) + 10 * (lasted_s + 10) + 1
+
+
+def test_a_response_broken_before_its_first_byte_is_sent_is_a_bad_gateway() -> None:
+    server = scripted()
+    running = proxy().pool(server, retry={"attempts": 1}).start()
+    asking = raw(running).get()
+    connection = server.accept()
+    connection.expect_request()
+    connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+    asking.expect_response(502)
+    again = asking.get()
+    # That connection is not used again: the next request comes over a new one.
+    connection = server.accept()
+    connection.expect_request()
+    connection.send(ok(b"sound"))
+    assert again.expect_response(200).body == b"sound"
