@@ -133,7 +133,8 @@ async def no_such(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
-    return answer(error.status_code, message, "GET /openapi.json lists what there is")
+    unknown = error.status_code in (404, 405)
+    return answer(error.status_code, message, "GET /openapi.json lists what there is" if unknown else None)
 
 
 class BoundedBody:
