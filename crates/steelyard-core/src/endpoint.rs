@@ -110,6 +110,8 @@ pub struct Endpoint {
     address: Address,
     /// When it was last tried while out for its latency.
     trial: AtomicU64,
+    /// Requests in flight whose response has begun: their time is known, though they may last for hours.
+    begun: AtomicU32,
     latency: Smoothed,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
@@ -133,6 +135,7 @@ impl Endpoint {
             id,
             address,
             trial: AtomicU64::new(0),
+            begun: AtomicU32::new(0),
             latency: Smoothed::default(),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
@@ -185,8 +188,13 @@ impl Endpoint {
     /// Takes the one slot of an endpoint that is out for its latency and due to be tried.
     fn take_trial(&self, now: Nanos) -> bool {
         let last = self.trial.load(Ordering::Relaxed);
+        let begun = self.begun.load(Ordering::Acquire);
         self.trial_is_due(now, last)
-            && self.hot.in_flight.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && self
+                .hot
+                .in_flight
+                .compare_exchange(begun, begun + 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
             && {
                 self.trial.store(now.0, Ordering::Relaxed);
                 true
@@ -194,7 +202,18 @@ impl Endpoint {
     }
 
     fn trial_is_due(&self, now: Nanos, last: u64) -> bool {
-        self.in_flight() == 0 && (last == 0 || now.since(Nanos(last)) >= TRIAL_INTERVAL)
+        self.in_flight() == self.begun.load(Ordering::Acquire)
+            && (last == 0 || now.since(Nanos(last)) >= TRIAL_INTERVAL)
+    }
+
+    /// Counts a request in flight whose response has begun, which no trial has to wait for.
+    pub fn response_begins(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts it out, before its slot is given back.
+    pub fn response_ends(&self) {
+        self.begun.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Gives a slot back.

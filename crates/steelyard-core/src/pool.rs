@@ -11,7 +11,8 @@ use crate::retry::Budget;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 /// Verdicts that picks accept, a bit each.
 const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
@@ -86,13 +87,15 @@ pub enum Pick {
 /// What outlives snapshots, kept by the pool's name.
 #[derive(Debug)]
 pub struct Shared {
-    accept: AtomicU8,
     rotation: Rotation,
     pub(crate) queue: Queue,
     requests: AtomicU64,
     budget: Mutex<Budget>,
     success: Smoothed,
     next_id: AtomicU32,
+    /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
+    /// same.
+    known: Mutex<HashMap<Address, Weak<Endpoint>>>,
     /// Requests that waited in vain.
     pub queue_timeouts: AtomicU64,
 }
@@ -105,6 +108,8 @@ pub struct Pool {
     members: Vec<Member>,
     policy: Policy,
     threshold: Threshold,
+    /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
+    accept: AtomicU8,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -120,19 +125,27 @@ impl Pool {
     ) -> Option<Self> {
         let shared = previous.map_or_else(|| Arc::new(Shared::new(options)), |pool| pool.shared.clone());
         let probes = config.health.interval_ms.is_some();
+        let mut known = lock(&shared.known);
+        known.retain(|_, endpoint| endpoint.strong_count() > 0);
+        let mut endpoint = |address: &Address| {
+            known.get(address).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+                let new = Arc::new(Endpoint::new(id, address.clone(), options.workers, Health::new(probes)));
+                known.insert(address.clone(), Arc::downgrade(&new));
+                new
+            })
+        };
         let members: Vec<Member> = resolved
             .into_iter()
             .map(|found| Member {
-                endpoint: previous.and_then(|pool| pool.find(&found.address)).unwrap_or_else(|| {
-                    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                    Arc::new(Endpoint::new(id, found.address.clone(), options.workers, Health::new(probes)))
-                }),
+                endpoint: endpoint(&found.address),
                 configured: found.configured,
                 weight: found.weight,
                 inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
                 draining: found.drain,
             })
             .collect();
+        drop(known);
         let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
         let threshold = Threshold {
             requests: config.threshold.requests.unwrap_or(u32::MAX),
@@ -145,6 +158,7 @@ impl Pool {
             generation,
             members,
             threshold,
+            accept: AtomicU8::new(HEALTHY),
             shared,
         })
     }
@@ -168,13 +182,6 @@ impl Pool {
         lock(&self.shared.budget).set_share(self.config.retry.budget);
         self.refresh();
         self.wake_waiters(now);
-    }
-
-    fn find(&self, address: &Address) -> Option<Arc<Endpoint>> {
-        self.members
-            .iter()
-            .find(|member| member.endpoint.address() == address)
-            .map(|member| member.endpoint.clone())
     }
 
     /// An endpoint's address as it was configured.
@@ -240,7 +247,7 @@ impl Pool {
 
     /// Chooses an endpoint and takes a slot of it.
     pub fn pick(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
-        let mut accept = self.shared.accept.load(Ordering::Relaxed);
+        let mut accept = self.accept.load(Ordering::Relaxed);
         loop {
             let view = View { pool: self, now, excluded, accept };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
@@ -254,6 +261,16 @@ impl Pool {
             }
             accept = live;
         }
+    }
+
+    /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
+    pub fn has_another(&self, endpoint: &Endpoint, excluded: &Excluded, now: Nanos) -> bool {
+        let any = |accept| {
+            let view = View { pool: self, now, excluded, accept };
+            (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
+        };
+        // As in a pick: the live verdicts are looked at before it is said that there is none.
+        self.shared.queue.is_empty() && (any(self.accept.load(Ordering::Relaxed)) || any(self.refresh()))
     }
 
     /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
@@ -273,13 +290,13 @@ impl Pool {
         } else {
             HEALTHY
         };
-        self.shared.accept.store(accept, Ordering::Relaxed);
+        self.accept.store(accept, Ordering::Relaxed);
         accept
     }
 
     /// Whether requests now go to endpoints that are known to be bad, for want of better ones.
     pub fn failing_open(&self) -> bool {
-        self.shared.accept.load(Ordering::Relaxed) == DOWN
+        self.accept.load(Ordering::Relaxed) == DOWN
     }
 
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
@@ -288,8 +305,7 @@ impl Pool {
             (Outcome::Success, lasted_s) => {
                 endpoint.note_success();
                 if let Some(lasted_s) = lasted_s {
-                    endpoint.teach(lasted_s, &self.threshold, now);
-                    self.shared.success.record(lasted_s, now);
+                    self.teach(endpoint, lasted_s, now);
                 }
             }
             (Outcome::Failure(how), lasted_s) => {
@@ -304,6 +320,12 @@ impl Pool {
             (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
             (Outcome::Cancelled, None) => {}
         }
+    }
+
+    /// Takes in how long a good response's head took, while its end is still to come: only that makes it a success.
+    pub fn teach(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
+        endpoint.teach(lasted_s, &self.threshold, now);
+        self.shared.success.record(lasted_s, now);
     }
 
     fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
@@ -333,6 +355,8 @@ impl Pool {
     /// loads that fall by themselves. Called by the control thread every few tens of milliseconds. Returns the
     /// members whose ejection ended.
     pub fn tick(self: &Arc<Self>, now: Nanos) -> Vec<Member> {
+        // Two changes at once may each derive what is accepted, and the older answer be written last.
+        self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
             if member.endpoint.verdict() == Verdict::Down {
@@ -368,13 +392,13 @@ impl Shared {
     fn new(options: &Options) -> Self {
         let mut rng = Generator::seed_from_u64(options.seed);
         Self {
-            accept: AtomicU8::new(HEALTHY),
             rotation: Rotation::new(options.phase, &mut rng),
             queue: Queue::new(rng),
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
             success: Smoothed::default(),
             next_id: AtomicU32::new(0),
+            known: Mutex::new(HashMap::new()),
             queue_timeouts: AtomicU64::new(0),
         }
     }

@@ -78,6 +78,23 @@ fn an_endpoint_out_for_latency_is_tried_with_one_request_at_a_time_and_one_a_sec
 }
 
 #[test]
+fn a_trial_waits_for_no_response_that_has_begun() {
+    let (pool, endpoint) = slow();
+    let mut rng = generator();
+    assert_eq!(admit(&pool, millis(0), &mut rng), Pick::Taken(0), "a tunnel, say, that lives for hours");
+    learn(&pool, &endpoint, 600, 0);
+    assert_eq!(admit(&pool, millis(1_500), &mut rng), Pick::Full, "its time is not known yet");
+    endpoint.response_begins();
+    assert_eq!(admit(&pool, millis(1_500), &mut rng), Pick::Taken(0));
+    assert_eq!(admit(&pool, millis(3_000), &mut rng), Pick::Full, "one at a time");
+    endpoint.response_ends();
+    pool.release(&endpoint, millis(3_000));
+    assert_eq!(admit(&pool, millis(3_000), &mut rng), Pick::Full, "the trial is still under way");
+    pool.release(&endpoint, millis(3_000));
+    assert_eq!(admit(&pool, millis(3_000), &mut rng), Pick::Taken(0));
+}
+
+#[test]
 fn latency_lets_go_at_the_threshold_and_takes_back_below_four_fifths_of_it() {
     let (pool, endpoint) = slow();
     let over = || endpoint.over(pool.threshold(), millis(0)).is_some();

@@ -1,6 +1,6 @@
 //! The verdict against a model that keeps the whole history and derives everything from it anew.
 
-use crate::support::{admit, generator, millis, pool};
+use crate::support::{admit, generator, millis, pool, pool_document, snapshot};
 use proptest::prelude::*;
 use steelyard_core::health::{Health, Rules, Verdict};
 use steelyard_core::pool::{Outcome, Pick};
@@ -181,4 +181,20 @@ fn the_unknown_are_used_only_while_none_is_healthy() {
     assert_eq!(chosen(6), [1].into(), "a good one is preferred to the unknown");
     pool.record_probe(&pool.members()[2].endpoint, true, "200".into(), millis(1));
     assert_eq!(chosen(6), [1, 2].into());
+}
+
+#[test]
+fn a_request_on_an_older_snapshot_does_not_decide_for_newer_ones() {
+    let mut rng = generator();
+    let older = snapshot(&pool_document("random", &[1]), None);
+    let down = older.pools[0].members()[0].endpoint.clone();
+    for _ in 0..3 {
+        older.pools[0].learn(&down, Outcome::Failure("reset"), None, millis(1));
+    }
+    let newer = snapshot(&pool_document("random", &[1, 1]), Some(&older));
+    assert_eq!(admit(&older.pools[0], millis(3), &mut rng), Pick::Taken(0), "failing open");
+    older.pools[0].refresh();
+    for _ in 0..20 {
+        assert_eq!(admit(&newer.pools[0], millis(4), &mut rng), Pick::Taken(1));
+    }
 }
