@@ -278,6 +278,19 @@ class TestWhatIsRefused:
         assert request(running).status == 200
 
 
+def test_an_endpoint_that_leaves_and_comes_back_is_the_same() -> None:
+    busy, other = origin().start(), origin().start()
+    running = proxy().pool(busy, other, policy="round_robin").start()
+    asking = [raw(running).get("/hang") for _ in range(2)]
+    eventually(lambda: running.in_flight() == 2)
+    running.apply(proxy().pool(other, policy="round_robin"))
+    running.apply(proxy().pool(busy, other, policy="round_robin"))
+    assert [running.endpoint(one)["in_flight"] for one in (busy, other)] == [1, 1]
+    for one in asking:
+        one.close()
+    eventually(lambda: running.in_flight() == 0)
+
+
 def is_refused(address: tuple[str, int]) -> bool:
     with socket.socket() as asking:
         return asking.connect_ex(address) == errno.ECONNREFUSED

@@ -84,6 +84,14 @@ impl Drop for Counted {
     }
 }
 
+/// What a wait for a connection ends with.
+enum Leave {
+    /// One more may be opened.
+    Open(Counted),
+    /// One that lay idle.
+    Reuse(Connection),
+}
+
 #[derive(Debug)]
 struct Idle {
     connection: Connection,
@@ -136,8 +144,16 @@ impl Connections {
             return Ok(connection);
         }
         let give_up = earlier(timer.after(wanted.connect_ms), wanted.give_up);
-        let count = self.count_in(endpoint, shared, timer, wanted, give_up).await?;
-        let transport = connect(endpoint.address(), timer, give_up).await.map_err(Fault::Connect)?;
+        let count = match self.count_in(endpoint, shared, timer, wanted, give_up).await? {
+            Leave::Open(count) => count,
+            Leave::Reuse(connection) => return Ok(connection),
+        };
+        let transport = connect(endpoint.address(), timer, give_up).await.map_err(|error| {
+            // Cut off by the time for the whole request, it says nothing about the endpoint.
+            let total =
+                error.kind() == io::ErrorKind::TimedOut && wanted.give_up == give_up && give_up.is_some();
+            if total { Fault::TotalTimeout } else { Fault::Connect(error) }
+        })?;
         Ok(Connection { transport, reused: false, count })
     }
 
@@ -158,8 +174,8 @@ impl Connections {
         None
     }
 
-    /// Waits for leave to open one more. At the pool's `max` an idle connection is closed first, here or on another
-    /// worker.
+    /// Waits for leave to open one more, or for one that falls idle here. At the pool's `max` an idle connection is closed
+    /// first, here or on another worker.
     async fn count_in(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -167,18 +183,24 @@ impl Connections {
         timer: &Timer,
         wanted: &Wanted<'_>,
         give_up: GiveUp,
-    ) -> Result<Counted, Fault> {
+    ) -> Result<Leave, Fault> {
         let max = wanted.rules.max;
         if let Some(count) = Counted::take(endpoint, shared, max) {
-            return Ok(count);
+            return Ok(Leave::Open(count));
         }
         loop {
             let waits = shared.connection_waits.of(key(endpoint));
             let mut freed = std::pin::pin!(waits.notified());
             freed.as_mut().enable();
+            // One that fell idle here is used as it is; one that will not do makes room.
+            if !wanted.fresh
+                && let Some(connection) = self.take_idle(endpoint, timer, wanted.repeatable)
+            {
+                return Ok(Leave::Reuse(connection));
+            }
             self.close_one(key(endpoint));
             if let Some(count) = Counted::take(endpoint, shared, max) {
-                return Ok(count);
+                return Ok(Leave::Open(count));
             }
             if endpoint.idle_connections.load(Ordering::Relaxed) > 0 {
                 let done = Arc::new(AtomicBool::new(false));

@@ -215,9 +215,8 @@ async fn to_pool(
             client,
             plan,
             slot: &slot,
-            repeat_5xx: tries + 1 < rules.attempts
-                && pool.members().len() > 1
-                && rules.on.contains(&RetryOn::ServerError),
+            repeat_5xx: tries + 1 < rules.attempts && rules.on.contains(&RetryOn::ServerError),
+            excluded: &excluded,
         };
         let fault = match attempt.run(asked, answer, &mut replay).await {
             Ok(Done::Answered(after)) => return after.into(),
@@ -231,9 +230,13 @@ async fn to_pool(
                 answer.break_off();
                 return After::Close.into();
             }
-            Err(failed) => failed.fault,
+            Err(failed) => {
+                if !failed.stale {
+                    slot.fail(&failed.fault);
+                }
+                failed.fault
+            }
         };
-        slot.fail(&fault);
         drop(slot);
         excluded.add(&endpoint);
         let connecting = matches!(fault, Fault::Connect(_));
@@ -259,11 +262,11 @@ async fn refuse(
     refusal: &Refusal,
     last: Option<Fault>,
 ) -> After {
-    if let Some(fault) = last {
-        return apologise(client, plan, asked, answer, &fault).await;
-    }
     if *refusal == Refusal::Waited {
         plan.pool.shared().queue_timeouts.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(fault) = last {
+        return apologise(client, plan, asked, answer, &fault).await;
     }
     let after = [("retry-after", RETRY_AFTER_S)];
     say(client, &plan.head, asked, answer, 503, &after, refusal.words()).await

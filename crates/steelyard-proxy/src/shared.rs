@@ -16,7 +16,7 @@ pub struct Shared {
     pub clock: Clock,
     /// The snapshot in force. Swapped in one step, once everything it needs has been prepared.
     pub snapshot: ArcSwap<Snapshot>,
-    /// Whether the process is draining: responses say `Connection: close`, idle connections end.
+    /// Whether the process is draining, for the status.
     pub draining: AtomicBool,
     /// Seeds the generators of the workers.
     pub seed: u64,

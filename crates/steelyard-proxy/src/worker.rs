@@ -304,8 +304,9 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
             }
             Command::Reloaded => worker.reloaded(),
             Command::CloseIdle { endpoint, done } => {
-                if !done.load(Ordering::Acquire) && worker.idle.close_one(endpoint) {
-                    done.store(true, Ordering::Release);
+                // Claimed before, so that no two workers close one each; given back where there is none here.
+                if !done.swap(true, Ordering::AcqRel) && !worker.idle.close_one(endpoint) {
+                    done.store(false, Ordering::Release);
                 }
             }
             Command::Drain => {
@@ -344,6 +345,8 @@ async fn listen(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, soc
             biased;
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => adopt(accepted),
+                // That one connection is gone; those behind it are not.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => return,
             },
             () = std::future::ready(()) => return,

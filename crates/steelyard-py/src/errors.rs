@@ -20,6 +20,13 @@ create_exception!(
     "An address that cannot be bound: `filename` is the listener, `filename2` the address."
 );
 
+create_exception!(
+    steelyard._core,
+    EngineStopped,
+    PyRuntimeError,
+    "The engine has been stopped, or drains: it takes no more changes."
+);
+
 /// The exception for an error.
 pub fn to_python(error: &EngineError) -> PyErr {
     match error {
@@ -35,6 +42,7 @@ pub fn to_python(error: &EngineError) -> PyErr {
             BindError::new_err((number, message.clone(), listener.clone(), unused, address.clone()))
         }
         EngineError::Thread(source) => PyOSError::new_err(format!("{error}: {source}")),
-        EngineError::Stopped | EngineError::Forked => PyRuntimeError::new_err(error.to_string()),
+        EngineError::Stopped => EngineStopped::new_err(error.to_string()),
+        EngineError::Forked => PyRuntimeError::new_err(error.to_string()),
     }
 }

@@ -42,7 +42,7 @@ mod _core {
     use crate::engine::Engine;
 
     #[pymodule_export]
-    use crate::errors::{BindError, DocumentError};
+    use crate::errors::{BindError, DocumentError, EngineStopped};
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};

@@ -147,6 +147,7 @@ impl State {
         let snapshot = Arc::new(Snapshot::build(&document, Some(&previous), &resolved, &self.pools)?);
         let prepared = change.sockets.prepare(&snapshot.listeners, self.pools.workers)?;
         // Nothing can fail from here on.
+        self.say_farewell(&previous, &snapshot);
         self.shared.snapshot.store(Arc::clone(&snapshot));
         change.document = document;
         change.resolved = resolved;
@@ -182,17 +183,20 @@ impl State {
         let (opened, closed) = change.sockets.commit(prepared);
         let live = self.live(&snapshot.listeners, &change.sockets);
         self.listen(opened, &live);
-        let before = std::mem::replace(&mut *self.lock_listeners(), live);
-        for LiveListener { state, .. } in before {
-            let last = previous.and_then(|previous| previous.listener(&state.name));
-            if let (Some(last), None) = (last, snapshot.listener(&state.name)) {
-                // It leaves once: whoever comes back under its name is another.
-                let _ = state.farewell.set(Arc::clone(last));
-            }
-        }
+        *self.lock_listeners() = live;
         self.tell_workers(|| Command::Reloaded);
         for id in closed {
             self.tell_workers(|| Command::Unlisten { id });
+        }
+    }
+
+    /// Leaves listeners that are about to go their last configuration, before the one without them is in force.
+    fn say_farewell(&self, previous: &Snapshot, next: &Snapshot) {
+        for LiveListener { state, .. } in self.lock_listeners().iter() {
+            if let (Some(last), None) = (previous.listener(&state.name), next.listener(&state.name)) {
+                // It leaves once: whoever comes back under its name is another.
+                let _ = state.farewell.set(Arc::clone(last));
+            }
         }
     }
 

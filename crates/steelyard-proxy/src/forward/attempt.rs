@@ -17,6 +17,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use steelyard_core::document::PoolTimeouts;
+use steelyard_core::endpoint::Excluded;
 use steelyard_core::time::Nanos;
 
 /// An attempt that did not end well.
@@ -24,11 +25,13 @@ pub(super) struct Failed {
     pub fault: Fault,
     /// Whether the client has been sent a part of the response.
     pub begun: bool,
+    /// Whether the endpoint closed an idle connection just as it was used again, which is no failure of its own.
+    pub stale: bool,
 }
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
-        Self { fault, begun: false }
+        Self { fault, begun: false, stale: false }
     }
 }
 
@@ -37,8 +40,10 @@ pub(super) struct Attempt<'a> {
     pub client: &'a Client<'a>,
     pub plan: &'a Plan<'a>,
     pub slot: &'a Slot,
-    /// Whether a 5xx is not passed on but tried again elsewhere.
+    /// Whether a 5xx is not passed on but tried again elsewhere, where somebody else could take it.
     pub repeat_5xx: bool,
+    /// Endpoints that have been tried before.
+    pub excluded: &'a Excluded,
 }
 
 /// What the two directions of one exchange tell each other.
@@ -55,7 +60,7 @@ struct Progress {
 /// How an exchange ended that ended well.
 enum Ended {
     /// With the end of the response.
-    Response { keep_client: bool, reuse: bool, stays_s: Option<u32> },
+    Response { keep_client: bool, early: bool, reuse: bool, stays_s: Option<u32> },
     /// With a change of protocol, behind which these bytes had come already.
     Tunnel(Vec<u8>),
 }
@@ -82,13 +87,16 @@ impl Attempt<'_> {
                 Ok(ended) => return Ok(self.finish(connection, ended)),
                 // The endpoint closed the connection just as it was used again: no fault of its own. One new
                 // connection to the same endpoint may follow, if the request is safe to repeat.
-                Err(Failed { fault: Fault::Reset, begun: false })
+                Err(Failed { fault: Fault::Reset, begun: false, .. })
                     if connection.reused && !fresh && replay.is_possible() =>
                 {
                     fresh = true;
                     self.slot.set_sent(None);
                 }
-                Err(failed) => return Err(failed),
+                Err(failed) => {
+                    let stale = connection.reused && !failed.begun && matches!(failed.fault, Fault::Reset);
+                    return Err(Failed { stale, ..failed });
+                }
             }
         }
     }
@@ -115,8 +123,8 @@ impl Attempt<'_> {
     }
 
     fn finish(&self, connection: Connection, ended: Ended) -> Done {
-        let (keep_client, reuse, stays_s) = match ended {
-            Ended::Response { keep_client, reuse, stays_s } => (keep_client, reuse, stays_s),
+        let (keep_client, early, reuse, stays_s) = match ended {
+            Ended::Response { keep_client, early, reuse, stays_s } => (keep_client, early, reuse, stays_s),
             Ended::Tunnel(unread) => return Done::Tunnel(connection, unread),
         };
         let now = self.client.timer.now();
@@ -125,9 +133,9 @@ impl Attempt<'_> {
             let rules = &self.plan.pool.config().connections;
             self.client.worker.idle.put(connection, rules, stays_s, now);
         }
-        Done::Answered(match (keep_client, self.plan.head.keep_alive) {
+        Done::Answered(match (keep_client, early || self.plan.head.keep_alive) {
             (true, _) => After::Keep,
-            // Where more of the request may be on its way it must not meet a closed socket.
+            // Where more of this request or a next one may be on its way, it must not meet a closed socket.
             (false, true) => After::Linger,
             (false, false) => After::Close,
         })
@@ -152,7 +160,7 @@ impl Attempt<'_> {
         let progress = Progress::default();
         let outcome = self.converse(asked, answer, &mut ask, &mut answered, replay, &progress).await;
         let begun = progress.begun.get() && answer.is_begun();
-        outcome.map_err(|fault| Failed { fault, begun })
+        outcome.map_err(|fault| Failed { fault, begun, stale: false })
     }
 
     fn timeouts(&self) -> &PoolTimeouts {
@@ -183,7 +191,11 @@ impl Attempt<'_> {
         let now = timer.now();
         self.slot.answered(head.status, now);
         // Decided here, while the endpoint's own answer is still there to be passed on instead.
-        if head.status >= 500 && self.repeat_5xx && progress.repeatable.get() && self.plan.pool.may_retry(now)
+        if head.status >= 500
+            && self.repeat_5xx
+            && progress.repeatable.get()
+            && self.plan.pool.has_another(self.slot.endpoint(), self.excluded, now)
+            && self.plan.pool.may_retry(now)
         {
             return Err(Fault::ServerError(head.status));
         }
@@ -210,6 +222,7 @@ impl Attempt<'_> {
         upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
         Ok(Ended::Response {
             keep_client: keep,
+            early,
             reuse: progress.sent.get() && answered.is_reusable(),
             stays_s: head.keep_alive_timeout_s,
         })

@@ -19,6 +19,15 @@ enum Held {
     Name(Box<str>),
 }
 
+/// How far the outcome is known. Dropped while it is open, an attempt was *cancelled*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// A good response has begun; its time has been taught, and its end makes it a success.
+    Begun,
+    Settled,
+}
+
 /// A slot that was taken. It is given back, and handed to the oldest waiter, when this is dropped.
 pub(super) struct Slot {
     worker: Rc<Worker>,
@@ -26,8 +35,9 @@ pub(super) struct Slot {
     endpoint: Arc<Endpoint>,
     /// When the last byte of the request was sent.
     sent: Cell<Option<Nanos>>,
-    /// Whether the outcome has been said; without one it is *cancelled*.
-    settled: Cell<bool>,
+    stage: Cell<Stage>,
+    /// Whether the endpoint counts this as one whose response has begun.
+    counted_begun: Cell<bool>,
     /// When it ended, if that is known: spares a look at the clock.
     ended: Cell<Option<Nanos>>,
     inward: Cell<usize>,
@@ -41,7 +51,8 @@ impl Slot {
             pool: Held::Pool(pool.clone()),
             endpoint,
             sent: Cell::new(None),
-            settled: Cell::new(false),
+            stage: Cell::new(Stage::Open),
+            counted_begun: Cell::new(false),
             ended: Cell::new(None),
             inward: Cell::new(0),
             outward: Cell::new(0),
@@ -74,16 +85,21 @@ impl Slot {
         if let Some(lasted) = lasted {
             self.cells().times.record(lasted.0);
         }
+        self.begins();
         if status >= 500 {
             bump(&self.cells().failures, 1);
             self.settle(Outcome::Failure("answered with errors of its own"), lasted, now);
-        } else {
-            self.settle(Outcome::Success, lasted, now);
+        } else if let Held::Pool(pool) = &self.pool {
+            self.stage.set(Stage::Begun);
+            if let Some(lasted) = lasted {
+                pool.teach(&self.endpoint, lasted.as_secs_f32(), now);
+            }
         }
     }
 
     /// The connection has changed protocol: a good answer, but its time teaches nothing.
     pub fn tunnelled(&self, now: Nanos) {
+        self.begins();
         self.settle(Outcome::Success, None, now);
     }
 
@@ -98,20 +114,40 @@ impl Slot {
     /// The exchange has ended well; the slot is about to be given back.
     pub fn end(&self, now: Nanos) {
         self.ended.set(Some(now));
+        if self.stage.get() == Stage::Begun {
+            self.settle(Outcome::Success, None, now);
+        }
+    }
+
+    /// Where a trial of the endpoint may wait for it: only a threshold on latency knows trials.
+    fn begins(&self) {
+        if let Held::Pool(pool) = &self.pool
+            && pool.threshold().latency_s.is_finite()
+            && !self.counted_begun.replace(true)
+        {
+            self.endpoint.response_begins();
+        }
     }
 
     /// The attempt failed. What is no fault of the endpoint's is not held against it.
     pub fn fail(&self, fault: &Fault) {
-        if fault.whose() == Side::Client || fault.is_our_own() {
+        if fault.whose() == Side::Client || fault.is_our_own() || self.stage.get() == Stage::Settled {
+            return;
+        }
+        // The time for the whole request holds waiting for a slot and for the client too.
+        if matches!(fault, Fault::TotalTimeout) && self.sent.get().is_none() {
             return;
         }
         bump(&self.cells().failures, 1);
         let now = self.worker.shared.clock.now();
-        self.settle(Outcome::Failure(fault.in_short()), self.sent.get().map(|sent| now.since(sent)), now);
+        // A response that has begun took its time to the head, which has been taught; its body teaches none.
+        let open = self.stage.get() == Stage::Open;
+        let lasted = self.sent.get().filter(|_| open).map(|sent| now.since(sent));
+        self.settle(Outcome::Failure(fault.in_short()), lasted, now);
     }
 
     fn settle(&self, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
-        self.settled.set(true);
+        self.stage.set(Stage::Settled);
         if let Held::Pool(pool) = &self.pool {
             pool.learn(&self.endpoint, outcome, lasted, now);
         }
@@ -139,8 +175,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let now = self.ended.get().unwrap_or_else(|| self.worker.shared.clock.now());
         self.count_out(now);
-        if !self.settled.get() {
+        if self.stage.get() == Stage::Open {
             self.settle(Outcome::Cancelled, self.sent.get().map(|sent| now.since(sent)), now);
+        }
+        if self.counted_begun.get() {
+            self.endpoint.response_ends();
         }
         match &self.pool {
             Held::Pool(pool) => pool.release(&self.endpoint, now),
