@@ -13,8 +13,9 @@ import pytest
 
 from steelyard import _core, config
 from steelyard.admin.api import application
+from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
-from steelyard.admin.socket import AdminSocket, candidates, server_path
+from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
 from steelyard.control import ConfigSource, Control, reported
 from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
 
@@ -137,12 +138,18 @@ class TestReload:
         path.write_text(TWO_POOLS.replace('"error"', '"warning"') + '[admin]\nsocket = "off"\n')
         control.reload()
         assert control.status()["notices"] == [
-            'admin.socket was "auto" at the start and is "off" now: restart to change it',
-            'log.level was "error" at the start and is "warning" now: restart to change it',
+            'admin.socket was "auto" at the start and is "off" now: the engine follows after a restart',
+            'log.level was "error" at the start and is "warning" now: the engine follows after a restart',
         ]
         path.write_text(TWO_POOLS)
         control.reload()
         assert control.status()["notices"] == []
+
+    def test_none_is_taken_once_it_stops(self, control: Control) -> None:
+        control.stop()
+        assert control.wait(30) == "stopped"
+        with pytest.raises(InstanceError, match="takes no more changes"):
+            control.reload()
 
     def test_without_a_file_there_is_nothing_to_reload(self) -> None:
         loaded = config.load_text(TWO_POOLS)
@@ -289,3 +296,16 @@ def test_every_error_of_the_package_is_one_family() -> None:
         issubclass(kind, SteelyardError) for kind in (BindError, ConfigError, InstanceError, UsageError)
     )
     assert callable(application)
+
+
+def test_a_client_trusts_no_folder_that_another_may_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    folder = tmp_path / f"steelyard-{os.geteuid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    with pytest.raises(InstanceError, match="another user could have put it there"):
+        AdminClient([folder / "admin.sock"]).get("/v1/status")
+    folder.chmod(0o700)
+    assert is_trusted(folder)

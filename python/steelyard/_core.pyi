@@ -8,6 +8,7 @@ __all__ = [
     "BindError",
     "DocumentError",
     "Engine",
+    "EngineStopped",
     "Origin",
     "TomlError",
     "build_info",
@@ -21,6 +22,8 @@ POLICIES: list[str]
 
 class TomlError(ValueError):
     """Text that is no TOML. `args` are the reason, the line and the column, both from 1."""
+
+class EngineStopped(RuntimeError): ...
 
 class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""

@@ -18,7 +18,7 @@ from typing import Any
 from steelyard import _core
 from steelyard.config import POLICIES, Config, EndpointKey, Overlay
 from steelyard.config import document as document_of
-from steelyard.errors import BindError, ConfigError, Problem, SteelyardError, UsageError
+from steelyard.errors import BindError, ConfigError, InstanceError, Problem, SteelyardError, UsageError
 
 __all__ = ["ConfigSource", "Control", "build_info"]
 
@@ -123,7 +123,7 @@ class Control:
             ("log.format", self._started.log.format, self._config.log.format),
         )
         return [
-            f'{key} was "{before}" at the start and is "{after}" now: restart to change it'
+            f'{key} was "{before}" at the start and is "{after}" now: the engine follows after a restart'
             for key, before, after in settings
             if before != after
         ]
@@ -168,6 +168,8 @@ class Control:
         document = json.dumps(document_of(loaded, overlay))
         try:
             generation: int = json.loads(self._engine.apply(document))["generation"]
+        except _core.EngineStopped as error:
+            raise InstanceError("it is stopping, and takes no more changes") from error
         except (_core.DocumentError, OSError) as error:
             raise reported(error) from error
         self._config, self._overlay = loaded, overlay

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steelyard import __version__, config
 from steelyard.control import Control, build_info
-from steelyard.errors import BindError, ConfigError, SteelyardError, UsageError
+from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
 
 __all__ = ["application"]
 
@@ -115,7 +115,13 @@ async def refused(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, SteelyardError):
         raise error
     status = (
-        400 if isinstance(error, UsageError) else 422 if isinstance(error, ConfigError | BindError) else 500
+        400
+        if isinstance(error, UsageError)
+        else 422
+        if isinstance(error, ConfigError | BindError)
+        else 503
+        if isinstance(error, InstanceError)
+        else 500
     )
     return answer(status, error.message, error.hint)
 

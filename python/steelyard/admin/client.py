@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from steelyard.admin.socket import is_trusted
 from steelyard.errors import AdminError, InstanceError
 
 __all__ = ["AdminClient"]
@@ -31,6 +32,9 @@ class AdminClient:
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         tried = []
         for socket in self._paths:
+            if not is_trusted(socket.parent):
+                tried.append(f"  {socket}: another user could have put it there, so it is not used")
+                continue
             try:
                 with httpx.Client(
                     transport=httpx.HTTPTransport(uds=str(socket)), timeout=self._timeout_s

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steelyard.errors import InstanceError, UsageError
 
-__all__ = ["AdminSocket", "candidates", "server_path"]
+__all__ = ["AdminSocket", "candidates", "is_trusted", "server_path"]
 
 VARIABLE = "STEELYARD_SOCKET"
 FILE = "admin.sock"
@@ -101,13 +101,19 @@ def make_folder(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(mode=0o700)
         return
-    found = folder.lstat()
-    shared = Path(tempfile.gettempdir())
-    if folder.parent == shared and folder.name.startswith("steelyard-"):
-        # Anyone may make a folder in the temporary directory; only one that is ours alone is used.
-        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-        if not ours:
-            raise PermissionError(1, f"{folder} is not ours alone")
+    if not is_trusted(folder):
+        raise PermissionError(1, f"{folder} is not ours alone")
+
+
+def is_trusted(folder: Path) -> bool:
+    """Whether nobody else can have put a socket there: anyone may make a folder in a temporary one."""
+    if folder.parent != Path(tempfile.gettempdir()) or not folder.name.startswith("steelyard-"):
+        return True
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 @contextmanager

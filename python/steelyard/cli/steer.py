@@ -15,7 +15,6 @@ from steelyard.errors import UsageError
 __all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
 
 DEFAULT = "default"
-NUMBERS = ("weight", "in flight", "requests", "failures", "retries", "in", "out", "smoothed", "p50", "p99")
 
 
 def client(socket: Path | None) -> AdminClient:
