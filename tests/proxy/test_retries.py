@@ -7,6 +7,7 @@ import pytest
 from language import client, endpoint, load, ok, origin, proxy, raw, request, scripted
 
 REQUESTS = 1_000
+CLIENTS = 10
 
 
 @pytest.mark.parametrize("budget", [0.2, None])
@@ -15,11 +16,12 @@ def test_while_everything_fails_the_budget_bounds_the_load(budget: float | None)
     retry = {"attempts": 2, "on": ["connect", "5xx"], "budget": budget}
     running = proxy().workers(2).pool(*failing, retry=retry).start()
     begin = time.monotonic()
-    load(running, requests=REQUESTS, clients=10).expect_all(503, REQUESTS)
+    load(running, requests=REQUESTS, clients=CLIENTS).expect_all(503, REQUESTS)
     lasted_s = time.monotonic() - begin
     attempts = sum(one.requests for one in failing)
     if budget is None:
-        assert attempts == 2 * REQUESTS
+        # But for the moment when one is left that has not been ejected yet, and nobody else could do better.
+        assert 2 * REQUESTS - CLIENTS <= attempts <= 2 * REQUESTS
     else:
         # A fifth of the requests, and ten a second of which ten seconds may be saved up.
         assert REQUESTS < attempts <= REQUESTS * (1 + budget) + 10 * (lasted_s + 10) + 1
