@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc};
 
 /// Between two looks for idle connections whose time is over.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
-/// How long accepting pauses when the process has no descriptor left, unless one falls free before.
+/// How long accepting pauses when the process has no descriptor left.
 const DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 /// How long an idle connection that is to end stays open at most, since its client may be sending a request already:
 /// that one is still answered, and told that it is the last.
@@ -248,6 +248,32 @@ impl Accepting {
     }
 }
 
+impl Accepting {
+    /// Accepts what waits already, asking the system itself: the runtime may not have heard of it yet.
+    fn accept_waiting(&self) -> io::Result<Option<Accepted>> {
+        use rustix::net::{SocketFlags, accept_with};
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let accepted = match self {
+            Self::Tcp(socket) => accept_with(socket, flags),
+            Self::Unix(socket) => accept_with(socket, flags),
+        };
+        let descriptor = match accepted {
+            Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            outcome => outcome?,
+        };
+        Ok(Some(match self {
+            Self::Tcp(_) => {
+                let stream = tokio::net::TcpStream::from_std(descriptor.into())?;
+                // As in `accept`.
+                let _ = stream.set_nodelay(true);
+                let peer = stream.peer_addr()?.ip().to_canonical();
+                (stream.into(), Some(peer))
+            }
+            Self::Unix(_) => (tokio::net::UnixStream::from_std(descriptor.into())?.into(), None),
+        }))
+    }
+}
+
 /// Starts a worker thread. It ends after [`Command::Drain`] once its last connection has, or at [`Command::Stop`].
 pub fn spawn(
     index: usize,
@@ -341,15 +367,17 @@ async fn listen(worker: &Rc<Worker>, id: u64, listener: &Arc<ListenerState>, soc
     };
     parked.take().into_iter().for_each(adopt);
     loop {
-        tokio::select! {
-            biased;
-            accepted = socket.accept() => match accepted {
-                Ok(accepted) => adopt(accepted),
-                // That one connection is gone; those behind it are not.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => return,
-            },
-            () = std::future::ready(()) => return,
+        match socket.accept_waiting() {
+            Ok(Some(accepted)) => adopt(accepted),
+            Ok(None) => return,
+            // That one connection is gone; those behind it are not.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected) => {
+            }
+            Err(error) if is_want_of_descriptors(&error) => tokio::time::sleep(DESCRIPTORS_PAUSE).await,
+            Err(error) => {
+                return tracing::warn!(listener = listener.name, %error, "could not accept all that were waiting");
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ impl<'f, F: Future<Output = Result<(), Fault>>> Upload<'f, F> {
                 match self.future.as_mut().poll(cx) {
                     Poll::Ready(Ok(())) => self.ended = true,
                     Poll::Ready(Err(fault)) => {
-                        // An answer that is already here counts for more than the client's departure.
+                        // An answer that is already here counts for more than a fault, but for the client's departure.
                         return match main.as_mut().poll(cx) {
                             Poll::Ready(outcome) if !matches!(fault, Fault::ClientGone) => {
                                 Poll::Ready(outcome)
