@@ -210,7 +210,6 @@ async fn to_pool(
         if last.is_some() {
             bump(&slot.cells().retries, 1);
         }
-        let endpoint = slot.endpoint().clone();
         let attempt = Attempt {
             client,
             plan,
@@ -237,8 +236,8 @@ async fn to_pool(
                 failed.fault
             }
         };
+        excluded.add(slot.endpoint());
         drop(slot);
-        excluded.add(&endpoint);
         let connecting = matches!(fault, Fault::Connect(_));
         tries += u32::from(!connecting);
         // An attempt that gave an endpoint's 5xx away has asked for leave to do so.

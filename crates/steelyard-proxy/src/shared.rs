@@ -15,7 +15,7 @@ pub struct Shared {
     /// The one clock.
     pub clock: Clock,
     /// The snapshot in force. Swapped in one step, once everything it needs has been prepared.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Whether the process is draining, for the status.
     pub draining: AtomicBool,
     /// Seeds the generators of the workers.

@@ -8,6 +8,7 @@ use crate::http1::client;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared, Socket};
 use crate::transport::Transport;
+use arc_swap::{ArcSwap, Cache};
 use rand::{Rng, SeedableRng};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -52,6 +53,9 @@ const HEXADECIMAL: [[u8; 2]; 256] = {
     table
 };
 
+/// The snapshot in force, as one worker last saw it: a look costs a load where nothing has changed.
+type Current = Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>;
+
 /// What the requests of one worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -63,7 +67,7 @@ pub(crate) struct Worker {
     pub rng: RefCell<Generator>,
     pub idle: Connections,
     pub registry: Rc<Registry>,
-    pinned: RefCell<Rc<Pinned>>,
+    pinned: RefCell<(Current, Rc<Pinned>)>,
     date: Cell<(u64, [u8; DATE_BYTES])>,
     /// When accepting last paused for want of descriptors; one shortage is said once.
     out_of_descriptors: Cell<Option<Nanos>>,
@@ -121,6 +125,7 @@ impl Drop for Seat {
 impl Worker {
     fn new(index: usize, shared: Arc<Shared>) -> Self {
         let pinned = Rc::new(Pinned(shared.snapshot.load_full()));
+        let current = Cache::new(shared.snapshot.clone());
         let seed = shared.seed.wrapping_add(index as u64);
         Self {
             index,
@@ -131,7 +136,7 @@ impl Worker {
             rng: RefCell::new(Generator::seed_from_u64(seed)),
             idle: Connections::default(),
             registry: Rc::default(),
-            pinned: RefCell::new(pinned),
+            pinned: RefCell::new((current, pinned)),
             date: Cell::new((0, [0; DATE_BYTES])),
             out_of_descriptors: Cell::new(None),
         }
@@ -139,10 +144,10 @@ impl Worker {
 
     /// The snapshot in force.
     pub fn pin(&self) -> Rc<Pinned> {
-        let mut pinned = self.pinned.borrow_mut();
-        let current = self.shared.snapshot.load();
-        if !Arc::ptr_eq(&current, &pinned.0) {
-            *pinned = Rc::new(Pinned(arc_swap::Guard::into_inner(current)));
+        let (current, pinned) = &mut *self.pinned.borrow_mut();
+        let current = current.load();
+        if !Arc::ptr_eq(current, &pinned.0) {
+            *pinned = Rc::new(Pinned(current.clone()));
         }
         pinned.clone()
     }

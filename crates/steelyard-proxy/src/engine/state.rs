@@ -79,7 +79,7 @@ impl State {
             started: clock.now(),
             shared: Arc::new(Shared {
                 clock,
-                snapshot: ArcSwap::from_pointee(snapshot),
+                snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
                 draining: AtomicBool::new(false),
                 seed,
                 workers: senders,

@@ -219,7 +219,7 @@ impl Attempt<'_> {
         self.slot.count(head.head_bytes as usize, 0);
         let patience = || timer.after(self.timeouts().idle_ms);
         let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
-        upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
+        upload.race_behind(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
         Ok(Ended::Response {
             keep_client: keep,
             early,

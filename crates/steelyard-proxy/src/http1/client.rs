@@ -40,13 +40,15 @@ pub(crate) async fn serve(
     let mut idle_ms =
         worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     while wakes_up(&client, &transport, timer.after(idle_ms)).await {
-        let mut exchanges = Box::pin(exchanges(&client, &transport, &mut idle_ms));
+        // Made where it will lie: it is too large to be moved for every request.
+        let mut serving = Box::into_pin(Box::<Option<_>>::default());
+        serving.set(Some(exchanges(&client, &transport, &mut idle_ms)));
         let after = poll_fn(|cx| {
             timer.wake();
-            exchanges.as_mut().poll(cx)
+            serving.as_mut().as_pin_mut().map_or(Poll::Ready(After::Close), |serving| serving.poll(cx))
         })
         .await;
-        drop(exchanges);
+        drop(serving);
         match after {
             After::Keep => {}
             After::Close => return,
