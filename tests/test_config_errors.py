@@ -187,9 +187,8 @@ LATER = [
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("pools.app.tls.verify = true", "pools.app.tls"),
     ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
-    ('pools.app.load = "latency"', "pools.app.load"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
-    ('pools.app.policy = "p2c"', "pools.app.policy"),
+    ('pools.app.policy = "prequal"', "pools.app.policy"),
     ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
     ('pools.app.policy = "mine:choose"', "pools.app.policy"),
     ("access_log = {}", "access_log"),
@@ -229,7 +228,7 @@ def test_the_default_of_what_comes_later_is_accepted(line: str) -> None:
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
-    problems = told('workers = -1\nlisten = "8080"\nendpoints = ["a", "b:1"]\npolicy = "p2c"\nfoo = 1\n')
+    problems = told('workers = -1\nlisten = "8080"\nendpoints = ["a", "b:1"]\npolicy = "p3c"\nfoo = 1\n')
     assert [problem.split(": ")[0] for problem in problems] == [
         "f.toml:1:1", "f.toml:2:1", "f.toml:3:14", "f.toml:4:1", "f.toml:5:1",
     ]  # fmt: skip

@@ -47,7 +47,7 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
 }
 
 fn admit(pool: &Pool) -> Pick {
-    pool.admit(NOW, &mut Generator::seed_from_u64(1), &Excluded::default())
+    pool.admit(NOW, &mut Generator::seed_from_u64(1), &Seeker::default())
 }
 
 /// Takes the only slot of the only endpoint.
@@ -74,7 +74,7 @@ struct Waiter {
 fn enqueue(pool: &Arc<Pool>) -> Waiter {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(Arc::clone(&bell));
-    let ticket = pool.enqueue(NOW, Excluded::default(), waker).expect("there is room");
+    let ticket = pool.enqueue(NOW, Seeker::default(), waker).expect("there is room");
     Waiter { ticket, bell }
 }
 

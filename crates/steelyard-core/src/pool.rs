@@ -1,13 +1,15 @@
 //! A pool in one snapshot: its members and rules, over the state that outlives snapshots.
 
-use crate::document;
-use crate::endpoint::{Address, Endpoint, Excluded, Threshold};
+use crate::document::{self, Load};
+use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
-use crate::load::Smoothed;
-use crate::policy::{Candidates, Phase, Policy, Rotation};
+use crate::key::{self, KeySource};
+use crate::load::{Smoothed, Tail};
+use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::retry::Budget;
+use crate::seeker::Seeker;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
@@ -24,6 +26,12 @@ const PHANTOM_S_MIN: f32 = 0.001;
 const PHANTOM_S_MAX: f32 = 10.0;
 /// Before any success there is none to go by.
 const PHANTOM_S_FIRST: f32 = 0.1;
+
+/// The time constant of peaks where none is configured; Finagle's own.
+const PEAK_DECAY_S: f32 = 10.0;
+/// What an endpoint costs that carries requests and has never answered, in seconds: more than any that has. Finagle's
+/// penalty, likewise far beyond any real time.
+const UNANSWERED_S: f32 = 1e6;
 
 /// One endpoint with what this snapshot says of it.
 #[derive(Debug, Clone)]
@@ -92,6 +100,8 @@ pub struct Shared {
     requests: AtomicU64,
     budget: Mutex<Budget>,
     success: Smoothed,
+    /// The slow end of response times: what a failure counts as at least, for policies that compare times.
+    tail: Tail,
     next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
@@ -107,6 +117,7 @@ pub struct Pool {
     generation: u64,
     members: Vec<Member>,
     policy: Policy,
+    key: Option<KeySource>,
     threshold: Threshold,
     /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
     accept: AtomicU8,
@@ -146,14 +157,21 @@ impl Pool {
             })
             .collect();
         drop(known);
-        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        let prospects: Vec<Prospect> = members
+            .iter()
+            .map(|member| Prospect {
+                weight: member.weight,
+                name: key::hash(member.endpoint.address().to_string().as_bytes()),
+            })
+            .collect();
         let threshold = Threshold {
             requests: config.threshold.requests.unwrap_or(u32::MAX),
             latency_s: config.threshold.latency_ms.map_or(f32::INFINITY, |ms| ms as f32 / 1e3),
             bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
         };
         Some(Self {
-            policy: Policy::build(&config.policy.name, &weights)?,
+            policy: Policy::build(&config.policy, &prospects)?,
+            key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
             members,
@@ -230,6 +248,11 @@ impl Pool {
         &self.shared
     }
 
+    /// Where the key of a request is found, for policies that go by one.
+    pub fn key_source(&self) -> Option<&KeySource> {
+        self.key.as_ref()
+    }
+
     /// Counts a request that has come for this pool.
     pub fn count_request(&self) {
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -241,15 +264,15 @@ impl Pool {
     }
 
     /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
-    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
-        if self.shared.queue.is_empty() { self.pick(now, rng, excluded) } else { Pick::Full }
+    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        if self.shared.queue.is_empty() { self.pick(now, rng, seeker) } else { Pick::Full }
     }
 
     /// Chooses an endpoint and takes a slot of it.
-    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
+    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         let mut accept = self.accept.load(Ordering::Relaxed);
         loop {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, now, seeker, accept };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
@@ -264,9 +287,9 @@ impl Pool {
     }
 
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
-    pub fn has_another(&self, endpoint: &Endpoint, excluded: &Excluded, now: Nanos) -> bool {
+    pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
         let any = |accept| {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, now, seeker, accept };
             (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
@@ -310,7 +333,12 @@ impl Pool {
             }
             (Outcome::Failure(how), lasted_s) => {
                 endpoint.add_phantom(now, self.phantom_s());
-                if let Some(lasted_s) = lasted_s {
+                if self.compares_times() {
+                    // However fast it failed: never a reason to be chosen again.
+                    let counted_s = self.shared.tail.get().unwrap_or(0.0).max(lasted_s.unwrap_or(0.0));
+                    endpoint.teach(counted_s, &self.threshold, now);
+                    self.teach_peak(endpoint, counted_s, now);
+                } else if let Some(lasted_s) = lasted_s {
                     endpoint.teach_at_least(lasted_s, &self.threshold, now);
                 }
                 if endpoint.note_failure() >= FAILURES_TO_EJECT {
@@ -326,6 +354,35 @@ impl Pool {
     pub fn teach(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
         endpoint.teach(lasted_s, &self.threshold, now);
         self.shared.success.record(lasted_s, now);
+        if self.compares_times() {
+            self.shared.tail.record(lasted_s);
+            self.teach_peak(endpoint, lasted_s, now);
+        }
+    }
+
+    fn teach_peak(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
+        if matches!(self.policy, Policy::PeakEwma(_)) {
+            endpoint.peak.record(lasted_s, now, self.decay_s());
+        }
+    }
+
+    /// Whether the policy goes by how long endpoints take.
+    fn compares_times(&self) -> bool {
+        match self.policy {
+            Policy::PeakEwma(_) | Policy::LeastTime(_) => true,
+            Policy::LeastLoad(_) => self.config.load == Load::Latency,
+            _ => false,
+        }
+    }
+
+    /// The time constant of peaks.
+    fn decay_s(&self) -> f32 {
+        self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
+    }
+
+    /// How long an endpoint takes, or, where it has not answered yet, the pool; a guess before anyone has.
+    fn expected_s(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.smoothed_s().or_else(|| self.shared.success.get()).unwrap_or(PHANTOM_S_FIRST)
     }
 
     fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
@@ -397,6 +454,7 @@ impl Shared {
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
             success: Smoothed::default(),
+            tail: Tail::default(),
             next_id: AtomicU32::new(0),
             known: Mutex::new(HashMap::new()),
             queue_timeouts: AtomicU64::new(0),
@@ -408,7 +466,7 @@ impl Shared {
 struct View<'a> {
     pool: &'a Pool,
     now: Nanos,
-    excluded: &'a Excluded,
+    seeker: &'a Seeker,
     accept: u8,
 }
 
@@ -422,7 +480,7 @@ impl View<'_> {
         let member = self.member(index);
         member.weight > 0
             && member.endpoint.accepted(self.accept)
-            && !self.excluded.contains(member.endpoint.id())
+            && !self.seeker.excludes(member.endpoint.id())
     }
 }
 
@@ -443,7 +501,7 @@ impl Candidates for View<'_> {
         let member = self.member(index);
         member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.excluded.contains(member.endpoint.id())
+            && !self.seeker.excludes(member.endpoint.id())
     }
 
     fn cost(&self, index: usize) -> f32 {
@@ -455,9 +513,36 @@ impl Candidates for View<'_> {
         let member = self.member(index);
         let eligible = member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.excluded.contains(member.endpoint.id());
+            && !self.seeker.excludes(member.endpoint.id());
         let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
         eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+    }
+
+    fn load(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        match self.pool.config.load {
+            Load::Requests => self.cost(index),
+            Load::Latency => self.pool.expected_s(&member.endpoint) * member.inverse_weight,
+            Load::Bytes => member.endpoint.bytes_per_second(self.now) * member.inverse_weight,
+        }
+    }
+
+    fn time_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let ahead = 1.0 + member.endpoint.in_flight() as f32;
+        self.pool.expected_s(&member.endpoint) * ahead * member.inverse_weight
+    }
+
+    fn peak_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let pending = member.endpoint.in_flight() as f32;
+        let peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
+        cost * member.inverse_weight
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.seeker.key
     }
 
     fn take(&self, index: usize) -> bool {

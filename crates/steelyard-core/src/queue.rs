@@ -3,9 +3,10 @@
 //! A slot that is freed goes to the oldest waiter, on whichever worker it waits; newcomers never overtake. Here are
 //! order and tickets; the data plane brings the wakers.
 
-use crate::endpoint::{Endpoint, Excluded};
+use crate::endpoint::Endpoint;
 use crate::pool::{Pick, Pool};
 use crate::random::Generator;
+use crate::seeker::Seeker;
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::time::Nanos;
 use std::collections::VecDeque;
@@ -28,7 +29,7 @@ pub enum Grant {
 #[derive(Debug)]
 struct Waiter {
     ticket: Ticket,
-    excluded: Excluded,
+    seeker: Seeker,
     waker: Waker,
 }
 
@@ -80,7 +81,7 @@ impl Queue {
 
 impl Pool {
     /// Lines up; `None` when the queue is full. `waker` is woken once there is something to claim.
-    pub fn enqueue(self: &Arc<Self>, now: Nanos, excluded: Excluded, waker: Waker) -> Option<Ticket> {
+    pub fn enqueue(self: &Arc<Self>, now: Nanos, seeker: Seeker, waker: Waker) -> Option<Ticket> {
         let queue = &self.shared.queue;
         let mut lines = lock(&queue.lines);
         if lines.waiting.len() >= self.queue_size() {
@@ -88,7 +89,7 @@ impl Pool {
         }
         let ticket = Ticket(lines.next);
         lines.next += 1;
-        lines.waiting.push_back(Waiter { ticket, excluded, waker });
+        lines.waiting.push_back(Waiter { ticket, seeker, waker });
         queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
         // A slot freed after this request found none, and before it stood in line, woke nobody. The fence pairs
         // with the give and look of `release`: one of the two sees the other.
@@ -155,11 +156,11 @@ impl Pool {
         let mut woken = Vec::new();
         let mut place = 0;
         while let Some(waiter) = lines.waiting.get(place) {
-            let grant = match newest.pick(now, &mut lines.rng, &waiter.excluded) {
+            let grant = match newest.pick(now, &mut lines.rng, &waiter.seeker) {
                 Pick::Taken(index) => Grant::Slot(newest.members()[index].endpoint.clone()),
                 Pick::Nobody => Grant::Nobody,
                 // Full for one that excludes nothing is full for all behind it.
-                Pick::Full if waiter.excluded.is_empty() => break,
+                Pick::Full if waiter.seeker.excludes_none() => break,
                 Pick::Full => {
                     place += 1;
                     continue;

@@ -38,16 +38,25 @@ PolicyName = Annotated[str, one_of("policy", *POLICIES), WithJsonSchema({"enum":
 
 
 class PolicyTable(Model):
-    """A policy with its settings."""
+    """A policy with its settings; one that the policy does not know is refused."""
 
     name: PolicyName
     """Which policy."""
+    key: str | None = None
+    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"."""
+    decay: Duration | None = None
+    """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
+
+
+def write_policy(policy: PolicyTable) -> object:
+    settings = policy.model_dump(exclude_none=True)
+    return policy.name if settings.keys() == {"name"} else settings
 
 
 Policy = Annotated[
     PolicyTable,
     BeforeValidator(table_with("name"), json_schema_input_type=PolicyName | PolicyTable),
-    PlainSerializer(lambda policy: policy.name),
+    PlainSerializer(write_policy),
 ]
 
 
@@ -240,8 +249,10 @@ class Pool(Model):
         tuple[Endpoint, ...], BeforeValidator(must_have_endpoints), Field(strict=False, min_length=1)
     ]
     """Addresses, or tables such as { address = "10.0.0.2:8080", weight = 3 }."""
-    load: Annotated[Literal["requests"], one_of("load", "requests", "latency", "bytes")] = "requests"
-    """What policies compare."""
+    load: Annotated[
+        Literal["requests", "latency", "bytes"], one_of("load", "requests", "latency", "bytes")
+    ] = "requests"
+    """What least_load compares."""
     protocol: Annotated[Literal["http1"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
     """What is spoken towards the endpoints."""
     fail_open: bool = True
