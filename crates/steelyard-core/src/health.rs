@@ -141,6 +141,11 @@ impl Health {
         self.next_probe = Nanos(0);
     }
 
+    /// Whether it is out, until [`Health::end_ejection`] says otherwise.
+    pub fn is_ejected(&self) -> bool {
+        self.ejected_until.is_some()
+    }
+
     /// Puts it out for a while; says whether it was in.
     pub fn eject(&mut self, why: &'static str, now: Nanos) -> bool {
         if self.ejected_until.is_some() {

@@ -303,7 +303,7 @@ impl Pool {
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
             (Outcome::Success, lasted_s) => {
-                endpoint.note_success();
+                endpoint.forget_failures();
                 if let Some(lasted_s) = lasted_s {
                     self.teach(endpoint, lasted_s, now);
                 }
@@ -313,9 +313,7 @@ impl Pool {
                 if let Some(lasted_s) = lasted_s {
                     endpoint.teach_at_least(lasted_s, &self.threshold, now);
                 }
-                if endpoint.note_failure() >= FAILURES_TO_EJECT {
-                    self.eject(endpoint, how, now);
-                }
+                self.count_failure(endpoint, how, now);
             }
             (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
             (Outcome::Cancelled, None) => {}
@@ -328,14 +326,18 @@ impl Pool {
         self.shared.success.record(lasted_s, now);
     }
 
-    fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
+    /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
+    /// and all when the pool fails open) counts for nothing, so that an endpoint returns with a clean sheet.
+    fn count_failure(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
         let mut health = endpoint.health();
-        if health.eject(how, now) {
-            endpoint.note_success();
-            endpoint.publish(&health);
-            drop(health);
-            self.verdicts_changed(now);
+        if health.is_ejected() || endpoint.note_failure() < FAILURES_TO_EJECT {
+            return;
         }
+        endpoint.forget_failures();
+        health.eject(how, now);
+        endpoint.publish(&health);
+        drop(health);
+        self.verdicts_changed(now);
     }
 
     /// Takes in one probe; says whether the verdict changed.

@@ -2,8 +2,9 @@
 
 use crate::support::{admit, generator, millis, pool, pool_document, snapshot};
 use proptest::prelude::*;
+use std::sync::Arc;
 use steelyard_core::health::{Health, Rules, Verdict};
-use steelyard_core::pool::{Outcome, Pick};
+use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::time::Nanos;
 
 #[derive(Debug, Clone, Copy)]
@@ -197,4 +198,24 @@ fn a_request_on_an_older_snapshot_does_not_decide_for_newer_ones() {
     for _ in 0..20 {
         assert_eq!(admit(&newer.pools[0], millis(4), &mut rng), Pick::Taken(1));
     }
+}
+
+/// Fails as often at this moment as one burst of requests does.
+fn fail(pool: &Arc<Pool>, times: usize, now: Nanos) {
+    for _ in 0..times {
+        pool.learn(&pool.members()[0].endpoint, Outcome::Failure("reset"), None, now);
+    }
+}
+
+#[test]
+fn failures_of_an_ejected_endpoint_do_not_shorten_its_next_chance() {
+    // In a pool of one it fails open: requests go on failing while it is ejected.
+    let pool = pool("round_robin", &[1], |_| {});
+    let endpoint = &pool.members()[0].endpoint;
+    fail(&pool, 10, millis(0));
+    assert_eq!(pool.tick(millis(5_000)).len(), 1);
+    fail(&pool, 2, millis(5_001));
+    assert_eq!(endpoint.verdict(), Verdict::Healthy, "it takes three anew");
+    fail(&pool, 1, millis(5_002));
+    assert_eq!(endpoint.verdict(), Verdict::Down);
 }
