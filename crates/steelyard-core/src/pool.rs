@@ -274,7 +274,7 @@ impl Pool {
     }
 
     /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
-    /// all that are not draining.
+    /// all that are not draining, if there are any.
     pub fn refresh(&self) -> u8 {
         let present = self
             .members
@@ -285,7 +285,7 @@ impl Pool {
             HEALTHY
         } else if present & UNKNOWN != 0 {
             UNKNOWN
-        } else if self.config.fail_open {
+        } else if self.config.fail_open && present & DOWN != 0 {
             DOWN
         } else {
             HEALTHY

@@ -219,3 +219,16 @@ fn failures_of_an_ejected_endpoint_do_not_shorten_its_next_chance() {
     fail(&pool, 1, millis(5_002));
     assert_eq!(endpoint.verdict(), Verdict::Down);
 }
+
+#[test]
+fn nothing_fails_open_where_nobody_is_known_to_be_bad() {
+    for change in [("drain", true.into()), ("weight", 0.into())] {
+        let pool = pool("random", &[1, 1], |document| {
+            for endpoint in document["endpoints"].as_array_mut().unwrap() {
+                endpoint[change.0] = serde_json::Value::clone(&change.1);
+            }
+        });
+        assert_eq!(admit(&pool, millis(0), &mut generator()), Pick::Nobody);
+        assert!(!pool.failing_open(), "{}", change.0);
+    }
+}
