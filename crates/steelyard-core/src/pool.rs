@@ -361,7 +361,8 @@ impl Pool {
         self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
-            if member.endpoint.verdict() == Verdict::Down {
+            // What is ejected is down, or drains; the lock of the others is left alone.
+            if matches!(member.endpoint.verdict(), Verdict::Down | Verdict::Draining) {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
                     member.endpoint.publish(&health);

@@ -232,3 +232,22 @@ fn nothing_fails_open_where_nobody_is_known_to_be_bad() {
         assert!(!pool.failing_open(), "{}", change.0);
     }
 }
+
+#[test]
+fn an_ejection_ends_while_its_endpoint_drains() {
+    let drained = |drain: bool| {
+        let mut document = pool_document("random", &[1]);
+        document["endpoints"][0]["drain"] = drain.into();
+        document
+    };
+    let before = snapshot(&drained(false), None);
+    fail(&before.pools[0], 3, millis(0));
+    let draining = snapshot(&drained(true), Some(&before));
+    assert_eq!(draining.pools[0].tick(millis(5_000)).len(), 1);
+    let after = snapshot(&drained(false), Some(&draining));
+    let endpoint = &after.pools[0].members()[0].endpoint;
+    assert_eq!(endpoint.verdict(), Verdict::Healthy);
+    // A minute in since the end of the first, so the next is short again.
+    fail(&after.pools[0], 3, millis(65_000));
+    assert_eq!(after.pools[0].tick(millis(70_000)).len(), 1);
+}
