@@ -228,8 +228,8 @@ fn a_swap_of_snapshots_strands_nobody_who_lines_up_on_the_old_one() {
         occupy(&old);
         let new = pool(1, 2, 2, Some(&old));
         let control = {
-            let (old, new) = (Arc::clone(&old), Arc::clone(&new));
-            thread::spawn(move || new.activate(Some(&old), NOW))
+            let new = Arc::clone(&new);
+            thread::spawn(move || new.activate(NOW))
         };
         let waiter = match admit(&old) {
             Pick::Taken(_) => panic!("the old threshold is 1"),

@@ -165,16 +165,12 @@ impl Pool {
 
     /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
     /// off, the retry budget. Waiters then get what has become free.
-    pub fn activate(self: &Arc<Self>, previous: Option<&Pool>, now: Nanos) {
+    pub fn activate(self: &Arc<Self>, now: Nanos) {
         let probes = self.config.health.interval_ms.is_some();
-        let switched =
-            previous.is_some_and(|previous| previous.config.health.interval_ms.is_some() != probes);
         for member in &self.members {
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
-            if switched {
-                health.reset_probes(probes);
-            }
+            health.set_probes(probes);
             member.endpoint.publish(&health);
             drop(health);
             member.endpoint.weigh_latency(&self.threshold);

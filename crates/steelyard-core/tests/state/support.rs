@@ -190,8 +190,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
     let snapshot =
         Snapshot::build(&document, previous, &Resolved::default(), &options).expect("the document is sound");
-    let before = previous.map(|snapshot| &*snapshot.pools[0]);
-    snapshot.pools[0].activate(before, millis(0));
+    snapshot.pools[0].activate(millis(0));
     snapshot
 }
 

@@ -251,3 +251,26 @@ fn an_ejection_ends_while_its_endpoint_drains() {
     fail(&after.pools[0], 3, millis(65_000));
     assert_eq!(after.pools[0].tick(millis(70_000)).len(), 1);
 }
+
+#[test]
+fn an_endpoint_that_was_away_while_probes_were_switched_off_comes_back_unjudged() {
+    let probed = |interval_ms: Option<u64>, endpoints: &[u32]| {
+        let mut document = pool_document("random", endpoints);
+        document["health"]["interval_ms"] = interval_ms.into();
+        document
+    };
+    let first = snapshot(&probed(Some(1_000), &[1, 1]), None);
+    // Somebody's tunnel keeps it alive.
+    let kept = first.pools[0].members()[1].endpoint.clone();
+    for _ in 0..3 {
+        first.pools[0].record_probe(&kept, false, "refused".into(), millis(1));
+    }
+    assert_eq!(kept.verdict(), Verdict::Down);
+    let without = snapshot(&probed(Some(1_000), &[1]), Some(&first));
+    let off = snapshot(&probed(None, &[1]), Some(&without));
+    let back = snapshot(&probed(None, &[1, 1]), Some(&off));
+    assert!(Arc::ptr_eq(&back.pools[0].members()[1].endpoint, &kept));
+    assert_eq!(kept.verdict(), Verdict::Healthy);
+    let on = snapshot(&probed(Some(1_000), &[1, 1]), Some(&back));
+    assert_eq!(on.pools[0].members()[1].endpoint.verdict(), Verdict::Unknown);
+}

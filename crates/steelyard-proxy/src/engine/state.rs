@@ -96,7 +96,7 @@ impl State {
             listeners: Mutex::default(),
         };
         let snapshot = state.shared.snapshot.load_full();
-        state.put_in_force(&mut state.lock_change(), &snapshot, None, prepared);
+        state.put_in_force(&mut state.lock_change(), &snapshot, prepared);
         Ok((state, mailboxes))
     }
 
@@ -151,7 +151,7 @@ impl State {
         self.shared.snapshot.store(Arc::clone(&snapshot));
         change.document = document;
         change.resolved = resolved;
-        self.put_in_force(change, &snapshot, Some(&previous), prepared);
+        self.put_in_force(change, &snapshot, prepared);
         Ok(snapshot.generation)
     }
 
@@ -166,16 +166,10 @@ impl State {
         Err(vec![Problem { path: vec!["workers".into()], message, hint }].into())
     }
 
-    fn put_in_force(
-        &self,
-        change: &mut Change,
-        snapshot: &Snapshot,
-        previous: Option<&Snapshot>,
-        prepared: Prepared,
-    ) {
+    fn put_in_force(&self, change: &mut Change, snapshot: &Snapshot, prepared: Prepared) {
         let now = self.shared.clock.now();
         for pool in &snapshot.pools {
-            pool.activate(previous.and_then(|previous| previous.pool(pool.name())).map(Arc::as_ref), now);
+            pool.activate(now);
         }
         let members = || snapshot.pools.iter().flat_map(|pool| pool.members());
         let endpoints: HashSet<usize> = members().map(|member| connections::key(&member.endpoint)).collect();
