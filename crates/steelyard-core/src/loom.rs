@@ -43,7 +43,8 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
         })
         .collect();
     let options = Options { workers: 0, phase: Phase::Zero, seed: 0 };
-    Arc::new(Pool::build(&config, generation, members, previous, &options).unwrap())
+    let before = previous.map(|pool| Arc::clone(pool.shared()));
+    Arc::new(Pool::build(&config, generation, members, before, &options).unwrap())
 }
 
 fn admit(pool: &Pool) -> Pick {

@@ -84,7 +84,8 @@ pub enum Pick {
     Nobody,
 }
 
-/// What outlives snapshots, kept by the pool's name.
+/// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
+/// a request of it lasts.
 #[derive(Debug)]
 pub struct Shared {
     rotation: Rotation,
@@ -114,16 +115,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Builds a pool over the state of `previous`; `None` when there is no policy of that name. Nothing that is
-    /// live changes before [`Pool::activate`].
+    /// Builds a pool over the state that it had before, if it had one; `None` when there is no policy of that name.
+    /// Nothing that is live changes before [`Pool::activate`].
     pub fn build(
         config: &document::Pool,
         generation: u64,
         resolved: Vec<Resolved>,
-        previous: Option<&Pool>,
+        before: Option<Arc<Shared>>,
         options: &Options,
     ) -> Option<Self> {
-        let shared = previous.map_or_else(|| Arc::new(Shared::new(options)), |pool| pool.shared.clone());
+        let shared = before.unwrap_or_else(|| Arc::new(Shared::new(options)));
         let probes = config.health.interval_ms.is_some();
         let mut known = lock(&shared.known);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
@@ -222,7 +223,7 @@ impl Pool {
     }
 
     /// What outlives snapshots.
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

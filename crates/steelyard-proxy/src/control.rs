@@ -199,7 +199,7 @@ impl Control {
     }
 
     fn tick(&mut self, now: Nanos) {
-        for pool in &self.state.shared.snapshot.load().pools {
+        for pool in self.state.shared.snapshot.load().live_pools() {
             for returned in pool.tick(now) {
                 let address = returned.endpoint.address();
                 tracing::info!(pool = pool.name(), endpoint = %address, "ejection is over; probing at once");

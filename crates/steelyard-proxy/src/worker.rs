@@ -188,14 +188,6 @@ impl Worker {
         pinned.0.generation == pool.generation() || pinned.endpoints().any(|one| Arc::ptr_eq(one, endpoint))
     }
 
-    /// Gives a slot back to the pool of this name as it is now; to nobody else where that has left.
-    pub fn release(&self, pool: &str, endpoint: &Endpoint, now: Nanos) {
-        match self.pin().0.pool(pool) {
-            Some(pool) => pool.release(endpoint, now),
-            None => endpoint.give(),
-        }
-    }
-
     /// Until when connections that are to end may lie idle.
     fn grace(&self) -> Nanos {
         let drain = Nanos::from_millis(self.pin().0.drain_timeout_ms);

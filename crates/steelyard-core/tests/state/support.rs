@@ -180,7 +180,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
         "listeners": [{
-            "name": "web", "bind": [":0"], "pool": "app", "trusted_proxies": [], "allow_encoded_slash": false,
+            "name": "web", "bind": [":0"], "pool": pool["name"], "trusted_proxies": [], "allow_encoded_slash": false,
             "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
                        "target_bytes_max": 8192},
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},

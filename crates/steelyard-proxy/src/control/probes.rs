@@ -30,7 +30,8 @@ impl Probes {
 
     /// Starts every probe that is due. Must be called within the runtime.
     pub fn start_due(&mut self, shared: &Shared, now: Nanos) {
-        for Due { pool, member } in self.schedule.due(&shared.snapshot.load().pools, now) {
+        let pools: Vec<_> = shared.snapshot.load().live_pools().collect();
+        for Due { pool, member } in self.schedule.due(&pools, now) {
             let health = &pool.config().health;
             let probe = Probe::new(health, member.endpoint.address().clone(), &member.configured);
             let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
@@ -50,7 +51,7 @@ impl Probes {
         let Probed { pool, endpoint, verdict } = probed;
         self.schedule.end(&endpoint);
         let snapshot = shared.snapshot.load();
-        let Some(pool) = snapshot.pool(&pool).filter(|pool| {
+        let Some(pool) = snapshot.live_pools().find(|one| one.name() == pool).filter(|pool| {
             pool.config().health.interval_ms.is_some()
                 && pool.members().iter().any(|member| Arc::ptr_eq(&member.endpoint, &endpoint))
         }) else {
