@@ -257,9 +257,9 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
             }
             Command::Reloaded => worker.reloaded(),
             Command::CloseIdle { endpoint, done } => {
-                // Claimed before, so that no two workers close one each; given back where there is none here.
-                if !done.swap(true, Ordering::AcqRel) && !worker.idle.close_one(endpoint) {
-                    done.store(false, Ordering::Release);
+                // Claimed only by a worker that has one: a claim that was given back could have kept off the one that has.
+                if worker.idle.has_one(endpoint) && !done.swap(true, Ordering::AcqRel) {
+                    worker.idle.close_one(endpoint);
                 }
             }
             Command::Drain => {
