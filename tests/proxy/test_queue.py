@@ -222,15 +222,14 @@ class TestAPoolThatLeaves:
 
 def test_who_waits_is_turned_away_when_the_last_endpoint_is_gone_for_good() -> None:
     server = origin()
-    running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": 100}).start()
+    running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": None}).start()
     hanging = in_background(running, "/hang", method="POST")
     eventually(lambda: running.in_flight() == 1)
     waiting = in_background(running)
     eventually(lambda: running.pool()["queued"] == 1)
-    running.apply(
-        proxy().pool(endpoint(server, drain=True), threshold={"requests": 1}, queue={"timeout_ms": 100})
-    )
+    running.apply(proxy().pool(endpoint(server, drain=True), threshold={"requests": 1}))
     assert waiting.reply().status == 503
+    assert running.pool()["queue_timeouts"] == 0
     server.die()
     assert hanging.reply().status == 502
     assert request(running).status == 503
