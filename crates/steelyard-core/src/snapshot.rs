@@ -52,6 +52,11 @@ impl Resolved {
         self.addresses.insert((host, port), addresses);
     }
 
+    /// Whether it has ever been set, if only to nothing.
+    pub fn is_known(&self, host: &str, port: u16) -> bool {
+        self.addresses.contains_key(&(host.to_owned(), port))
+    }
+
     /// The addresses of a name; none while it has not been resolved.
     pub fn get(&self, host: &str, port: u16) -> &[SocketAddr] {
         self.addresses.get(&(host.to_owned(), port)).map_or(&[], Vec::as_slice)

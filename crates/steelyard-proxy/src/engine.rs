@@ -7,7 +7,7 @@ mod events;
 mod limits;
 mod state;
 
-use crate::control::resolve;
+use crate::control::resolve::{self, Answers, Name};
 use crate::control::signals::Signals;
 use crate::control::{self, Control, Order};
 use crate::logging;
@@ -15,12 +15,12 @@ use crate::shared::Command;
 use crate::sockets::BindError;
 use crate::{status, worker};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steelyard_core::document::Document;
 use steelyard_core::policy::Phase;
 use steelyard_core::problem::Problem;
 use steelyard_core::snapshot::{self, Resolved};
@@ -97,7 +97,9 @@ impl Engine {
     pub fn start(document: &str, options: &Options) -> Result<Self, EngineError> {
         logging::start(options.log_level, options.log_format);
         let document = snapshot::parse(document)?;
-        let resolved = resolve_first(&document, &Resolved::default())?;
+        let names = snapshot::names(&document);
+        let answers = look_up_first(names.clone())?;
+        let (resolved, _) = resolve::merge(&Resolved::default(), names, answers);
         let (state, mailboxes) = State::new(document, resolved, options)?;
         let state = Arc::new(state);
         let mut crew = Crew { state: Arc::clone(&state), workers: Vec::with_capacity(mailboxes.len()) };
@@ -123,8 +125,8 @@ impl Engine {
     pub fn apply(&self, document: &str) -> Result<u64, EngineError> {
         self.state.here()?;
         let document = snapshot::parse(document)?;
-        let resolved = resolve_first(&document, &self.state.resolved())?;
-        self.state.apply(document, resolved)
+        let answers = look_up_first(self.state.unasked(snapshot::names(&document)))?;
+        self.state.apply(document, answers)
     }
 
     /// The status as JSON.
@@ -212,16 +214,16 @@ impl Drop for Crew {
     }
 }
 
-/// What the names of a document stand for: the known ones as they are, the new ones asked for now.
-fn resolve_first(document: &Document, known: &Resolved) -> Result<Resolved, EngineError> {
-    let names = snapshot::names(document);
-    let new = names.iter().filter(|(host, port)| known.get(host, *port).is_empty()).cloned().collect();
-    let answers = resolve::now(new, RESOLVE_LIMIT).map_err(EngineError::Thread)?;
-    let (resolved, failed) = resolve::merge(known, names, answers);
-    for (name, why) in failed {
-        tracing::warn!(name, why, "cannot resolve an endpoint's name; it will be tried again");
+/// Looks up names that nobody has asked for before, while somebody waits for the change that brings them.
+fn look_up_first(names: BTreeSet<Name>) -> Result<Answers, EngineError> {
+    let answers = resolve::now(names, RESOLVE_LIMIT).map_err(EngineError::Thread)?;
+    for ((host, port), answer) in &answers {
+        if let Err(why) = answer {
+            let name = format!("{host}:{port}");
+            tracing::warn!(name, why, "cannot resolve an endpoint's name; it will be tried again");
+        }
     }
-    Ok(resolved)
+    Ok(answers)
 }
 
 #[cfg(test)]

@@ -196,3 +196,34 @@ fn a_tunnel_holds_nothing_of_its_snapshot() {
         assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
     }
 }
+
+fn name(host: &str) -> Name {
+    (host.to_owned(), 1)
+}
+
+#[test]
+fn a_change_does_not_undo_what_was_looked_up_meanwhile() {
+    let engine = start(&document(&[("web", "127.0.0.1:0")], &["localhost:1"])).unwrap();
+    let found = |last: u8| vec![SocketAddr::from(([127, 0, 0, last], 1))];
+    let next = document(&[("web", "127.0.0.1:0")], &["localhost:1", "new.invalid:1"]);
+    let next = snapshot::parse(&next.to_string()).unwrap();
+    // Another change has brought the new name in, and both have been looked up again, while this one was prepared.
+    let mut newer = Resolved::default();
+    newer.insert("localhost".to_owned(), 1, found(8));
+    newer.insert("new.invalid".to_owned(), 1, found(9));
+    assert!(matches!(engine.state.refresh(|_, _| Some(newer)), Some(Ok(Some(2)))));
+    let answers = Answers::from([(name("new.invalid"), Ok(found(7)))]);
+    engine.state.apply(next, answers).unwrap();
+    let status = status(&engine);
+    let addresses = [0, 1].map(|index| status["pools"][0]["endpoints"][index]["address"].clone());
+    assert_eq!(addresses, ["127.0.0.8:1", "127.0.0.9:1"]);
+}
+
+#[test]
+fn a_name_that_has_no_answer_is_waited_for_once() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1", "none.invalid:1"]);
+    let engine = start(&document).unwrap();
+    let unasked = engine.state.unasked(BTreeSet::from([name("none.invalid"), name("new.invalid")]));
+    assert_eq!(unasked, BTreeSet::from([name("new.invalid")]));
+    assert_eq!(engine.apply(&document.to_string()).unwrap(), 2);
+}
