@@ -17,23 +17,12 @@ pub struct RouteEdit {
 }
 
 impl RouteEdit {
-    /// Whether the request is forwarded as it came.
-    pub fn is_empty(&self) -> bool {
-        self.strip == 0 && self.set.is_empty() && self.remove.is_empty()
-    }
-
     /// The path to forward, in two parts to be written one after the other: it always begins with a slash.
     ///
     /// `path` is the one the route was decided on.
     pub fn path<'p>(&self, path: &'p [u8]) -> (&'static [u8], &'p [u8]) {
         let rest = path.get(self.strip..).unwrap_or_default();
         (if rest.starts_with(b"/") { b"" } else { b"/" }, rest)
-    }
-
-    /// Whether a field of this name, in any case, is not taken over from the request.
-    pub fn drops(&self, name: &[u8]) -> bool {
-        self.set.iter().any(|(set, _)| set.eq_ignore_ascii_case(name))
-            || self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
 
     pub(super) fn compile(route: &document::Route, strip: usize, report: &mut Report) -> Option<Self> {
