@@ -11,7 +11,7 @@ pub(crate) mod schedule;
 pub(crate) mod signals;
 mod watch;
 
-use crate::engine::{Event, State};
+use crate::engine::{Crew, Event, State};
 use crate::sys;
 use probes::Probes;
 use resolver::Resolver;
@@ -63,7 +63,7 @@ enum Stage {
 /// What the control thread works with.
 pub(crate) struct Control {
     state: Arc<State>,
-    workers: Vec<JoinHandle<()>>,
+    crew: Crew,
     signals: Option<Signals>,
     stage: Stage,
     closing: bool,
@@ -92,14 +92,14 @@ pub(crate) fn spawn(
 
 impl Control {
     /// Takes the workers over.
-    pub fn new(state: Arc<State>, workers: Vec<JoinHandle<()>>, signals: Option<Signals>) -> Self {
+    pub fn new(state: Arc<State>, crew: Crew, signals: Option<Signals>) -> Self {
         let now = state.shared.clock.now();
         Self {
             probes: Probes::new(state.shared.seed),
             resolver: Resolver::new(now),
             watch: Watch::default(),
             state,
-            workers,
+            crew,
             signals,
             stage: Stage::Running,
             closing: false,
@@ -192,7 +192,7 @@ impl Control {
             Stage::Running | Stage::Draining(_) | Stage::Stopping(_) => {}
             Stage::Stopped(since) => return self.end_process_if_stuck(now.since(since)),
         }
-        if self.workers.iter().all(JoinHandle::is_finished) {
+        if self.crew.has_ended() {
             return self.ended(now);
         }
         self.tick(now);
@@ -214,11 +214,7 @@ impl Control {
     }
 
     fn ended(&mut self, now: Nanos) {
-        for worker in self.workers.drain(..) {
-            if worker.join().is_err() {
-                tracing::error!("a worker ended in a panic");
-            }
-        }
+        self.crew.join();
         // When workers ended without being told to, nothing may go on binding for them.
         self.state.stop();
         self.probes.abort();

@@ -3,6 +3,7 @@
 //! [`Engine::apply`] prepares everything (snapshot built, sockets bound), then swaps one snapshot in; whatever fails
 //! leaves the one in force as it was and nothing half done.
 
+mod crew;
 mod events;
 mod limits;
 mod state;
@@ -11,9 +12,8 @@ use crate::control::resolve::{self, Answers, Name};
 use crate::control::signals::Signals;
 use crate::control::{self, Control, Order};
 use crate::logging;
-use crate::shared::Command;
 use crate::sockets::BindError;
-use crate::{status, worker};
+use crate::status;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io;
@@ -26,6 +26,7 @@ use steelyard_core::problem::Problem;
 use steelyard_core::snapshot::{self, Resolved};
 use tokio::sync::mpsc;
 
+pub(crate) use crew::Crew;
 pub use events::Event;
 pub(crate) use events::Events;
 pub(crate) use state::{LiveListener, State};
@@ -102,17 +103,13 @@ impl Engine {
         let (resolved, _) = resolve::merge(&Resolved::default(), names, answers);
         let (state, mailboxes) = State::new(document, resolved, options)?;
         let state = Arc::new(state);
-        let mut crew = Crew { state: Arc::clone(&state), workers: Vec::with_capacity(mailboxes.len()) };
-        for (index, mailbox) in mailboxes.into_iter().enumerate() {
-            let worker = worker::spawn(index, Arc::clone(&state.shared), mailbox);
-            crew.workers.push(worker.map_err(EngineError::Thread)?);
-        }
+        let crew = Crew::hire(&state, mailboxes).map_err(EngineError::Thread)?;
         let runtime = control::runtime().map_err(EngineError::Thread)?;
         let signals = options.signals.then(|| Signals::take(&runtime)).transpose();
         let signals = signals.map_err(EngineError::Thread)?;
-        let threads: Vec<_> = crew.workers.iter().map(|worker| worker.thread().id()).collect();
+        let threads = crew.threads();
         let (orders, inbox) = mpsc::unbounded_channel();
-        let control = Control::new(Arc::clone(&state), crew.sign_on(), signals);
+        let control = Control::new(Arc::clone(&state), crew, signals);
         let control = control::spawn(control, runtime, inbox).map_err(EngineError::Thread)?;
         let shared = Arc::downgrade(&state.shared);
         logging::watch_panics(threads.into_iter().chain([control.thread().id()]), &shared);
@@ -185,31 +182,6 @@ impl Drop for Engine {
         mem::forget(Arc::clone(&self.state));
         if let Ok(mut control) = self.control.try_lock() {
             mem::forget(control.take());
-        }
-    }
-}
-
-/// Workers that nobody owns yet: they end when something fails before somebody does.
-struct Crew {
-    state: Arc<State>,
-    workers: Vec<JoinHandle<()>>,
-}
-
-impl Crew {
-    fn sign_on(mut self) -> Vec<JoinHandle<()>> {
-        mem::take(&mut self.workers)
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        if self.workers.is_empty() {
-            return;
-        }
-        self.state.tell_workers(|| Command::Stop);
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has been logged and has ended all the same.
-            let _ = worker.join();
         }
     }
 }

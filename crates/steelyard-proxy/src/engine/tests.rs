@@ -227,3 +227,15 @@ fn a_name_that_has_no_answer_is_waited_for_once() {
     assert_eq!(unasked, BTreeSet::from([name("new.invalid")]));
     assert_eq!(engine.apply(&document.to_string()).unwrap(), 2);
 }
+
+#[test]
+fn workers_end_with_a_control_thread_that_never_ran() {
+    let document =
+        snapshot::parse(&document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]).to_string()).unwrap();
+    let (state, mailboxes) = State::new(document, Resolved::default(), &Options::default()).unwrap();
+    let state = Arc::new(state);
+    let crew = Crew::hire(&state, mailboxes).unwrap();
+    // As when the system refuses the thread: what it was to work with is dropped.
+    drop(Control::new(Arc::clone(&state), crew, None));
+    assert_eq!(Arc::strong_count(&state.shared), 1, "no worker holds it");
+}
