@@ -1,7 +1,7 @@
 //! Probes as they run: started when they are due, recorded when they have answered.
 
 use super::probe::{Probe, Verdict};
-use super::schedule::{Due, Schedule};
+use super::schedule::{Due, Running, Schedule};
 use crate::shared::Shared;
 use std::sync::Arc;
 use steelyard_core::endpoint::Endpoint;
@@ -14,6 +14,8 @@ pub(super) struct Probed {
     pool: String,
     endpoint: Arc<Endpoint>,
     verdict: Verdict,
+    /// Given back when the answer has been taken in, and by a probe that panics.
+    _running: Running,
 }
 
 /// The probes that run.
@@ -31,11 +33,14 @@ impl Probes {
     /// Starts every probe that is due. Must be called within the runtime.
     pub fn start_due(&mut self, shared: &Shared, now: Nanos) {
         let pools: Vec<_> = shared.snapshot.load().live_pools().collect();
-        for Due { pool, member } in self.schedule.due(&pools, now) {
+        for Due { pool, member, running } in self.schedule.due(&pools, now) {
             let health = &pool.config().health;
             let probe = Probe::new(health, member.endpoint.address().clone(), &member.configured);
             let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
-            self.running.spawn(async move { Probed { pool, verdict: probe.run().await, endpoint } });
+            self.running.spawn(async move {
+                let verdict = probe.run().await;
+                Probed { pool, endpoint, verdict, _running: running }
+            });
         }
     }
 
@@ -48,8 +53,7 @@ impl Probes {
     /// Takes the answer in, by the rules that hold now. It is dropped when its endpoint has left meanwhile, or is
     /// no longer probed.
     pub fn record(&mut self, probed: Probed, shared: &Shared) {
-        let Probed { pool, endpoint, verdict } = probed;
-        self.schedule.end(&endpoint);
+        let Probed { pool, endpoint, verdict, _running } = probed;
         let snapshot = shared.snapshot.load();
         let Some(pool) = snapshot.live_pools().find(|one| one.name() == pool).filter(|pool| {
             pool.config().health.interval_ms.is_some()

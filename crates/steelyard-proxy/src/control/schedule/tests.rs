@@ -48,14 +48,14 @@ fn an_endpoint_never_probed_is_due_at_once_and_then_after_an_interval() {
     let mut schedule = Schedule::new(7);
     let mut now = at(0);
     for _ in 0..100 {
-        let due = schedule.due(&snapshot.pools, now);
+        let mut due = schedule.due(&snapshot.pools, now);
         assert_eq!(due.len(), 1);
         assert!(
             schedule.due(&snapshot.pools, now.plus(Nanos::from_millis(5_000))).is_empty(),
             "one at a time"
         );
-        schedule.end(&due[0].member.endpoint);
-        let next = due[0].member.endpoint.health().next_probe.since(now);
+        let Due { member, .. } = due.remove(0);
+        let next = member.endpoint.health().next_probe.since(now);
         assert!((Nanos::from_millis(900)..=Nanos::from_millis(1_100)).contains(&next), "{next:?}");
         now = now.plus(next);
     }
@@ -65,12 +65,10 @@ fn an_endpoint_never_probed_is_due_at_once_and_then_after_an_interval() {
 fn no_more_run_than_may_and_the_longest_overdue_go_first() {
     let snapshot = snapshot(PROBES_MAX + 10, Some(1_000), None);
     let mut schedule = Schedule::new(7);
-    let first = schedule.due(&snapshot.pools, at(0));
+    let mut first = schedule.due(&snapshot.pools, at(0));
     assert_eq!(first.len(), PROBES_MAX);
     assert!(schedule.due(&snapshot.pools, at(1)).is_empty());
-    for due in &first[..12] {
-        schedule.end(&due.member.endpoint);
-    }
+    first.drain(..12);
     // Ten have never been probed, and two of those that were are overdue as well by now.
     let second = schedule.due(&snapshot.pools, at(2_000));
     let waited: Vec<u32> = (PROBES_MAX as u32..PROBES_MAX as u32 + 10).collect();
@@ -82,8 +80,7 @@ fn no_more_run_than_may_and_the_longest_overdue_go_first() {
 fn the_schedule_survives_a_reload_and_follows_a_shorter_interval() {
     let slow = snapshot(1, Some(60_000), None);
     let mut schedule = Schedule::new(7);
-    let due = schedule.due(&slow.pools, at(0));
-    schedule.end(&due[0].member.endpoint);
+    assert_eq!(schedule.due(&slow.pools, at(0)).len(), 1);
     let same = snapshot(1, Some(60_000), Some(&slow));
     assert!(schedule.due(&same.pools, at(1_000)).is_empty());
     let fast = snapshot(1, Some(1_000), Some(&same));
@@ -94,4 +91,17 @@ fn the_schedule_survives_a_reload_and_follows_a_shorter_interval() {
 #[test]
 fn nothing_is_due_where_probes_are_off() {
     assert!(Schedule::new(7).due(&snapshot(3, None, None).pools, at(0)).is_empty());
+}
+
+#[test]
+fn an_endpoint_whose_probe_panics_is_probed_again() {
+    let snapshot = snapshot(1, Some(1_000), None);
+    let mut schedule = Schedule::new(7);
+    let due = schedule.due(&snapshot.pools, at(0));
+    let probe = std::panic::AssertUnwindSafe(move || {
+        let _running = due;
+        std::panic::resume_unwind(Box::new("a probe with a fault of its own"));
+    });
+    assert!(std::panic::catch_unwind(probe).is_err());
+    assert_eq!(schedule.due(&snapshot.pools, at(2_000)).len(), 1);
 }
