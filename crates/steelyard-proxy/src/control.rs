@@ -201,9 +201,13 @@ impl Control {
     fn tick(&mut self, now: Nanos) {
         for pool in self.state.shared.snapshot.load().live_pools() {
             for returned in pool.tick(now) {
-                let address = returned.endpoint.address();
-                tracing::info!(pool = pool.name(), endpoint = %address, "ejection is over; probing at once");
-                returned.endpoint.health().next_probe = Nanos(0);
+                let (pool, endpoint) = (&pool, returned.endpoint.address());
+                if pool.config().health.interval_ms.is_some() {
+                    tracing::info!(pool = pool.name(), %endpoint, "ejection is over; probing at once");
+                    returned.endpoint.health().next_probe = Nanos(0);
+                } else {
+                    tracing::info!(pool = pool.name(), %endpoint, "ejection is over");
+                }
             }
         }
         self.watch.look(&self.state.shared);
