@@ -109,20 +109,19 @@ impl Control {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut ticks = every(TICK);
         loop {
+            // Only a tick looks at every endpoint: with thousands of them, one look for each answer is a core's work.
+            let mut timed = false;
             tokio::select! {
                 order = orders.recv() => self.obey(order.unwrap_or(Order::Close)),
                 signal = signals::next(&mut self.signals) => self.heed(signal),
-                Some(probed) = self.probes.next() => {
-                    self.probes.record(probed, &self.state.shared);
-                    self.watch.look(&self.state.shared);
-                }
+                Some(probed) = self.probes.next() => self.probes.record(probed, &self.state.shared),
                 answers = self.resolver.next() => self.resolver.take(answers),
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => timed = true,
             }
             if self.stage != Stage::Running && ticks.period() != TICK_ENDING {
                 ticks = every(TICK_ENDING);
             }
-            self.look();
+            self.look(timed);
             if self.closing && matches!(self.stage, Stage::Stopped(_)) {
                 return;
             }
@@ -175,8 +174,8 @@ impl Control {
         }
     }
 
-    /// Everything that is due.
-    fn look(&mut self) {
+    /// How far the end has come, and with `timed` everything that is due.
+    fn look(&mut self, timed: bool) {
         let now = self.now();
         match self.stage {
             Stage::Draining(until) if until <= now => {
@@ -195,7 +194,9 @@ impl Control {
         if self.crew.has_ended() {
             return self.ended(now);
         }
-        self.tick(now);
+        if timed {
+            self.tick(now);
+        }
     }
 
     fn tick(&mut self, now: Nanos) {
@@ -214,7 +215,7 @@ impl Control {
         if self.stage == Stage::Running {
             self.resolver.tick(&self.state, now);
         }
-        self.probes.start_due(&self.state.shared, now);
+        self.probes.look(&self.state.shared, now);
     }
 
     fn ended(&mut self, now: Nanos) {

@@ -1,7 +1,7 @@
 //! When which endpoint is probed. Pure: it is told what time it is.
 
 use rand::SeedableRng;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steelyard_core::endpoint::Endpoint;
 use steelyard_core::pool::{Member, Pool};
@@ -42,37 +42,47 @@ impl Drop for Running {
 #[derive(Debug)]
 pub struct Schedule {
     running: Arc<Mutex<HashSet<usize>>>,
+    /// Probes that the last look found due, the longest overdue first.
+    due: VecDeque<(Arc<Pool>, Member)>,
     rng: Generator,
 }
 
 impl Schedule {
     /// Nothing runs.
     pub fn new(seed: u64) -> Self {
-        Self { running: Arc::default(), rng: Generator::seed_from_u64(seed) }
+        Self { running: Arc::default(), due: VecDeque::new(), rng: Generator::seed_from_u64(seed) }
     }
 
-    /// Probes to start now, the longest overdue first.
-    pub fn due(&mut self, pools: &[Arc<Pool>], now: Nanos) -> Vec<Due> {
+    /// Looks at every endpoint for what is due now.
+    pub fn look(&mut self, pools: &[Arc<Pool>], now: Nanos) {
         let mut due = Vec::new();
         for pool in pools {
             let Some(interval) = pool.config().health.interval_ms.map(Nanos::from_millis) else { continue };
             for member in pool.members() {
                 if let Some(since) = self.due_since(&member.endpoint, interval, now) {
-                    due.push((since, pool, member));
+                    due.push((since, Arc::clone(pool), member.clone()));
                 }
             }
         }
         due.sort_by_key(|(since, ..)| *since);
-        due.truncate(PROBES_MAX.saturating_sub(lock(&self.running).len()));
-        due.into_iter().map(|(_, pool, member)| self.start(pool, member, now)).collect()
+        self.due = due.into_iter().map(|(_, pool, member)| (pool, member)).collect();
     }
 
-    fn start(&mut self, pool: &Arc<Pool>, member: &Member, now: Nanos) -> Due {
+    /// A probe to start now: the longest overdue that the last look has found, unless as many run as may.
+    pub fn next(&mut self, now: Nanos) -> Option<Due> {
+        if lock(&self.running).len() >= PROBES_MAX {
+            return None;
+        }
+        let (pool, member) = self.due.pop_front()?;
+        Some(self.start(pool, member, now))
+    }
+
+    fn start(&mut self, pool: Arc<Pool>, member: Member, now: Nanos) -> Due {
         let interval = Nanos::from_millis(pool.config().health.interval_ms.unwrap_or_default());
         member.endpoint.health().next_probe = now.plus(self.jittered(interval));
         let running = Running { key: key(&member.endpoint), all: Arc::clone(&self.running) };
         lock(&self.running).insert(running.key);
-        Due { pool: Arc::clone(pool), member: member.clone(), running }
+        Due { pool, member, running }
     }
 
     fn due_since(&mut self, endpoint: &Arc<Endpoint>, interval: Nanos, now: Nanos) -> Option<Nanos> {
