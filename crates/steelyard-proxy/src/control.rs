@@ -17,6 +17,7 @@ use probes::Probes;
 use resolver::Resolver;
 use signals::{Signal, Signals};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use watch::Watch;
 
+/// The name of the thread.
+pub(crate) const THREAD: &str = "control";
 /// Between two looks at everything that is timed.
 const TICK: Duration = Duration::from_millis(50);
 /// The same once the engine is ending, where somebody waits for it.
@@ -46,6 +49,9 @@ pub(crate) enum Order {
     Stop,
     /// The same, and end the control thread too.
     Close,
+    /// Fail, to see what comes of it.
+    #[cfg(test)]
+    Panic,
 }
 
 /// How far the end has come.
@@ -83,11 +89,26 @@ pub(crate) fn spawn(
     runtime: Runtime,
     orders: mpsc::UnboundedReceiver<Order>,
 ) -> io::Result<JoinHandle<()>> {
-    Builder::new().name("control".to_owned()).spawn(move || {
-        runtime.block_on(control.run(orders));
+    Builder::new().name(THREAD.to_owned()).spawn(move || {
+        supervise(control, &runtime, orders);
         // A look-up that hangs in the system cannot be called off; it ends alone.
         runtime.shutdown_background();
     })
+}
+
+/// Runs the thread, once more after a panic: what is left to do then is to end the workers, and the process where it
+/// is ours.
+fn supervise(mut control: Control, runtime: &Runtime, mut orders: mpsc::UnboundedReceiver<Order>) {
+    for _ in 0..2 {
+        let run = AssertUnwindSafe(|| runtime.block_on(control.run(&mut orders)));
+        if catch_unwind(run).is_ok() {
+            return;
+        }
+        control.fail("its control thread has panicked");
+    }
+    let state = Arc::clone(&control.state);
+    drop(control);
+    state.events.tell(Event::Stopped);
 }
 
 impl Control {
@@ -106,7 +127,7 @@ impl Control {
         }
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let mut ticks = every(TICK);
         loop {
             // Only a tick looks at every endpoint: with thousands of them, one look for each answer is a core's work.
@@ -140,6 +161,8 @@ impl Control {
                 self.closing = true;
                 self.stop();
             }
+            #[cfg(test)]
+            Order::Panic => panic!("as it was told"),
         }
     }
 
@@ -170,8 +193,16 @@ impl Control {
     fn stop(&mut self) {
         if matches!(self.stage, Stage::Running | Stage::Draining(_)) {
             self.stage = Stage::Stopping(self.now());
+            self.probes.abort();
             self.state.stop();
         }
+    }
+
+    /// Stops for a fault of our own, of which the owner is told.
+    fn fail(&mut self, why: &'static str) {
+        tracing::error!(why, "the engine has failed; stopping");
+        self.state.events.tell(Event::Failed);
+        self.stop();
     }
 
     /// How far the end has come, and with `timed` everything that is due.
@@ -194,7 +225,7 @@ impl Control {
         if self.crew.has_ended() {
             return self.ended(now);
         }
-        if timed {
+        if timed && matches!(self.stage, Stage::Running | Stage::Draining(_)) {
             self.tick(now);
         }
     }
@@ -219,9 +250,10 @@ impl Control {
     }
 
     fn ended(&mut self, now: Nanos) {
+        if self.stage == Stage::Running {
+            self.fail("its workers have ended without being told to");
+        }
         self.crew.join();
-        // When workers ended without being told to, nothing may go on binding for them.
-        self.state.stop();
         self.probes.abort();
         self.stage = Stage::Stopped(now);
         tracing::info!("stopped");
@@ -233,7 +265,7 @@ impl Control {
         let patience = if self.state.events.is_end_acknowledged() { PATIENCE_HEARD } else { PATIENCE };
         if self.state.owns_process && !self.closing && since > patience {
             tracing::warn!("the interpreter does not end the process; ending it");
-            sys::exit_now(0);
+            sys::exit_now(i32::from(self.state.events.is_failed()));
         }
     }
 }

@@ -132,13 +132,14 @@ impl Engine {
         Ok(status::render(&self.state))
     }
 
-    /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] is told again at each call.
+    /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] and [`Event::Failed`] are told again at each
+    /// call.
     pub fn wait(&self, limit: Duration) -> Result<Option<Event>, EngineError> {
         self.state.here()?;
         Ok(self.state.events.wait(limit))
     }
 
-    /// Says that [`Event::Stopped`] was not only told but heard: a caller that is free to go on will end the
+    /// Says that the end was not only told but heard: a caller that is free to go on will end the
     /// process, and gets more time for it than one that is stuck.
     pub fn acknowledge_end(&self) {
         if self.state.here().is_ok() {

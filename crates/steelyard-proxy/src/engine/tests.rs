@@ -1,6 +1,7 @@
 //! An engine over its life: what it refuses leaves the rest as it was.
 
 use super::*;
+use crate::shared::Command;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -238,4 +239,31 @@ fn workers_end_with_a_control_thread_that_never_ran() {
     // As when the system refuses the thread: what it was to work with is dropped.
     drop(Control::new(Arc::clone(&state), crew, None));
     assert_eq!(Arc::strong_count(&state.shared), 1, "no worker holds it");
+}
+
+#[test]
+fn workers_that_end_untold_are_a_failure() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    let engine = start(&document).unwrap();
+    engine.state.tell_workers(|| Command::Stop);
+    for _ in 0..2 {
+        assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
+    }
+    assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+}
+
+#[test]
+fn a_panic_of_the_control_thread_stops_the_engine_and_is_a_failure() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    for panics in 1..=3 {
+        let engine = start(&document).unwrap();
+        let bound = address(&engine, 0);
+        for _ in 0..panics {
+            engine.order(Order::Panic);
+        }
+        assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
+        assert!(TcpStream::connect(bound).is_err());
+        assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+        engine.close();
+    }
 }
