@@ -8,6 +8,7 @@ __all__ = [
     "BindError",
     "DocumentError",
     "Engine",
+    "EngineFailed",
     "EngineStopped",
     "Origin",
     "TomlError",
@@ -25,6 +26,9 @@ class TomlError(ValueError):
 
 class EngineStopped(RuntimeError): ...
 
+class EngineFailed(RuntimeError):
+    """The engine has stopped for a fault of its own; its log says which."""
+
 class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
 
@@ -41,7 +45,9 @@ class Engine:
     def start(document: str, options: str) -> Engine: ...
     def apply(self, document: str) -> str: ...
     def status(self) -> str: ...
-    def wait(self, timeout_s: float) -> str | None: ...
+    def wait(self, timeout_s: float) -> str | None:
+        """Raises `EngineFailed` once it has stopped for a fault of its own."""
+
     def stop(self, now: bool = False) -> None: ...
     def close(self) -> None: ...
 

@@ -27,6 +27,18 @@ create_exception!(
     "The engine has been stopped, or drains: it takes no more changes."
 );
 
+create_exception!(
+    steelyard._core,
+    EngineFailed,
+    PyRuntimeError,
+    "The engine has stopped for a fault of its own; its log says which."
+);
+
+/// The exception for an engine that has failed.
+pub fn failed() -> PyErr {
+    EngineFailed::new_err("the engine has stopped for a fault of its own; its log says which")
+}
+
 /// The exception for an error.
 pub fn to_python(error: &EngineError) -> PyErr {
     match error {

@@ -42,7 +42,7 @@ mod _core {
     use crate::engine::Engine;
 
     #[pymodule_export]
-    use crate::errors::{BindError, DocumentError, EngineStopped};
+    use crate::errors::{BindError, DocumentError, EngineFailed, EngineStopped};
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};
