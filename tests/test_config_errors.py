@@ -101,6 +101,14 @@ ONE_MISTAKE = [
         "f.toml:1:1: drain_timeout: this cannot be off\n"
         'hint: a duration is a number with its unit: "500ms", "10s", "5m", "1h"',
     ),
+    (
+        LONG + "retry.budget = nan",
+        "f.toml:6:7: pools.app.retry.budget: nan is no number of retries per request\nhint: for instance 0.2",
+    ),
+    (
+        LONG + "retry.budget = inf",
+        "f.toml:6:7: pools.app.retry.budget: inf is no number of retries per request\nhint: for instance 0.2",
+    ),
     # words that are near another
     (
         SHORT + 'policy = "round_robbin"',

@@ -1,5 +1,6 @@
 """Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -193,6 +194,8 @@ def parse_budget(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refuse('expected a number of retries per request or "off"', "for instance 0.2")
+    if not math.isfinite(value):
+        raise refuse(f"{value} is no number of retries per request", "for instance 0.2")
     if value == 0:
         raise refuse("0 is no budget", '"off" is no bound on retries; attempts = 1 is no retries')
     return float(value)
