@@ -118,6 +118,15 @@ def test_a_hangup_reloads_and_a_mistake_is_logged() -> None:
     assert instance.process.poll() is None
 
 
+def test_a_hangup_on_a_file_full_of_dates_ends_nothing() -> None:
+    instance = running()
+    instance.write("listen = 1979-05-27\nendpoints = [2020-01-01]\n" + TWO_POOLS)
+    instance.send_signal(signal.SIGHUP)
+    instance.expect_said("the short form does not go with")
+    assert instance.process.poll() is None
+    assert "Traceback" not in instance.errors()
+
+
 def test_terminate_ends_with_0_and_takes_the_socket_away() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         instance = running()

@@ -133,6 +133,33 @@ class TestReload:
                 control.reload()
         assert [one["name"] for one in control.status()["listeners"]] == ["web"]
 
+    @pytest.mark.parametrize("failure", [TypeError("a fault of ours"), MemoryError(), RecursionError()])
+    def test_a_failure_nobody_foresaw_is_logged_and_leaves_the_old_configuration(
+        self, path: Path, failure: Exception, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def load() -> config.Config:
+            raise failure
+
+        loaded = config.load(path)
+        control = Control.start(ConfigSource(str(path), path, load), loaded, seed=1)
+        try:
+            control.try_reload()
+            assert control.status()["generation"] == 1
+        finally:
+            control.close()
+        assert "the old configuration stays in force" in caplog.text
+        assert type(failure).__name__ in caplog.text
+
+    def test_who_is_told_of_a_reload_cannot_spoil_it(
+        self, control: Control, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        told = []
+        control.on_reload(lambda _: 1 / 0)
+        control.on_reload(told.append)
+        assert control.reload() == 2
+        assert told == [control.config]
+        assert "ZeroDivisionError" in caplog.text
+
     def test_what_needs_a_restart_is_said(self, control: Control, path: Path) -> None:
         assert control.notices() == []
         path.write_text(TWO_POOLS.replace('"error"', '"warning"') + '[admin]\nsocket = "off"\n')
@@ -278,6 +305,20 @@ class TestTheAdminApi:
         answer = api.post("/v1/reload")
         assert answer.status_code == 422
         assert answer.json()["error"]["message"].startswith(f"{path}:1:1: listen: ")
+
+    def test_a_fault_of_ours_is_answered_as_json_too(
+        self, api: httpx.Client, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> int:
+            raise TypeError("nobody foresaw this")
+
+        monkeypatch.setattr(control, "reload", fail)
+        answer = api.post("/v1/reload")
+        assert answer.status_code == 500
+        assert answer.json()["error"] == {
+            "message": "the instance failed: TypeError",
+            "hint": "its log says where and why",
+        }
 
     def test_bodies_are_bounded(self, api: httpx.Client) -> None:
         answer = api.post("/v1/drain", content=json.dumps({"endpoint": "x" * 100_000}))

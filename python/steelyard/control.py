@@ -109,11 +109,24 @@ class Control:
             loaded = self.source.load()
             generation = self._apply(loaded, self._overlay.kept_by(loaded))
         for tell in self._told:
-            tell(loaded)
+            try:
+                tell(loaded)
+            except Exception:
+                # It is in force already, whatever becomes of who only wants to know.
+                log.exception("not everything has followed the reload")
         log.info("reloaded %s as generation %d", self.source.name, generation)
         for notice in self.notices():
             log.warning("%s", notice)
         return generation
+
+    def try_reload(self) -> None:
+        """As `reload`, for callers with nobody to tell: whatever goes wrong is logged and the old one stays."""
+        try:
+            self.reload()
+        except SteelyardError as error:
+            log.error("the old configuration stays in force: %s", error)
+        except Exception:
+            log.exception("the old configuration stays in force: the reload failed for a reason of its own")
 
     def notices(self) -> list[str]:
         """What of the configuration in force has no effect before a restart, in sentences for people."""

@@ -1,17 +1,13 @@
 """Reloads when the configuration file changes."""
 
-import logging
 import threading
 from pathlib import Path
 
 import watchfiles
 
 from steelyard.control import Control
-from steelyard.errors import SteelyardError
 
 __all__ = ["Watch"]
-
-log = logging.getLogger("steelyard.watch")
 
 
 class Watch:
@@ -38,10 +34,7 @@ class Watch:
             if now is None or now == self._seen:
                 continue
             self._seen = now
-            try:
-                self._control.reload()
-            except SteelyardError as error:
-                log.error("the old configuration stays in force: %s", error)
+            self._control.try_reload()
 
 
 def content(path: Path) -> bytes | None:

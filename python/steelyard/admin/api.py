@@ -45,6 +45,7 @@ def application(control: Control) -> FastAPI:
     app.add_exception_handler(SteelyardError, refused)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, no_such)
+    app.add_exception_handler(Exception, broken)
     add_questions(app, control)
     add_changes(app, control)
     return app
@@ -141,6 +142,12 @@ async def no_such(request: Request, error: Exception) -> JSONResponse:
     message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
     unknown = error.status_code in (404, 405)
     return answer(error.status_code, message, "GET /openapi.json lists what there is" if unknown else None)
+
+
+async def broken(_: Request, error: Exception) -> JSONResponse:
+    """A fault of ours. It is raised on afterwards, so that it is logged where it can be looked into."""
+    message = f"the instance failed: {type(error).__name__}"
+    return answer(500, message, "its log says where and why")
 
 
 class BoundedBody:

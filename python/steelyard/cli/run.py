@@ -10,7 +10,7 @@ from steelyard import __version__, config
 from steelyard.admin.socket import AdminSocket, server_path
 from steelyard.cli import logs
 from steelyard.control import ConfigSource, Control
-from steelyard.errors import SteelyardError, UsageError
+from steelyard.errors import UsageError
 
 __all__ = ["run", "source_of"]
 
@@ -110,7 +110,4 @@ def announce(control: Control, socket: AdminSocket | None) -> None:
 def until_stopped(control: Control) -> None:
     while (event := control.wait(WAIT_S)) != "stopped":
         if event == "reload":
-            try:
-                control.reload()
-            except SteelyardError as error:
-                log.error("the old configuration stays in force: %s", error)
+            control.try_reload()
