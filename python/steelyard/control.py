@@ -120,7 +120,7 @@ class Control:
         return generation
 
     def try_reload(self) -> None:
-        """As `reload`, for callers with nobody to tell: whatever goes wrong is logged and the old one stays."""
+        """As `reload`, where nobody waits for the outcome: what goes wrong is logged, and the old one stays."""
         try:
             self.reload()
         except SteelyardError as error:

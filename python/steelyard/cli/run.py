@@ -46,6 +46,7 @@ def source_of(
 
 def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
     """Returns when the engine has drained and stopped."""
+    seen = content(source.path) if watch and source.path else None
     loaded = source.load()
     logs.set_up(loaded)
     with ExitStack() as stack:
@@ -61,7 +62,7 @@ def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
         if opened:
             stack.enter_context(serving(control, opened))
         if watch and source.path:
-            stack.enter_context(watching(control, source.path))
+            stack.enter_context(watching(control, source.path, seen))
         announce(control, opened)
         until_stopped(control)
     log.info("stopped")
@@ -80,15 +81,21 @@ def serving(control: Control, socket: AdminSocket) -> Iterator[None]:
 
 
 @contextmanager
-def watching(control: Control, path: Path) -> Iterator[None]:
+def watching(control: Control, path: Path, seen: bytes | None) -> Iterator[None]:
     from steelyard.watch import Watch
 
-    watch = Watch(control, path)
+    watch = Watch(control, path, seen)
     watch.start()
     try:
         yield
     finally:
         watch.close()
+
+
+def content(path: Path) -> bytes | None:
+    from steelyard.watch import content
+
+    return content(path)
 
 
 def announce(control: Control, socket: AdminSocket | None) -> None:
