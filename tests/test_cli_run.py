@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from language import Command, command, eventually
+from steelyard.cli import complete
 
 TWO_POOLS = """\
 [listeners.web]
@@ -57,6 +60,19 @@ def test_status_names_every_endpoint_with_its_verdict() -> None:
         "p99",
     ):
         assert words in done.stdout
+
+
+def test_what_status_shows_and_the_shell_offers_is_what_commands_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instance = running(TWO_POOLS.replace('"127.0.0.2:9"', '"LocalHost:7"'))
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    eventually(lambda: "localhost:7 at 127.0.0.1:7" in instance.steelyard("status").stdout, "it is resolved")
+    assert complete.endpoints("") == ["localhost:7", "app/127.0.0.1:9", "app/localhost:7", "next/127.0.0.1:9"]
+    assert complete.endpoints("ne") == ["next/127.0.0.1:9"]
+    for name in complete.endpoints(""):
+        done = instance.steelyard("drain", name)
+        assert (done.returncode, done.stderr) == (0, ""), name
 
 
 def test_changes_are_told_shown_and_survive_a_reload() -> None:

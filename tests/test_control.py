@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from language import eventually
 from steelyard import _core, config
 from steelyard.admin.api import application
 from steelyard.admin.client import AdminClient
@@ -52,6 +53,12 @@ def control(path: Path) -> Iterator[Control]:
 def endpoints(control: Control, pool: str = "app") -> dict[str, tuple[int, str]]:
     (found,) = [one for one in control.status()["pools"] if one["name"] == pool]
     return {one["address"]: (one["weight"], one["verdict"]) for one in found["endpoints"]}
+
+
+def known_as(control: Control) -> dict[str, str]:
+    """The verdict of each endpoint by the name that commands take; a host name may have several rows."""
+    rows = [one for pool in control.status()["pools"] for one in pool["endpoints"]]
+    return {one["configured"]: one["verdict"] for one in rows}
 
 
 class TestRefusals:
@@ -108,6 +115,45 @@ class TestRunTimeChanges:
             control.policy("ap", "random")
         with pytest.raises(UsageError, match='unknown policy "best"'):
             control.policy("app", "best")
+
+    def test_every_spelling_of_an_address_is_the_endpoint(self, control: Control, path: Path) -> None:
+        spellings = {
+            "[0:0::1]:9": ("[::1]:9", "[::0001]:09", "app/[0:0:0:0:0:0:0:1]:9"),
+            "LocalHost:7": ("localhost:7", "localhost.:7", "app/LOCALHOST:7"),
+            "unix:/run/App.sock": ("unix:/run/App.sock", "app/unix:/run/App.sock"),
+            "[::ffff:127.0.0.7]:9": ("127.0.0.7:9", "[::FFFF:127.0.0.7]:9"),
+        }
+        written = ", ".join(f'"{one}"' for one in spellings)
+        path.write_text(TWO_POOLS.replace('"127.0.0.2:9"', written))
+        control.reload()
+        eventually(lambda: "localhost:7" in known_as(control), "the name is resolved")
+        for in_the_file, others in spellings.items():
+            for spelling in (in_the_file, *others):
+                control.drain(spelling)
+                (drained,) = control.overlay.drained
+                (shown,) = {name for name, verdict in known_as(control).items() if verdict == "draining"}
+                assert drained == ("app", shown), spelling
+                control.undrain(shown)
+                assert not control.overlay.drained, spelling
+
+    def test_another_spelling_in_the_file_keeps_the_drain(self, control: Control, path: Path) -> None:
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "[0:0::1]:9"))
+        control.reload()
+        control.drain("[::1]:9")
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "[::1]:9"))
+        control.reload()
+        assert endpoints(control)["[::1]:9"][1] == "draining"
+
+    def test_an_address_behind_a_name_is_refused_with_the_name(self, control: Control, path: Path) -> None:
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "localhost:7"))
+        control.reload()
+
+        def resolved() -> list[str]:
+            return [address for address in endpoints(control) if address.endswith(":7")]
+
+        eventually(resolved, "the name is resolved")
+        with pytest.raises(UsageError, match="the whole name can be steered: app/localhost:7"):
+            control.drain(resolved()[0])
 
     def test_a_weight_the_engine_refuses_leaves_the_old_one(self, control: Control) -> None:
         with pytest.raises(ConfigError):

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from steelyard import _core
-from steelyard.config import POLICIES, Config, EndpointKey, Overlay
+from steelyard.config import POLICIES, Config, EndpointKey, Overlay, canonical
 from steelyard.config import document as document_of
 from steelyard.errors import BindError, ConfigError, InstanceError, Problem, SteelyardError, UsageError
 
 __all__ = ["ConfigSource", "Control", "build_info"]
 
 log = logging.getLogger("steelyard.control")
+
+NAMES_MAX = 10
+"""Endpoints that a hint names."""
 
 CAPABILITY_HINT = (
     "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE "
@@ -120,7 +123,7 @@ class Control:
         return generation
 
     def try_reload(self) -> None:
-        """As `reload`, where nobody waits for the outcome: what goes wrong is logged, and the old one stays."""
+        """As `reload`, where nobody waits for the outcome: what goes wrong is logged, the old one stays."""
         try:
             self.reload()
         except SteelyardError as error:
@@ -159,14 +162,31 @@ class Control:
     def find(self, endpoint: str) -> EndpointKey:
         """The endpoint that `[POOL/]ADDRESS` names. Raises UsageError where that is none, or several."""
         known = [(name, one.address) for name, pool in self._config.pools.items() for one in pool.endpoints]
-        fits = [key for key in known if endpoint in (key[1], f"{key[0]}/{key[1]}")]
+        fits = [key for key in known if is_named(key, endpoint)]
         if len(fits) == 1:
             return fits[0]
         if fits:
             names = " or ".join(f"{pool}/{address}" for pool, address in fits)
             raise UsageError(f'"{endpoint}" stands in several pools', hint=f"say which: {names}")
-        names = ", ".join(f"{pool}/{address}" for pool, address in known[:10])
-        raise UsageError(f'there is no endpoint "{endpoint}"', hint=f"there are {names}")
+        if behind := self._found_behind(endpoint):
+            raise UsageError(
+                f'"{endpoint}" is where a name was found, not an endpoint of its own',
+                hint=f"the whole name can be steered: {' or '.join(behind)}",
+            )
+        there = [f"{pool}/{address}" for pool, address in known]
+        more = f" and {len(there) - NAMES_MAX} more" if len(there) > NAMES_MAX else ""
+        raise UsageError(
+            f'there is no endpoint "{endpoint}"', hint=f"there are {', '.join(there[:NAMES_MAX])}{more}"
+        )
+
+    def _found_behind(self, endpoint: str) -> list[str]:
+        """The endpoints, host names, that have been resolved to this address."""
+        return [
+            f"{pool['name']}/{one['configured']}"
+            for pool in json.loads(self._engine.status())["pools"]
+            for one in pool["endpoints"]
+            if one["configured"] != one["address"] and is_named((pool["name"], one["address"]), endpoint)
+        ]
 
     def _known_pool(self, name: str) -> str:
         if name not in self._config.pools:
@@ -199,6 +219,13 @@ class Control:
     def close(self) -> None:
         """Stops at once and joins every native thread. May be called again."""
         self._engine.close()
+
+
+def is_named(key: EndpointKey, endpoint: str) -> bool:
+    """Whether `[POOL/]ADDRESS`, in any spelling, is this one."""
+    pool, address = key
+    rest = endpoint.removeprefix(f"{pool}/")
+    return address in (canonical(endpoint), canonical(rest))
 
 
 def known_policy(policy: str | None) -> str | None:

@@ -131,7 +131,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
     for one in pool["endpoints"]:
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
         table.add_row(
-            one["address"],
+            endpoint_name(one),
             Text(one["verdict"], style=verdict_style(one["verdict"])),
             str(one["weight"]),
             *(str(one[name]) for name in ("in_flight", "requests", "failures", "retries")),
@@ -141,6 +141,12 @@ def pool_table(pool: dict[str, Any]) -> Table:
             Text("; ".join(part for part in (one["why"], over) if part)),
         )
     return table
+
+
+def endpoint_name(one: dict[str, Any]) -> str:
+    """What commands call it, and for a host name the address behind this row."""
+    configured, address = one["configured"], one["address"]
+    return str(configured) if configured == address else f"{configured} at {address}"
 
 
 def overlay_lines(overlay: dict[str, Any]) -> list[str]:

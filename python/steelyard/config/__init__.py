@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from steelyard.config.address import canonical
 from steelyard.config.document import document
 from steelyard.config.load import from_arguments, load, load_text
 from steelyard.config.overlay import EndpointKey, Overlay
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "EndpointKey",
     "Overlay",
+    "canonical",
     "document",
     "find",
     "from_arguments",

@@ -9,7 +9,7 @@ from steelyard.config.root import Config
 __all__ = ["EndpointKey", "Overlay"]
 
 EndpointKey = tuple[str, str]
-"""The name of a pool and the address of an endpoint, as the file writes it."""
+"""The name of a pool and the address of an endpoint, in its canonical spelling."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from steelyard import _core
+from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
 from steelyard.config.units import (
     U32_MAX,
@@ -55,7 +57,7 @@ Policy = Annotated[
 class EndpointTable(Model):
     """An endpoint with more than its address."""
 
-    address: str
+    address: Annotated[str, AfterValidator(canonical)]
     """"10.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/path"."""
     weight: Annotated[int, Field(ge=0, le=U32_MAX)] = 1
     """Its share beside the others; 0 takes no new requests."""
