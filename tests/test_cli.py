@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -189,10 +190,20 @@ def test_a_privileged_port_is_refused_with_the_remedy() -> None:
     port = first_free - 1
     done = as_nobody("run", "--listen", f"127.0.0.1:{port}", "--to", "127.0.0.1:9", "--socket", "off")
     assert (done.returncode, done.stdout) == (1, "")
-    refused = f'error: cannot listen on 127.0.0.1:{port} for listener "web": permission denied\n'
-    assert done.stderr.startswith(refused)
+    where = f'127.0.0.1:{port} for listener "web" of the command line'
+    assert done.stderr.startswith(f"error: cannot listen on {where}: permission denied\n")
     assert "hint: ports below 1024 need a privilege" in done.stderr
     assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+def test_a_unix_socket_where_this_user_may_not_write_is_refused_with_its_own_remedy() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        done = as_nobody(
+            "run", "--listen", f"unix:{folder}/web.sock", "--to", "127.0.0.1:9", "--socket", "off"
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("permission denied\nhint: choose a directory that this user may write to\n")
 
 
 def test_an_unreadable_file_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -162,10 +162,8 @@ def test_a_second_instance_on_the_same_socket_or_address_is_refused() -> None:
     (address,) = web["bind"]
     taken = instance.steelyard("run", "--socket", "off", "--listen", address, "--to", "127.0.0.1:9")
     assert taken.returncode == 1
-    assert (
-        f'error: cannot listen on {address} for listener "web": address already in use\nhint: '
-        in taken.stderr
-    )
+    where = f'{address} for listener "web" of the command line'
+    assert f"error: cannot listen on {where}: address already in use\nhint: " in taken.stderr
 
 
 def test_a_second_address_in_use_leaves_the_first_unbound(tmp_path: Path) -> None:

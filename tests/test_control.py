@@ -1,6 +1,5 @@
 """The engine's refusals as people hear them, and the admin socket and API without a process around them."""
 
-import errno
 import json
 import os
 import socket
@@ -17,7 +16,7 @@ from steelyard.admin.api import application
 from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
 from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
-from steelyard.control import ConfigSource, Control, reported
+from steelyard.control import ConfigSource, Control
 from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
 
 TWO_POOLS = """\
@@ -62,16 +61,36 @@ def known_as(control: Control) -> dict[str, str]:
 
 
 class TestRefusals:
-    def test_each_has_its_remedy(self) -> None:
-        def told(number: int) -> str:
-            return str(reported(_core.BindError(number, os.strerror(number), "web", None, ":80")))
+    def refused(self, address: str) -> str:
+        loaded = config.load_text(TWO_POOLS.replace("127.0.0.1:0", address))
+        with pytest.raises(BindError) as caught:
+            Control.start(ConfigSource("my.toml", None, lambda: loaded), loaded)
+        assert caught.value.message.startswith(f'cannot listen on {address} for listener "web" of my.toml: ')
+        return str(caught.value).partition("my.toml: ")[2]
 
-        assert told(errno.EACCES).startswith(
-            'cannot listen on :80 for listener "web": permission denied\nhint: ports'
+    def test_each_has_its_remedy(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            assert self.refused(f"127.0.0.1:{taken.getsockname()[1]}") == (
+                "address already in use\n"
+                "hint: another process listens there (ss -ltnp shows which); stop it or choose another port"
+            )
+        assert self.refused("192.0.2.1:8080") == (
+            "cannot assign requested address\n"
+            "hint: this machine has no such address (ip address shows those it has)"
         )
-        assert "CAP_NET_BIND_SERVICE" in told(errno.EACCES)
-        assert "stop it or choose another port" in told(errno.EADDRINUSE)
-        assert "this machine has no such address" in told(errno.EADDRNOTAVAIL)
+        assert self.refused(f"unix:{tmp_path}/none/web.sock") == (
+            "no such file or directory\nhint: make the directory first"
+        )
+        (tmp_path / "file").touch()
+        assert self.refused(f"unix:{tmp_path}/file") == (
+            "there is a file that is no socket\nhint: move it away or choose another path"
+        )
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(f"{tmp_path}/web.sock")
+            other.listen()
+            assert self.refused(f"unix:{tmp_path}/web.sock") == (
+                "another process answers there\nhint: stop it or choose another path"
+            )
 
     def test_a_port_in_use_starts_nothing(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -5,7 +5,6 @@ is an overlay held here; it is laid over the file and the result applied, so tha
 undone. Whatever fails leaves the old configuration in force.
 """
 
-import errno
 import json
 import logging
 import os
@@ -26,12 +25,6 @@ log = logging.getLogger("steelyard.control")
 
 NAMES_MAX = 10
 """Endpoints that a hint names."""
-
-CAPABILITY_HINT = (
-    "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE "
-    "(under systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; steelyard init --systemd writes that) "
-    "or listen on a port above 1023"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ class Control:
         try:
             engine = _core.Engine.start(document, json.dumps(options))
         except (_core.DocumentError, OSError) as error:
-            raise reported(error) from error
+            raise reported(error, source) from error
         return cls(source, loaded, engine)
 
     @property
@@ -204,7 +197,7 @@ class Control:
         except _core.EngineStopped as error:
             raise InstanceError("it is stopping, and takes no more changes") from error
         except (_core.DocumentError, OSError) as error:
-            raise reported(error) from error
+            raise reported(error, self.source) from error
         self._config, self._overlay = loaded, overlay
         return generation
 
@@ -240,24 +233,20 @@ def build_info() -> dict[str, Any]:
     return info
 
 
-def reported(error: Exception) -> SteelyardError:
+def reported(error: Exception, source: ConfigSource) -> SteelyardError:
     """What the engine refused, as a person should hear it."""
     if isinstance(error, _core.DocumentError):
         problems = json.loads(error.args[0])
         return ConfigError([Problem(one["message"], key_of(one["path"]), one["hint"]) for one in problems])
     if not isinstance(error, OSError):
         return SteelyardError(str(error))
-    listener, address = error.filename, error.filename2
-    where = " for ".join(str(part) for part in (address, listener and f'listener "{listener}"') if part)
     reason = (error.strerror or str(error)).lower()
-    hint = None
-    if error.errno in (errno.EACCES, errno.EPERM):
-        hint = CAPABILITY_HINT
-    elif error.errno == errno.EADDRINUSE:
-        hint = "another process listens there (ss -ltnp shows which); stop it or choose another port"
-    elif error.errno == errno.EADDRNOTAVAIL:
-        hint = "this machine has no such address; ip address shows those it has"
-    return BindError(f"cannot listen on {where}: {reason}" if where else reason, hint=hint)
+    if not isinstance(error, _core.BindError):
+        return SteelyardError(reason)
+    # What to do about it travels as a note.
+    hint = "\n".join(getattr(error, "__notes__", ())) or None
+    where = f'{error.filename2} for listener "{error.filename}" of {source.name}'
+    return BindError(f"cannot listen on {where}: {reason}", hint=hint)
 
 
 def key_of(path: list[str | int]) -> str:
