@@ -122,6 +122,15 @@ def test_a_reload_with_a_mistake_says_so_and_keeps_the_old_configuration() -> No
     assert status(instance)["generation"] == before
 
 
+def test_a_reload_into_an_address_in_use_ends_with_1_as_run_does() -> None:
+    instance = running()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        instance.write(TWO_POOLS.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        done = instance.steelyard("reload")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the old configuration stays in force\ncannot listen on 127.0.0.1:")
+
+
 def test_a_hangup_reloads_and_a_mistake_is_logged() -> None:
     instance = running()
     instance.write(TWO_POOLS.replace(', "127.0.0.2:9"', ""))

@@ -311,6 +311,18 @@ class TestTheAdminSocket:
         assert server_path(None, "/file.sock", {}) == Path("/file.sock")
         assert server_path(Path("off"), "auto", {}) is None
         assert server_path(None, "off", {}) is None
+        assert server_path(None, "/file.sock", environment) == Path("/env.sock")
+
+    def test_an_empty_variable_says_nothing_and_off_is_off(self) -> None:
+        assert server_path(None, "off", {"STEELYARD_SOCKET": ""}) is None
+        assert server_path(None, "/file.sock", {"STEELYARD_SOCKET": ""}) == Path("/file.sock")
+        assert server_path(None, "auto", {"STEELYARD_SOCKET": "off"}) is None
+        assert server_path(Path("/arg.sock"), "auto", {"STEELYARD_SOCKET": "off"}) == Path("/arg.sock")
+        assert candidates(None, {"STEELYARD_SOCKET": ""}) == candidates(None, {})
+        with pytest.raises(UsageError, match=r"\$STEELYARD_SOCKET is off"):
+            candidates(None, {"STEELYARD_SOCKET": "off"})
+        with pytest.raises(UsageError, match="--socket is off"):
+            candidates(Path("off"), {})
 
 
 class TestTheAdminApi:
@@ -384,6 +396,22 @@ class TestTheAdminApi:
             "message": "the instance failed: TypeError",
             "hint": "its log says where and why",
         }
+
+    def test_an_address_in_use_is_no_mistake_in_the_file(self, api: httpx.Client, path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            path.write_text(TWO_POOLS.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+            answer = api.post("/v1/reload")
+        assert answer.status_code == 409
+        assert "address already in use" in answer.json()["error"]["message"]
+
+    def test_closing_what_has_ended_by_itself_does_no_harm(self, control: Control, tmp_path: Path) -> None:
+        server = AdminServer(control, AdminSocket(tmp_path / "other.sock"))
+        server.start()
+        eventually(lambda: server._server._sleeping, "it serves")
+        server._server.end()
+        server._thread.join()
+        server.close()
+        assert not (tmp_path / "other.sock").exists()
 
     def test_bodies_are_bounded(self, api: httpx.Client) -> None:
         answer = api.post("/v1/drain", content=json.dumps({"endpoint": "x" * 100_000}))

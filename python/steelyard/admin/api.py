@@ -119,7 +119,9 @@ async def refused(_: Request, error: Exception) -> JSONResponse:
         400
         if isinstance(error, UsageError)
         else 422
-        if isinstance(error, ConfigError | BindError)
+        if isinstance(error, ConfigError)
+        else 409
+        if isinstance(error, BindError)
         else 503
         if isinstance(error, InstanceError)
         else 500
