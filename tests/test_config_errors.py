@@ -173,6 +173,22 @@ ONE_MISTAKE = [
         LONG + "[[routes]]\npool = 'app'\nrespond = 404",
         "f.toml:6:1: routes[0]: the route has pool and respond\nhint: one of them is all a route can do",
     ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nheaders = { X-A = '1', x-a = '2' }",
+        'f.toml:8:1: routes[0].headers: "x-a" is the same field as "X-A"\n'
+        "hint: keep one of them: the case is no matter",
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nset_headers = { X-A = '1', x-a = '2' }",
+        'f.toml:8:1: routes[0].set_headers: "x-a" is the same field as "X-A"\n'
+        "hint: keep one of them: the case is no matter",
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nset_headers = { X_Real_IP = '1', x_own = '2' }",
+        'f.toml:8:1: routes[0].set_headers: "X_Real_IP" would never be sent: '
+        'much software reads it as "X-Real-IP"\n'
+        'hint: write "X-Real-IP" if that is meant, or choose another name',
+    ),
     # no TOML
     ("a = 1\na = 2", 'f.toml:2:1: "a" is here for the second time\nhint: keep one of them'),
     ("listen = :8080", 'f.toml:1:10: this is no TOML value\nhint: text stands in quotes: ":8080"'),

@@ -13,6 +13,7 @@ __all__ = [
     "TomlError",
     "build_info",
     "check",
+    "is_lookalike",
     "origin_main",
     "toml_positions",
 ]
@@ -34,6 +35,7 @@ class BindError(OSError):
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
+def is_lookalike(name: str) -> bool: ...
 
 @final
 class Engine:
