@@ -189,6 +189,11 @@ ONE_MISTAKE = [
         'much software reads it as "X-Real-IP"\n'
         'hint: write "X-Real-IP" if that is meant, or choose another name',
     ),
+    (
+        LONG.replace('pool = "app"', "limits.connections = 'off'"),
+        "f.toml:3:8: listeners.web.limits.connections: connections are never without a bound\n"
+        'hint: "auto" is as many as the descriptors allow',
+    ),
     # no TOML
     ("a = 1\na = 2", 'f.toml:2:1: "a" is here for the second time\nhint: keep one of them'),
     ("listen = :8080", 'f.toml:1:10: this is no TOML value\nhint: text stands in quotes: ":8080"'),
