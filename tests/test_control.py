@@ -237,6 +237,17 @@ class TestReload:
         control.reload()
         assert control.status()["notices"] == []
 
+    def test_what_cannot_change_is_told_with_its_place(self, control: Control, path: Path) -> None:
+        workers = control.status()["workers"] + 1
+        path.write_text(f"# a comment\nworkers = {workers}\n{TWO_POOLS}")
+        with pytest.raises(ConfigError) as caught:
+            control.reload()
+        assert str(caught.value).startswith(f"{path}:2:1: workers: the number of workers cannot change")
+
+    def test_a_change_that_is_refused_names_the_key_as_the_file_would(self, control: Control) -> None:
+        with pytest.raises(ConfigError, match=r"^what was asked for: pools.app.endpoints\[1\].weight: "):
+            control.weight("127.0.0.2:9", 2**31)
+
     def test_none_is_taken_once_it_stops(self, control: Control) -> None:
         control.stop()
         assert control.wait(30) == "stopped"

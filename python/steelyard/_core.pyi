@@ -30,7 +30,10 @@ class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
 
 class BindError(OSError):
-    """An address that cannot be bound: `filename` is the listener, `filename2` the address; a note what to do."""
+    """An address that cannot be bound: `filename` is the listener, `filename2` the address.
+
+    A note says what to do, where that is known.
+    """
 
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...

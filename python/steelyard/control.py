@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from steelyard import _core
-from steelyard.config import POLICIES, Config, EndpointKey, Overlay, canonical
+from steelyard.config import (
+    POLICIES,
+    Config,
+    EndpointKey,
+    KeyPath,
+    Overlay,
+    canonical,
+    key_text,
+    problem_in,
+)
 from steelyard.config import document as document_of
 from steelyard.errors import BindError, ConfigError, InstanceError, Problem, SteelyardError, UsageError
 
@@ -34,6 +43,12 @@ class ConfigSource:
     name: str
     path: Path | None
     load: Callable[[], Config]
+
+    def problem(self, key: KeyPath, message: str, hint: str | None) -> Problem:
+        """What the engine says of a key, at its place."""
+        if self.path is None:
+            return Problem(message, key_text(key), hint, self.name)
+        return problem_in(self.path, self.name, key, message, hint)
 
 
 class Control:
@@ -103,7 +118,7 @@ class Control:
             )
         with self._change:
             loaded = self.source.load()
-            generation = self._apply(loaded, self._overlay.kept_by(loaded))
+            generation = self._apply(loaded, self._overlay.kept_by(loaded), self.source)
         for tell in self._told:
             try:
                 tell(loaded)
@@ -187,17 +202,20 @@ class Control:
         return name
 
     def _overlaid(self, change: Callable[[], Overlay]) -> int:
+        # A refusal of what was asked for is not to be looked for in the file.
         with self._change:
-            return self._apply(self._config, change())
+            return self._apply(
+                self._config, change(), ConfigSource("what was asked for", None, lambda: self._config)
+            )
 
-    def _apply(self, loaded: Config, overlay: Overlay) -> int:
+    def _apply(self, loaded: Config, overlay: Overlay, source: ConfigSource) -> int:
         document = json.dumps(document_of(loaded, overlay))
         try:
             generation: int = json.loads(self._engine.apply(document))["generation"]
         except _core.EngineStopped as error:
             raise InstanceError("it is stopping, and takes no more changes") from error
         except (_core.DocumentError, OSError) as error:
-            raise reported(error, self.source) from error
+            raise reported(error, source) from error
         self._config, self._overlay = loaded, overlay
         return generation
 
@@ -237,7 +255,9 @@ def reported(error: Exception, source: ConfigSource) -> SteelyardError:
     """What the engine refused, as a person should hear it."""
     if isinstance(error, _core.DocumentError):
         problems = json.loads(error.args[0])
-        return ConfigError([Problem(one["message"], key_of(one["path"]), one["hint"]) for one in problems])
+        return ConfigError(
+            [source.problem(tuple(one["path"]), one["message"], one["hint"]) for one in problems]
+        )
     if not isinstance(error, OSError):
         return SteelyardError(str(error))
     reason = (error.strerror or str(error)).lower()
@@ -247,7 +267,3 @@ def reported(error: Exception, source: ConfigSource) -> SteelyardError:
     hint = "\n".join(getattr(error, "__notes__", ())) or None
     where = f'{error.filename2} for listener "{error.filename}" of {source.name}'
     return BindError(f"cannot listen on {where}: {reason}", hint=hint)
-
-
-def key_of(path: list[str | int]) -> str:
-    return ".".join(str(step) for step in path)

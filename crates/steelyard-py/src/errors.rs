@@ -17,7 +17,8 @@ create_exception!(
     steelyard._core,
     BindError,
     PyOSError,
-    "An address that cannot be bound: `filename` is the listener, `filename2` the address; a note what to do."
+    "An address that cannot be bound: `filename` is the listener, `filename2` the address.\n\n\
+     A note says what to do, where that is known."
 );
 
 create_exception!(

@@ -15,10 +15,10 @@ from steelyard.config.pool import POLICIES
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
-from steelyard.config.source import KeyPath, Source, read, read_text
+from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["from_arguments", "load", "load_text"]
+__all__ = ["checked", "from_arguments", "load", "load_text", "problem_in"]
 
 # What the short form calls otherwise than the long one.
 SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
@@ -86,6 +86,15 @@ def from_engine(config: Config, source: Source) -> list[Problem]:
         source.problem(file_path(tuple(one["path"]), source.data), one["message"], one["hint"])
         for one in found
     ]
+
+
+def problem_in(path: Path, name: str, key: KeyPath, message: str, hint: str | None) -> Problem:
+    """What the engine says of a key of the document, at its place in the file as it is now."""
+    try:
+        source = read_text(read_file(path), name)
+    except ConfigError:
+        return Problem(message, key_text(key), hint, name)
+    return source.problem(file_path(key, source.data), message, hint)
 
 
 def file_path(path: KeyPath, data: dict[str, Any]) -> KeyPath:
