@@ -95,6 +95,20 @@ def test_changes_are_told_shown_and_survive_a_reload() -> None:
     assert "changed at run time" not in instance.steelyard("status").stdout
 
 
+def test_what_is_drained_and_away_is_shown_offered_and_can_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = running()
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    instance.steelyard("drain", "127.0.0.2:9")
+    instance.write(TWO_POOLS.replace(', "127.0.0.2:9"', ""))
+    assert instance.steelyard("reload").returncode == 0
+    shown = instance.steelyard("status").stdout
+    assert "  app/127.0.0.2:9 is drained, once it is in the file again\n" in shown
+    assert complete.endpoints("127") == ["127.0.0.2:9"]
+    done = instance.steelyard("undrain", "127.0.0.2:9")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "127.0.0.2:9" not in instance.steelyard("status").stdout
+
+
 def test_a_change_that_makes_no_sense_ends_with_2() -> None:
     instance = running()
     for arguments, words in [

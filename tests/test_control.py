@@ -112,6 +112,39 @@ class TestRunTimeChanges:
         assert len(endpoints(control)) == 3
         assert [pool["policy"] for pool in control.status()["pools"]] == ["least_request", "random"]
 
+    def test_they_hold_while_what_they_change_is_away(self, control: Control, path: Path) -> None:
+        without = TWO_POOLS.replace(', "127.0.0.2:9"', "")
+        control.drain("127.0.0.2:9")
+        control.weight("127.0.0.2:9", 7)
+        path.write_text(without)
+        control.reload()
+        assert set(endpoints(control)) == {"127.0.0.1:9"}
+        assert control.status()["overlay"]["drained"] == [
+            {"pool": "app", "address": "127.0.0.2:9", "waiting": True}
+        ]
+        path.write_text(TWO_POOLS)
+        control.reload()
+        assert endpoints(control)["127.0.0.2:9"] == (7, "draining")
+        path.write_text(without)
+        control.reload()
+        control.undrain("127.0.0.2:9")
+        control.weight("app/127.0.0.2:9", None)
+        assert control.status()["overlay"] == {"drained": [], "weights": [], "policies": []}
+        with pytest.raises(UsageError, match="there is no endpoint"):
+            control.drain("127.0.0.2:9")
+
+    def test_the_policy_of_a_pool_that_is_away_holds_too(self, control: Control, path: Path) -> None:
+        control.policy("next", "random")
+        path.write_text(TWO_POOLS.partition("[pools.next]")[0])
+        control.reload()
+        path.write_text(TWO_POOLS)
+        control.reload()
+        assert [pool["policy"] for pool in control.status()["pools"]] == ["least_request", "random"]
+        path.write_text(TWO_POOLS.partition("[pools.next]")[0])
+        control.reload()
+        control.policy("next", None)
+        assert control.status()["overlay"]["policies"] == []
+
     def test_undoing_them_gives_the_file_back(self, control: Control) -> None:
         before = endpoints(control)
         control.drain("127.0.0.2:9")
@@ -358,7 +391,7 @@ class TestTheAdminApi:
         answer = api.post("/v1/drain", json={"endpoint": "127.0.0.2:9"}).json()
         assert (answer["pool"], answer["address"]) == ("app", "127.0.0.2:9")
         assert api.get("/v1/status").json()["overlay"]["drained"] == [
-            {"pool": "app", "address": "127.0.0.2:9"}
+            {"pool": "app", "address": "127.0.0.2:9", "waiting": False}
         ]
         assert api.post("/v1/undrain", json={"endpoint": "127.0.0.2:9"}).status_code == 200
         assert api.post("/v1/weight", json={"endpoint": "127.0.0.2:9", "weight": 4}).json()["weight"] == 4

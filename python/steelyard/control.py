@@ -102,7 +102,7 @@ class Control:
             "version": _core.VERSION,
             "pid": os.getpid(),
             "config": str(self.source.path or self.source.name),
-            "overlay": self._overlay.as_json(),
+            "overlay": self._overlay.as_json(self._config),
         }
 
     def on_reload(self, tell: Callable[[Config], None]) -> None:
@@ -118,7 +118,7 @@ class Control:
             )
         with self._change:
             loaded = self.source.load()
-            generation = self._apply(loaded, self._overlay.kept_by(loaded), self.source)
+            generation = self._apply(loaded, self._overlay, self.source)
         for tell in self._told:
             try:
                 tell(loaded)
@@ -171,6 +171,8 @@ class Control:
         """The endpoint that `[POOL/]ADDRESS` names. Raises UsageError where that is none, or several."""
         known = [(name, one.address) for name, pool in self._config.pools.items() for one in pool.endpoints]
         fits = [key for key in known if is_named(key, endpoint)]
+        # What has left the file can still be undone.
+        fits = fits or [key for key in sorted(self._overlay.endpoints()) if is_named(key, endpoint)]
         if len(fits) == 1:
             return fits[0]
         if fits:
@@ -197,7 +199,7 @@ class Control:
         ]
 
     def _known_pool(self, name: str) -> str:
-        if name not in self._config.pools:
+        if name not in self._config.pools and name not in self._overlay.policies:
             raise UsageError(f'there is no pool "{name}"', hint=f"there are {', '.join(self._config.pools)}")
         return name
 

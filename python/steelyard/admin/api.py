@@ -61,7 +61,7 @@ def add_questions(app: FastAPI, control: Control) -> None:
         return {
             "config": str(control.source.path or control.source.name),
             "toml": config.show(control.config),
-            "overlay": control.overlay.as_json(),
+            "overlay": control.overlay.as_json(control.config),
         }
 
     @app.get("/v1/version")
@@ -86,16 +86,21 @@ def add_changes(app: FastAPI, control: Control) -> None:
 
     @app.post("/v1/drain")
     def drain(change: EndpointChange) -> dict[str, Any]:
-        return {"generation": control.drain(change.endpoint), **named(control, change.endpoint)}
+        return {**named(control, change.endpoint), "generation": control.drain(change.endpoint)}
 
     @app.post("/v1/undrain")
     def undrain(change: EndpointChange) -> dict[str, Any]:
-        return {"generation": control.undrain(change.endpoint), **named(control, change.endpoint)}
+        # Named before it is undone: what has left the file is known by the change alone.
+        return {**named(control, change.endpoint), "generation": control.undrain(change.endpoint)}
 
     @app.post("/v1/weight")
     def weight(change: WeightChange) -> dict[str, Any]:
-        generation = control.weight(change.endpoint, change.weight)
-        return {"generation": generation, **named(control, change.endpoint), "weight": change.weight}
+        found = named(control, change.endpoint)
+        return {
+            **found,
+            "generation": control.weight(change.endpoint, change.weight),
+            "weight": change.weight,
+        }
 
     @app.post("/v1/policy")
     def policy(change: PolicyChange) -> dict[str, Any]:

@@ -28,10 +28,12 @@ def endpoints(incomplete: str) -> list[str]:
 
 def endpoint_names(status: dict[str, Any]) -> list[str]:
     """Each address that stands for one endpoint, then all of them with their pool."""
-    # A host name has a row for each address behind it.
+    # A host name has a row for each address behind it, and what has left the file is there to be undone.
     keys = dict.fromkeys(
         (pool["name"], one["configured"]) for pool in status["pools"] for one in pool["endpoints"]
     )
+    changed = [*status["overlay"]["drained"], *status["overlay"]["weights"]]
+    keys |= dict.fromkeys((one["pool"], one["address"]) for one in changed)
     pools = Counter(address for _, address in keys)
     alone = [address for _, address in keys if pools[address] == 1]
     return alone + [f"{pool}/{address}" for pool, address in keys]

@@ -151,7 +151,10 @@ def endpoint_name(one: dict[str, Any]) -> str:
 
 def overlay_lines(overlay: dict[str, Any]) -> list[str]:
     """What was changed at run time and lies over the file."""
-    lines = [f"  {one['pool']}/{one['address']} is drained" for one in overlay["drained"]]
-    lines += [f"  {one['pool']}/{one['address']} weighs {one['weight']}" for one in overlay["weights"]]
-    lines += [f"  {one['pool']} chooses by {one['policy']}" for one in overlay["policies"]]
+    changes = [(one, f"{name_of(one)} is drained") for one in overlay["drained"]]
+    changes += [(one, f"{name_of(one)} weighs {one['weight']}") for one in overlay["weights"]]
+    changes += [(one, f"{one['pool']} chooses by {one['policy']}") for one in overlay["policies"]]
+    lines = [
+        f"  {text}" + (", once it is in the file again" if one["waiting"] else "") for one, text in changes
+    ]
     return ["", "changed at run time, over the file:", *lines] if lines else []
