@@ -6,6 +6,7 @@ makes the proxy skip the busy ones.
 """
 
 import http.client
+import json
 import subprocess
 import sys
 import threading
@@ -222,7 +223,7 @@ bind = ["127.0.0.1:0"]
 pool = "app"
 
 [pools.app]
-policy = "{self._policy}"
+policy = {json.dumps(self._policy)}
 endpoints = [{addresses}]
 threshold.requests = 1
 health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }}
@@ -236,12 +237,23 @@ health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }
         (pool,) = self.control.status()["pools"]
         return {one["address"] for one in pool["endpoints"] if one["verdict"] == "healthy"}
 
+    def ailing(self) -> str:
+        """The origins that are not healthy, and why."""
+        names = self.names()
+        (pool,) = self.control.status()["pools"]
+        return "; ".join(
+            f"{names[one['address']]} is {one['verdict']} ({one['why'] or 'not probed yet'})"
+            for one in pool["endpoints"]
+            if one["verdict"] != "healthy"
+        )
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while len(self.healthy()) < ORIGINS:
             if time.monotonic() > deadline:
                 raise SteelyardError(
-                    "the origins did not become healthy", hint="steelyard demo --json shows why"
+                    f"the origins did not become healthy within {START_TIMEOUT_S:.0f} s: {self.ailing()}",
+                    hint="probes are given 250 ms; is this machine busy with something else?",
                 )
             self.control.wait(0.02)
 
