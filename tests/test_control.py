@@ -12,12 +12,11 @@ import pytest
 
 from language import eventually
 from steelyard import _core, config
-from steelyard.admin.api import application
 from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
 from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
 from steelyard.control import ConfigSource, Control
-from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
+from steelyard.errors import BindError, ConfigError, InstanceError, UsageError
 
 TWO_POOLS = """\
 [log]
@@ -467,13 +466,6 @@ class TestTheAdminApi:
     def test_what_is_not_there_is_said_so(self, api: httpx.Client) -> None:
         assert api.get("/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: not found"
         assert api.get("/v1/drain").status_code == 405
-
-
-def test_every_error_of_the_package_is_one_family() -> None:
-    assert all(
-        issubclass(kind, SteelyardError) for kind in (BindError, ConfigError, InstanceError, UsageError)
-    )
-    assert callable(application)
 
 
 def test_a_client_trusts_no_folder_that_another_may_have_made(

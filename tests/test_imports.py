@@ -20,7 +20,7 @@ ROOMS = {
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "control", "watch", "demo", "admin"},
     "origin": set(),
-    "__init__": set(),
+    "__init__": {"errors", "config", "control"},
 }
 NATIVE = {"config", "control", "origin", "__init__"}
 PRINTERS = {"cli"}

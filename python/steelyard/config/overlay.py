@@ -16,8 +16,8 @@ EndpointKey = tuple[str, str]
 class Overlay:
     """Drained endpoints, weights and policies set while the process runs. Never changed in place.
 
-    What it says of an endpoint or pool that leaves the file is kept until it is undone: who drains a server and
-    sees it go and come back wants it drained still.
+    What it says of an endpoint or pool that leaves the file is kept until it is undone: who drains a server
+    and sees it go and come back wants it drained still.
     """
 
     drained: frozenset[EndpointKey] = frozenset()
