@@ -22,7 +22,7 @@ from steelyard import config
 from steelyard.control import ConfigSource, Control
 from steelyard.errors import SteelyardError
 
-__all__ = ["Demo", "Frame", "Tally"]
+__all__ = ["Demo", "Frame"]
 
 ORIGINS = 5
 CLIENTS = 10

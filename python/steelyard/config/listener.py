@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.units import Count, DurationOrOff, Size, WrittenCount, parse_count, refuse
 
-__all__ = ["Listener", "ListenerLimits", "ListenerTimeouts", "Strings"]
+__all__ = ["Listener", "Strings"]
 
 Strings = Annotated[tuple[str, ...], Field(strict=False)]
 

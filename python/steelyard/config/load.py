@@ -18,7 +18,7 @@ from steelyard.config.short import mixed_forms, short_form_problems
 from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["checked", "from_arguments", "load", "load_text", "problem_in"]
+__all__ = ["from_arguments", "load", "load_text", "problem_in"]
 
 # What the short form calls otherwise than the long one.
 SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (

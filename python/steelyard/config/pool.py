@@ -29,7 +29,7 @@ from steelyard.config.units import (
     refuse,
 )
 
-__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Health", "Pool", "Threshold"]
+__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Policy", "Pool", "must_have_endpoints"]
 
 POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
 DEFAULT_POLICY = "least_request"

@@ -9,7 +9,7 @@ from steelyard.config.base import Model, Name
 from steelyard.config.listener import Strings
 from steelyard.config.units import U32_MAX, refuse
 
-__all__ = ["ACTIONS", "Route"]
+__all__ = ["Route"]
 
 ACTIONS = ("pool", "split", "redirect", "respond")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from steelyard.config.root import Config
 
-__all__ = ["show"]
+__all__ = ["show", "value_of"]
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

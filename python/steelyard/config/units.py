@@ -11,13 +11,19 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "U32_MAX",
     "Count",
     "CountOrOff",
     "Duration",
     "DurationOrOff",
     "Size",
     "SizeOrOff",
+    "WrittenCount",
+    "WrittenOff",
     "duration_text",
+    "parse_count",
+    "parse_duration",
+    "parse_size",
     "refuse",
     "size_text",
 ]
