@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,8 @@ def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp
 
 AS_NOBODY = """
 import os, sys
-import steelyard.cli.run, steelyard.cli.check, steelyard.admin.server
+import httpx, steelyard.cli.run, steelyard.cli.check, steelyard.cli.steer, steelyard.cli.demo
+import steelyard.admin.server
 from contextlib import redirect_stderr
 from io import StringIO
 from steelyard.cli import main
@@ -177,10 +179,52 @@ main()
 """
 
 
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+def as_nobody(*arguments: str, cwd: str = "/", **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a user without privileges; it is loaded before they go, wherever it lies."""
-    command = [sys.executable, "-c", AS_NOBODY, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder into which nobody else may look."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        inner = Path(folder) / "closed"
+        Path(folder).chmod(0o1777)
+        inner.mkdir(mode=0o700)
+        yield inner
+        inner.chmod(0o700)
+
+
+def test_a_runtime_folder_of_somebody_else_is_passed_over(closed: Path) -> None:
+    listen = f"unix:{closed.parent}/none/web.sock"
+    places = {"XDG_RUNTIME_DIR": str(closed), "TMPDIR": str(closed.parent)}
+    if os.geteuid() != 0:
+        closed.chmod(0o000)
+    done = as_nobody("run", "--listen", listen, "--to", "127.0.0.1:9", **places)
+    # It has found a place for the admin socket, and goes on to what cannot be bound.
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: cannot listen on {listen}")
+    asked = as_nobody("status", **places)
+    assert asked.returncode == 1
+    assert f"  {closed}/steelyard/admin.sock: permission denied\n" in asked.stderr
+    nowhere = as_nobody("status", XDG_RUNTIME_DIR=str(closed), TMPDIR=str(closed))
+    assert nowhere.stderr.startswith("error: no running instance was found; tried\n")
+
+
+def test_a_configuration_that_cannot_be_looked_for_is_refused_as_unreadable(closed: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a folder cannot be entered first and closed afterwards without privileges")
+    done = as_nobody("check", cwd=str(closed))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("steelyard.toml: permission denied\nhint: ")
 
 
 def test_a_privileged_port_is_refused_with_the_remedy() -> None:

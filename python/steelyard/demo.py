@@ -49,7 +49,11 @@ class OriginProcess:
     def start(self) -> None:
         options = ["--listen", self.address, "--name", self.name, "--delay", SERVICE, "--concurrency", "1"]
         command = [sys.executable, "-c", "from steelyard.origin import main; main()", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SteelyardError(f"{self.name} did not start: {command[0]}: {reason}") from error
         self._process = process
         # The first line says where it listens; a process that cannot start closes its output instead.
         line = process.stdout.readline() if process.stdout else ""

@@ -59,8 +59,8 @@ def reason(error: httpx.ConnectError, socket: Path) -> str:
     try:
         if not socket.exists():
             return "no such file"
-    except PermissionError:
-        return "permission denied"
+    except OSError as failure:
+        return (failure.strerror or str(failure)).lower()
     text = str(error).lower()
     if "refused" in text:
         return "nobody listens (left by an instance that is gone)"

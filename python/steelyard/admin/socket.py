@@ -70,9 +70,12 @@ def server_path(
 
 def usable(folder: Path) -> bool:
     """Whether we may put a socket there, or make the folder to put it in."""
-    if folder.is_dir():
-        return os.access(folder, os.W_OK | os.X_OK)
-    return folder.parent.is_dir() and os.access(folder.parent, os.W_OK | os.X_OK)
+    try:
+        there = folder if folder.is_dir() else folder.parent
+        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except PermissionError:
+        # It lies in a folder of somebody else, as $XDG_RUNTIME_DIR does after su.
+        return False
 
 
 class AdminSocket:
@@ -128,7 +131,8 @@ def is_trusted(folder: Path) -> bool:
         return True
     try:
         found = folder.lstat()
-    except FileNotFoundError:
+    except OSError:
+        # Nothing that could be used is there.
         return True
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
