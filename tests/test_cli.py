@@ -124,14 +124,16 @@ def test_no_configuration_says_where_it_was_looked_for(tmp_path: Path) -> None:
         (["run", "x.toml", "--to", "a:1"], "error: --to cannot be used beside a file\n"),
         (
             ["run", "--listen", ":0", "--to", "127.0.0.1"],
-            'command line: endpoints[0]: "127.0.0.1" has no port\nhint: write "127.0.0.1:8080"\n',
+            'command line: --to: "127.0.0.1" has no port\nhint: write "127.0.0.1:8080"\n',
         ),
         (
             ["run", "--listen", ":0", "--to", "a:1", "--policy", "least_reqest"],
-            'command line: policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
+            'command line: --policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
         ),
         (["run", "--listen", ":0", "--to", "a:1", "--watch"], "error: --watch needs a file to watch\n"),
         (["weight", "a:1", "heavy"], 'error: "heavy" is no weight\n'),
+        (["weight", "a:1", "-1"], 'error: "-1" is no weight\n'),
+        (["weight", "a:1", "9" * 5_000], f'error: "{"9" * 5_000}" is no weight\n'),
     ],
 )
 def test_arguments_that_make_no_sense_end_with_2(arguments: list[str], message: str, tmp_path: Path) -> None:

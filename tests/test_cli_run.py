@@ -113,7 +113,7 @@ def test_a_change_that_makes_no_sense_ends_with_2() -> None:
     instance = running()
     for arguments, words in [
         (("drain", "127.0.0.1:9"), 'error: "127.0.0.1:9" stands in several pools\nhint: say which: app/'),
-        (("drain", "127.0.0.9:9"), 'error: there is no endpoint "127.0.0.9:9"\nhint: there are app/'),
+        (("drain", "127.0.0.9:9"), 'error: there is no endpoint "127.0.0.9:9"\nhint: the endpoints are app/'),
         (("policy", "app", "best"), 'error: unknown policy "best"\nhint: one of round_robin'),
         (("policy", "ap", "random"), 'error: there is no pool "ap"'),
         (("weight", "127.0.0.2:9", "99999999"), "error: the old configuration stays in force\n"),

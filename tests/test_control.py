@@ -159,7 +159,7 @@ class TestRunTimeChanges:
         ):
             control.drain("127.0.0.1:9")
         with pytest.raises(
-            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: there are app/127.0.0.1:9'
+            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: the endpoints are app/127.0.0.1:9'
         ):
             control.drain("127.0.0.9:9")
         with pytest.raises(UsageError, match='there is no pool "ap"'):

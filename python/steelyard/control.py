@@ -186,7 +186,8 @@ class Control:
         there = [f"{pool}/{address}" for pool, address in known]
         more = f" and {len(there) - NAMES_MAX} more" if len(there) > NAMES_MAX else ""
         raise UsageError(
-            f'there is no endpoint "{endpoint}"', hint=f"there are {', '.join(there[:NAMES_MAX])}{more}"
+            f'there is no endpoint "{endpoint}"',
+            hint=f"the endpoints are {', '.join(there[:NAMES_MAX])}{more}",
         )
 
     def _found_behind(self, endpoint: str) -> list[str]:
@@ -200,7 +201,9 @@ class Control:
 
     def _known_pool(self, name: str) -> str:
         if name not in self._config.pools and name not in self._overlay.policies:
-            raise UsageError(f'there is no pool "{name}"', hint=f"there are {', '.join(self._config.pools)}")
+            raise UsageError(
+                f'there is no pool "{name}"', hint=f"the pools are {', '.join(self._config.pools)}"
+            )
         return name
 
     def _overlaid(self, change: Callable[[], Overlay]) -> int:

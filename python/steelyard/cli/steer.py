@@ -1,5 +1,6 @@
 """The commands that speak to a running instance."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from steelyard.admin.client import AdminClient
 from steelyard.admin.socket import candidates
-from steelyard.cli.output import byte_text, console, print_json, seconds_text, verdict_style
+from steelyard.cli.output import byte_text, console, counted, print_json, seconds_text, verdict_style
 from steelyard.errors import UsageError
 
 __all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
@@ -46,9 +47,10 @@ def undrain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
 
 
 def weight(socket: Path | None, endpoint: str, written: str, *, as_json: bool) -> None:
-    if written != DEFAULT and not (written.isascii() and written.isdecimal()):
+    # The instance says which is too large; what no weight comes near is not even asked for.
+    if written != DEFAULT and not re.fullmatch("[0-9]{1,9}", written):
         raise UsageError(
-            f'"{written}" is no weight', hint='a number from 0, or "default": as the file has it'
+            f'"{written}" is no weight', hint='a whole number from 0, or "default": as the file has it'
         )
     wanted = None if written == DEFAULT else int(written)
     answer = client(socket).post("/v1/weight", {"endpoint": endpoint, "weight": wanted})
@@ -90,14 +92,14 @@ def headline(answer: dict[str, Any]) -> str:
     )
     return (
         f"steelyard {answer['version']}, process {answer['pid']}, {answer['state']} for {up}, "
-        f"generation {answer['generation']}, {answer['workers']} workers, {answer['config']}"
+        f"generation {answer['generation']}, {counted(answer['workers'], 'worker')}, {answer['config']}"
     )
 
 
 def listener_line(listener: dict[str, Any]) -> str:
     return (
         f"listener {listener['name']} on {', '.join(listener['bind'])}: "
-        f"{listener['connections']} connections, {listener['requests']} requests, "
+        f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
         f"{listener['bad_requests']} bad"
     )
 

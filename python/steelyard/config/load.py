@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("pools", SHORT_POOL, "policy"), ("policy",)),
     (("pools", SHORT_POOL, "health"), ("health",)),
 )
+# What the command line calls otherwise than the short form.
+ARGUMENTS = {"listen": "--listen", "endpoints": "--to", "policy": "--policy", "health": "--health"}
 
 
 def load(path: Path) -> Config:
@@ -44,7 +47,18 @@ def from_arguments(
 ) -> Config:
     """The short form, given on a command line instead of in a file."""
     given = {"listen": list(listen), "endpoints": list(to), "policy": policy, "health": health}
-    return checked(Source("command line", {key: value for key, value in given.items() if value is not None}))
+    try:
+        return checked(
+            Source("command line", {key: value for key, value in given.items() if value is not None})
+        )
+    except ConfigError as error:
+        raise ConfigError([replace(one, key=argument(one.key)) for one in error.problems]) from None
+
+
+def argument(key: str | None) -> str | None:
+    """What the person wrote: `--to` where a file has `endpoints[0]`."""
+    name = (key or "").partition("[")[0]
+    return ARGUMENTS.get(name, key)
 
 
 def checked(source: Source) -> Config:
