@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from steelyard import _core
 from steelyard.config import (
@@ -23,6 +23,7 @@ from steelyard.config import (
     Overlay,
     canonical,
     key_text,
+    load,
     problem_in,
 )
 from steelyard.config import document as document_of
@@ -43,6 +44,12 @@ class ConfigSource:
     name: str
     path: Path | None
     load: Callable[[], Config]
+
+    @classmethod
+    def file(cls, path: str | Path) -> Self:
+        """The file at `path`, read anew for each reload."""
+        found = Path(path)
+        return cls(str(found), found.absolute(), lambda: load(found))
 
     def problem(self, key: KeyPath, message: str, hint: str | None) -> Problem:
         """What the engine says of a key, at its place."""
@@ -65,7 +72,7 @@ class Control:
     @classmethod
     def start(
         cls, source: ConfigSource, loaded: Config, *, signals: bool = False, seed: int | None = None
-    ) -> "Control":
+    ) -> Self:
         """Binds and starts everything, or raises ConfigError or BindError and leaves nothing behind.
 
         With `signals` the engine takes SIGTERM, SIGINT and SIGHUP over for the whole process.

@@ -26,8 +26,7 @@ def source_of(
     given = {"--listen": listen, "--to": to, "--policy": policy, "--health": health}
     named = [name for name, value in given.items() if value]
     if not named:
-        found = config.find(path)
-        return ConfigSource(str(found), found.absolute(), lambda: config.load(found))
+        return ConfigSource.file(config.find(path))
     if path is not None:
         raise UsageError(
             f"{' and '.join(named)} cannot be used beside a file", hint=f"leave out {path}, or write it there"
