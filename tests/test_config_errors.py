@@ -109,6 +109,34 @@ ONE_MISTAKE = [
         LONG + "retry.budget = inf",
         "f.toml:6:7: pools.app.retry.budget: inf is no number of retries per request\nhint: for instance 0.2",
     ),
+    (
+        LONG.replace('["10.0.0.1:80"]', '["10.0.0.1:80", 2]'),
+        "f.toml:5:29: pools.app.endpoints[1]: expected an address or a table\n"
+        'hint: for instance "127.0.0.1:9001"',
+    ),
+    (
+        SHORT + "policy = 3",
+        'f.toml:3:1: policy: expected the name of a policy or a table\nhint: for instance "round_robin"',
+    ),
+    (
+        LONG + 'health.expect_status = "200"',
+        'f.toml:6:8: pools.app.health.expect_status: expected a list, found "200"\nhint: write ["200"]',
+    ),
+    # the words of other load balancers
+    (
+        LONG.replace("endpoints", "servers"),
+        'f.toml:5:1: pools.app.servers: unknown key\nhint: did you mean "endpoints"?',
+    ),
+    (SHORT + "[upstream.app]", 'f.toml:3:2: upstream: unknown key\nhint: did you mean "pools"?'),
+    (
+        SHORT + 'policy = "leastconn"',
+        'f.toml:3:1: policy: unknown policy "leastconn"\nhint: did you mean "least_request"?',
+    ),
+    (
+        "upstream app { server a:1; }",
+        "f.toml:1:10: this is no TOML\n"
+        "hint: a line is key = value or [table]; steelyard init writes a file to begin with",
+    ),
     # words that are near another
     (
         SHORT + 'policy = "round_robbin"',

@@ -49,7 +49,10 @@ class PolicyTable(Model):
 
 Policy = Annotated[
     PolicyTable,
-    BeforeValidator(table_with("name"), json_schema_input_type=PolicyName | PolicyTable),
+    BeforeValidator(
+        table_with("name", "the name of a policy", '"round_robin"'),
+        json_schema_input_type=PolicyName | PolicyTable,
+    ),
     PlainSerializer(lambda policy: policy.name),
 ]
 
@@ -69,7 +72,9 @@ class EndpointTable(Model):
 
 Endpoint = Annotated[
     EndpointTable,
-    BeforeValidator(table_with("address"), json_schema_input_type=str | EndpointTable),
+    BeforeValidator(
+        table_with("address", "an address", '"127.0.0.1:9001"'), json_schema_input_type=str | EndpointTable
+    ),
     PlainSerializer(
         lambda endpoint: (
             endpoint.address
