@@ -75,6 +75,14 @@ def test_what_status_shows_and_the_shell_offers_is_what_commands_take(
         assert (done.returncode, done.stderr) == (0, ""), name
 
 
+def test_a_name_that_is_not_resolved_is_shown_and_offered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = running(TWO_POOLS.replace('"127.0.0.2:9"', '"none.invalid:7"'))
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    assert "\nnone.invalid:7 has no address of its own" in instance.steelyard("status").stdout
+    assert "none.invalid:7" in complete.endpoints("")
+    assert instance.steelyard("drain", "none.invalid:7").returncode == 0
+
+
 def test_changes_are_told_shown_and_survive_a_reload() -> None:
     instance = running()
     for arguments, words in [

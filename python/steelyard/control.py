@@ -103,6 +103,8 @@ class Control:
     def status(self) -> dict[str, Any]:
         """The engine's own status, and beside it where it came from and what lies over the file."""
         status: dict[str, Any] = json.loads(self._engine.status())
+        for pool in status["pools"]:
+            pool["without_address"] = self._without_address(pool)
         return {
             **status,
             "notices": self.notices(),
@@ -111,6 +113,12 @@ class Control:
             "config": str(self.source.path or self.source.name),
             "overlay": self._overlay.as_json(self._config),
         }
+
+    def _without_address(self, pool: dict[str, Any]) -> list[str]:
+        """Names without a row: not resolved, or to what other endpoints of the pool have already."""
+        rows = {canonical(one["configured"]) for one in pool["endpoints"]}
+        known = self._config.pools.get(pool["name"])
+        return [one.address for one in known.endpoints if one.address not in rows] if known else []
 
     def on_reload(self, tell: Callable[[Config], None]) -> None:
         """Calls `tell` with each configuration that a reload has put in force."""

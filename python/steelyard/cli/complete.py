@@ -32,6 +32,7 @@ def endpoint_names(status: dict[str, Any]) -> list[str]:
     keys = dict.fromkeys(
         (pool["name"], one["configured"]) for pool in status["pools"] for one in pool["endpoints"]
     )
+    keys |= dict.fromkeys((pool["name"], one) for pool in status["pools"] for one in pool["without_address"])
     changed = [*status["overlay"]["drained"], *status["overlay"]["weights"]]
     keys |= dict.fromkeys((one["pool"], one["address"]) for one in changed)
     pools = Counter(address for _, address in keys)

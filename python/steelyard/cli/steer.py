@@ -82,6 +82,8 @@ def status(socket: Path | None, *, as_json: bool) -> None:
         out.print()
         out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
         out.print(pool_table(pool))
+        for name in pool["without_address"]:
+            out.print(Text(f"{name} has no address of its own: not resolved, or another's"), soft_wrap=True)
     for line in [*overlay_lines(answer["overlay"]), *(f"notice: {one}" for one in answer["notices"])]:
         out.print(Text(line), soft_wrap=True)
 
