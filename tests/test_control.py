@@ -167,6 +167,23 @@ class TestRunTimeChanges:
         with pytest.raises(UsageError, match='unknown policy "best"'):
             control.policy("app", "best")
 
+    def test_each_is_logged_once_it_is_in_force(
+        self, control: Control, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "steelyard.control")
+        control.drain("127.0.0.2:9")
+        control.undrain("127.0.0.2:9")
+        control.weight("app/127.0.0.2:9", 2)
+        control.policy("app", None)
+        with pytest.raises(UsageError):
+            control.drain("127.0.0.9:9")
+        assert caplog.messages == [
+            "127.0.0.2:9 is drained, as generation 2",
+            "127.0.0.2:9 is drained no longer, as generation 3",
+            "the weight of app/127.0.0.2:9 is 2, as generation 4",
+            "the policy of app is that of the file, as generation 5",
+        ]
+
     def test_every_spelling_of_an_address_is_the_endpoint(self, control: Control, path: Path) -> None:
         spellings = {
             "[0:0::1]:9": ("[::1]:9", "[::0001]:09", "app/[0:0:0:0:0:0:0:1]:9"),

@@ -169,18 +169,23 @@ class Control:
 
     def drain(self, endpoint: str) -> int:
         """The endpoint takes no new requests; those in flight end."""
-        return self._overlaid(lambda: self._overlay.drain(self.find(endpoint)))
+        return self._overlaid(f"{endpoint} is drained", lambda: self._overlay.drain(self.find(endpoint)))
 
     def undrain(self, endpoint: str) -> int:
-        return self._overlaid(lambda: self._overlay.undrain(self.find(endpoint)))
+        told = f"{endpoint} is drained no longer"
+        return self._overlaid(told, lambda: self._overlay.undrain(self.find(endpoint)))
 
     def weight(self, endpoint: str, weight: int | None) -> int:
         """None gives the endpoint back the weight of the file."""
-        return self._overlaid(lambda: self._overlay.weight(self.find(endpoint), weight))
+        told = f"the weight of {endpoint} is {'that of the file' if weight is None else weight}"
+        return self._overlaid(told, lambda: self._overlay.weight(self.find(endpoint), weight))
 
     def policy(self, pool: str, policy: str | None) -> int:
         """None gives the pool back the policy of the file."""
-        return self._overlaid(lambda: self._overlay.policy(self._known_pool(pool), known_policy(policy)))
+        told = f"the policy of {pool} is {'that of the file' if policy is None else policy}"
+        return self._overlaid(
+            told, lambda: self._overlay.policy(self._known_pool(pool), known_policy(policy))
+        )
 
     def find(self, endpoint: str) -> EndpointKey:
         """The endpoint that `[POOL/]ADDRESS` names. Raises UsageError where that is none, or several."""
@@ -221,12 +226,13 @@ class Control:
             )
         return name
 
-    def _overlaid(self, change: Callable[[], Overlay]) -> int:
+    def _overlaid(self, told: str, change: Callable[[], Overlay]) -> int:
         # A refusal of what was asked for is not to be looked for in the file.
+        asked = ConfigSource("what was asked for", None, lambda: self._config)
         with self._change:
-            return self._apply(
-                self._config, change(), ConfigSource("what was asked for", None, lambda: self._config)
-            )
+            generation = self._apply(self._config, change(), asked)
+        log.info("%s, as generation %d", told, generation)
+        return generation
 
     def _apply(self, loaded: Config, overlay: Overlay, source: ConfigSource) -> int:
         document = json.dumps(document_of(loaded, overlay))
