@@ -14,6 +14,7 @@ __all__ = [
     "TomlError",
     "build_info",
     "check",
+    "is_lookalike",
     "origin_main",
     "toml_positions",
 ]
@@ -33,11 +34,15 @@ class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
 
 class BindError(OSError):
-    """An address that cannot be bound: `filename` is the listener, `filename2` the address."""
+    """An address that cannot be bound: `filename` is the listener, `filename2` the address.
+
+    A note says what to do, where that is known.
+    """
 
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
+def is_lookalike(name: str) -> bool: ...
 
 @final
 class Engine:

@@ -106,5 +106,5 @@ fn engines() -> MutexGuard<'static, Vec<Weak<engine::Engine>>> {
 }
 
 fn detached<T: Send>(py: Python<'_>, call: impl FnOnce() -> Result<T, EngineError> + Send) -> PyResult<T> {
-    py.detach(call).map_err(|error| to_python(&error))
+    py.detach(call).map_err(|error| to_python(py, &error))
 }

@@ -36,7 +36,7 @@ mod _core {
     use crate::build_info;
 
     #[pymodule_export]
-    use crate::check::check;
+    use crate::check::{check, is_lookalike};
 
     #[pymodule_export]
     use crate::engine::Engine;
