@@ -7,6 +7,7 @@ use crate::load::Smoothed;
 use crate::policy::{Candidates, Phase, Policy, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
+use crate::reading::{Live, Reading};
 use crate::retry::Budget;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
@@ -242,14 +243,29 @@ impl Pool {
 
     /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
     pub fn admit(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
-        if self.shared.queue.is_empty() { self.pick(now, rng, excluded) } else { Pick::Full }
+        self.admit_by(&Live, now, rng, excluded)
+    }
+
+    /// The same for a balancer that knows the loads only as `reading` tells them.
+    pub fn admit_by(
+        &self,
+        reading: &impl Reading,
+        now: Nanos,
+        rng: &mut impl Rng,
+        excluded: &Excluded,
+    ) -> Pick {
+        if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, excluded) } else { Pick::Full }
     }
 
     /// Chooses an endpoint and takes a slot of it.
     pub fn pick(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
+        self.pick_by(&Live, now, rng, excluded)
+    }
+
+    fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
         let mut accept = self.accept.load(Ordering::Relaxed);
         loop {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, reading, now, excluded, accept };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
@@ -266,7 +282,7 @@ impl Pool {
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
     pub fn has_another(&self, endpoint: &Endpoint, excluded: &Excluded, now: Nanos) -> bool {
         let any = |accept| {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, reading: &Live, now, excluded, accept };
             (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
@@ -404,17 +420,22 @@ impl Shared {
     }
 }
 
-/// The live members as a policy sees them, for one request at one moment.
-struct View<'a> {
+/// The members as a policy sees them, for one request at one moment.
+struct View<'a, R> {
     pool: &'a Pool,
+    reading: &'a R,
     now: Nanos,
     excluded: &'a Excluded,
     accept: u8,
 }
 
-impl View<'_> {
+impl<R: Reading> View<'_, R> {
     fn member(&self, index: usize) -> &Member {
         &self.pool.members[index]
+    }
+
+    fn burden(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.burden_beside(self.reading.in_flight(endpoint), self.now, || self.pool.phantom_s())
     }
 
     /// Whether only a threshold can keep it from serving this request.
@@ -426,7 +447,7 @@ impl View<'_> {
     }
 }
 
-impl Candidates for View<'_> {
+impl<R: Reading> Candidates for View<'_, R> {
     fn len(&self) -> usize {
         self.pool.members.len()
     }
@@ -448,7 +469,7 @@ impl Candidates for View<'_> {
 
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
+        (1.0 + self.burden(&member.endpoint)) * member.inverse_weight
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -456,8 +477,7 @@ impl Candidates for View<'_> {
         let eligible = member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
             && !self.excluded.contains(member.endpoint.id());
-        let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
-        eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+        eligible.then(|| (1.0 + self.burden(&member.endpoint)) * member.inverse_weight)
     }
 
     fn take(&self, index: usize) -> bool {
