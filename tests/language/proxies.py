@@ -96,7 +96,9 @@ class Running(Views):
         eventually(lambda: self.engine.wait(0.1) == "stopped", "the engine has stopped")
 
     def close(self) -> None:
+        panics = self.status()["panics"]
         self.engine.close()
+        assert panics == 0, f"{panics} panics while it ran"
 
 
 class SpawnedEngine(Views):
@@ -156,9 +158,11 @@ class SpawnedEngine(Views):
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        errors = self.errors()
         for pipe in (self.process.stdin, self.process.stdout, self._errors):
             if pipe is not None:
                 pipe.close()
+        assert "panicked" not in errors, errors
 
     def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
