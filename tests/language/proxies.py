@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -132,6 +133,15 @@ class SpawnedEngine(Views):
 
     def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its process stands still: whatever arrives meanwhile has arrived at once when it goes on."""
+        self.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
+        yield
+        self.send_signal(signal.SIGCONT)
 
     def expect_exit(self) -> int:
         return self.process.wait(timeout=60)

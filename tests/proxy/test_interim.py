@@ -3,6 +3,7 @@
 import pytest
 
 from language import ok, origin, proxy, raw, scripted
+from language.wire import PATIENCE_S, Wire
 
 EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 
@@ -47,6 +48,20 @@ class TestContinue:
         assert answer.asks_to_close
         asking.send(b"GET")
         asking.expect_closed()
+
+    def test_may_come_with_the_end_of_a_body_that_is_no_body(self) -> None:
+        server = scripted()
+        running = proxy().pool(server, timeouts={"response_ms": 1_000}).spawn()
+        asking = raw(running).send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection = server.accept()
+        connection.expect_request_head("POST")
+        with running.paused():
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            asking.send(b"ZZ\r\n")
+        asking.expect_interim(100)
+        asking.expect_response(400)
+        running.expect_nothing_left()
+        assert running.endpoint(server)["failures"] == 0
 
     def test_is_never_sent_twice(self) -> None:
         running = proxy().pool(origin()).start()
@@ -216,3 +231,29 @@ class TestAnUpgrade:
         connection.reset()
         asking.expect_closed()
         running.expect_nothing_left()
+
+    def test_ends_when_the_endpoint_leaves_bytes_unread(self) -> None:
+        server = scripted()
+        running = proxy().pool(server).start()
+        asking = raw(running).send(UPGRADE)
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        asking.expect_interim(101)
+        fill(asking)
+        # With bytes unread that is a reset, which the write that waits is told of, and not the read.
+        connection.close()
+        asking.expect_closed()
+        running.expect_nothing_left()
+
+
+def fill(sending: Wire) -> int:
+    """Sends until no more is taken on the way; says how much that was."""
+    sent = 0
+    sending.socket.settimeout(0.3)
+    try:
+        while True:
+            sent += sending.socket.send(b"x" * 65536)
+    except TimeoutError:
+        sending.socket.settimeout(PATIENCE_S)
+        return sent
