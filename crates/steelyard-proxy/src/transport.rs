@@ -25,19 +25,27 @@ pub struct Transport {
     stream: Stream,
     /// Whether readiness was taken back though bytes were left: the next look must ask the socket itself.
     left_unread: Cell<bool>,
+    /// Whether a write has met a reset, which a read is then not told of any more.
+    broken: Cell<bool>,
 }
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
         sys::connection_opened(&stream);
-        Self { stream: Stream::Tcp(stream), left_unread: Cell::new(false) }
+        Stream::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
         sys::connection_opened(&stream);
-        Self { stream: Stream::Unix(stream), left_unread: Cell::new(false) }
+        Stream::Unix(stream).into()
+    }
+}
+
+impl From<Stream> for Transport {
+    fn from(stream: Stream) -> Self {
+        Self { stream, left_unread: Cell::new(false), broken: Cell::new(false) }
     }
 }
 
@@ -143,9 +151,20 @@ impl Transport {
             match outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return Poll::Ready(outcome),
+                Err(error) => {
+                    // A broken pipe is no more than an end: the peer had ended its side before it reset the rest.
+                    self.broken.set(self.broken.get() || error.kind() != io::ErrorKind::BrokenPipe);
+                    return Poll::Ready(Err(error));
+                }
+                written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// Whether the connection has failed under a write. The system tells of a reset once: a read that comes after that
+    /// sees what had arrived and then an end, as if the peer had ended its side in good order.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// Reads at least one byte, or 0 at the end of the stream. `room` must not be empty. Nothing is lost when the

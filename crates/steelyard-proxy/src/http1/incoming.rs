@@ -267,7 +267,7 @@ impl<H> ReadContent for Incoming<'_, H> {
             return Ok(());
         }
         match (&self.content, self.side) {
-            (Content::UntilClose, _) => {
+            (Content::UntilClose, _) if !self.transport.is_broken() => {
                 self.content = Content::Arrived;
                 Ok(())
             }
