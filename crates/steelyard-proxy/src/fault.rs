@@ -79,7 +79,8 @@ impl Fault {
     /// already.
     pub fn is_our_own(&self) -> bool {
         match self {
-            Self::NoConnection | Self::ServerError(_) => true,
+            // The time for the whole request holds waiting for a slot and for the client too.
+            Self::NoConnection | Self::ServerError(_) | Self::TotalTimeout => true,
             Self::Connect(error) => {
                 use rustix::io::Errno;
                 let code = error.raw_os_error();
@@ -127,10 +128,11 @@ impl Fault {
             Self::ResponseTimeout => "did not answer in time",
             Self::ServerError(_) => "answered with errors of its own",
             Self::Stalled => "stopped moving",
-            Self::TotalTimeout => "took longer than the whole request may",
-            Self::NoConnection | Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => {
-                "was not at fault"
-            }
+            Self::NoConnection
+            | Self::TotalTimeout
+            | Self::ClientGone
+            | Self::ClientSlow
+            | Self::BadRequest(_) => "was not at fault",
         }
     }
 }
