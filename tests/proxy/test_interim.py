@@ -49,6 +49,28 @@ class TestContinue:
         asking.send(b"GET")
         asking.expect_closed()
 
+    def test_that_never_comes_is_the_endpoints_fault(self) -> None:
+        server = scripted()
+        plan = proxy().listener(timeouts={"request_body_ms": 1})
+        running = plan.pool(server, timeouts={"response_ms": 100}).start()
+        asking = raw(running).send(EXPECTING)
+        server.accept().expect_request_head("POST")
+        asking.expect_response(504)
+        assert running.endpoint(server)["failures"] == 1
+        assert running.listener()["bad_requests"] == 0
+
+    def test_makes_it_the_clients_turn(self) -> None:
+        server = scripted()
+        plan = proxy().listener(timeouts={"request_body_ms": 50})
+        running = plan.pool(server, timeouts={"response_ms": 20}).start()
+        asking = raw(running).send(EXPECTING)
+        connection = server.accept()
+        connection.expect_request_head("POST")
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        asking.expect_interim(100)
+        asking.expect_response(408)
+        assert running.endpoint(server)["failures"] == 0
+
     def test_may_come_with_the_end_of_a_body_that_is_no_body(self) -> None:
         server = scripted()
         running = proxy().pool(server, timeouts={"response_ms": 1_000}).spawn()

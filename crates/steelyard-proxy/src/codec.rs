@@ -35,6 +35,8 @@ pub trait ReadContent {
     async fn fill(&mut self, give_up: GiveUp) -> Result<(), Fault>;
     /// Whether the end has been given out.
     fn is_ended(&self) -> bool;
+    /// Whether bytes have arrived that have not been given out, be they of the content or behind it.
+    fn has_unread(&self) -> bool;
 }
 
 /// Writes a message. Small writes are gathered until a flush.

@@ -3,7 +3,7 @@
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{Limits, Reject};
-use crate::codec::{Answer, WriteContent};
+use crate::codec::{Answer, ReadContent, WriteContent};
 use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};

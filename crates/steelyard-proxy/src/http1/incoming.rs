@@ -79,11 +79,6 @@ impl<'t, H> Incoming<'t, H> {
         self.buffer.filled(bytes.len());
     }
 
-    /// Whether bytes have arrived that belong to no message yet.
-    pub fn has_unread(&self) -> bool {
-        !self.buffer.unread().is_empty()
-    }
-
     /// Whether any byte of the message at hand has come.
     pub fn has_begun(&self) -> bool {
         self.begun
@@ -278,6 +273,10 @@ impl<H> ReadContent for Incoming<'_, H> {
 
     fn is_ended(&self) -> bool {
         matches!(self.content, Content::Ended)
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.buffer.unread().is_empty()
     }
 }
 
