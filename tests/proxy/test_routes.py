@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from language import Plan, Reply, Running, origin, proxy, raw, request
+from language import Message, Plan, Reply, Running, origin, proxy, raw, request, scripted
 
 
 def stage(*, fallback: str | None = "app") -> Plan:
@@ -229,6 +229,29 @@ class TestWhatHappens:
         assert reply.seen("x-added") == ["1"]
         assert reply.seen("x-kept") == ["k"]
         assert reply.seen("x-secret") + reply.seen("user-agent") == []
+
+    @pytest.mark.parametrize("name", ["X_User", "x-user", "X_USER", "X_Secret"])
+    def test_its_fields_cannot_be_forged_by_a_name_that_looks_alike(self, name: str) -> None:
+        # Servers that turn fields into variables of an environment read both names as one.
+        seen = self.edited(b"GET / HTTP/1.1\r\nHost: a\r\n" + name.encode() + b": root\r\n\r\n")
+        values = [value for known, value in seen.fields if known.lower().replace("_", "-") == "x-user"]
+        assert values == ["nobody"]
+        assert "X_Secret" not in seen
+
+    def test_its_fields_cannot_be_forged_in_trailers(self) -> None:
+        seen = self.edited(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-User: root\r\nx_user: root\r\nX-Secret: s\r\n\r\n"
+        )
+        assert seen.body == b"abc"
+        assert seen.trailers == [("X-Sum", "1")]
+
+    def edited(self, sent: bytes) -> Message:
+        server = scripted()
+        plan = proxy().pool(server)
+        edits = {"set_headers": {"x-user": "nobody"}, "remove_headers": ["x-secret"]}
+        raw(plan.route(path="/", pool="app", **edits).start()).send(sent)
+        return server.accept().read_request()
 
     def test_it_is_split_by_shares(self) -> None:
         running = stage().route(path="/", split={"api": 75, "other": 25}).start()

@@ -5,6 +5,7 @@
 
 mod admission;
 mod attempt;
+mod edited;
 mod relay;
 mod replay;
 mod slot;

@@ -10,7 +10,7 @@ mod method;
 mod target;
 
 pub use authority::authority_is_valid;
-pub use field_kind::FieldKind;
+pub use field_kind::{FieldKind, names_read_alike};
 pub use method::Method;
 pub use target::{path_is_valid, query_is_valid};
 

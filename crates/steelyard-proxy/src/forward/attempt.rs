@@ -1,5 +1,6 @@
 //! One attempt at one endpoint: send, wait for the answer, carry it back.
 
+use super::edited::Edited;
 use super::relay::{relay, size};
 use super::replay::Replay;
 use super::slot::Slot;
@@ -313,7 +314,8 @@ impl Attempt<'_> {
         }
         let timer = self.client.timer;
         let patience = || timer.after(self.plan.body_ms);
-        relay(asked, ask, patience, |piece| {
+        let edit = self.plan.request_edit(self.slot.endpoint());
+        relay(asked, &mut Edited { ask, edit: &edit }, patience, |piece| {
             self.slot.count(0, size(piece));
             match piece {
                 Piece::Data(bytes) => replay.keep(bytes),

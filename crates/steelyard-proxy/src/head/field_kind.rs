@@ -162,9 +162,21 @@ fn reads_like(name: &[u8], known: &[u8]) -> bool {
             .all(|(&byte, &known)| byte.to_ascii_lowercase() == known || (byte == b'_' && known == b'-'))
 }
 
+/// Whether two names are one to software that takes `_` for `-` (CGI and its heirs), in whatever case.
+pub fn names_read_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(&one, &other)| plain(one) == plain(other))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::FieldKind;
+    use super::{FieldKind, names_read_alike};
+
+    #[test]
+    fn an_underscore_reads_like_a_hyphen_wherever_it_stands() {
+        assert!(names_read_alike(b"x-user", b"X_User") && names_read_alike(b"x_user", b"X-USER"));
+        assert!(!names_read_alike(b"x-user", b"x-users") && !names_read_alike(b"x-user", b"xxuser"));
+    }
 
     #[test]
     fn every_special_name_is_found_in_any_case() {

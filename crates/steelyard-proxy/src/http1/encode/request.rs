@@ -1,7 +1,7 @@
 //! The request head towards an endpoint.
 
 use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line};
-use crate::head::{FieldKind, FieldSpan, Framing, RequestHead};
+use crate::head::{FieldKind, FieldSpan, Framing, RequestHead, names_read_alike};
 
 /// The name and value of a field to set.
 pub type SetField = (Box<[u8]>, Box<[u8]>);
@@ -26,6 +26,16 @@ pub struct RequestEdit<'a> {
     pub upgrade: bool,
     /// Whether to ask for `100 Continue`.
     pub expect_continue: bool,
+}
+
+impl RequestEdit<'_> {
+    /// Whether fields of this name are not to pass as the client sent them: it is set or removed, or reads like one that
+    /// is to software that takes `_` for `-`.
+    #[cold]
+    pub fn edits(&self, name: &[u8]) -> bool {
+        let set = self.set.iter().map(|(name, _)| name);
+        set.chain(self.remove).any(|edited| names_read_alike(edited, name))
+    }
 }
 
 /// Writes the head of a request: HTTP/1.1, origin form, Host first.
@@ -90,7 +100,7 @@ fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEd
             FieldKind::Trailer if edit.framing == Framing::Chunked => {}
             _ => continue,
         }
-        if edited && is_edited(field.name.of(buffer), edit) {
+        if edited && edit.edits(field.name.of(buffer)) {
             continue;
         }
         copier.keep(out, field);
@@ -115,8 +125,3 @@ fn connection(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, edit: &Reque
     }
 }
 
-#[cold]
-fn is_edited(name: &[u8], edit: &RequestEdit<'_>) -> bool {
-    let set = edit.set.iter().map(|(name, _)| name);
-    set.chain(edit.remove).any(|edited| edited.eq_ignore_ascii_case(name))
-}
