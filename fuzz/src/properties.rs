@@ -159,11 +159,7 @@ fn passed_on(buffer: &[u8], fields: &[FieldSpan]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// The origin form of what the client asked for.
 fn target(data: &[u8], head: &RequestHead) -> Vec<u8> {
-    let mut target = match head.path.of(data) {
-        b"" if head.method == Method::Options && head.query.is_none() => b"*".to_vec(),
-        b"" => b"/".to_vec(),
-        path => path.to_vec(),
-    };
+    let mut target = head.origin_path(data).to_vec();
     if let Some(query) = head.query {
         target.push(b'?');
         target.extend_from_slice(query.of(data));

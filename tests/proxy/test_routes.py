@@ -103,6 +103,14 @@ class TestTheForwardedTarget:
         running = proxy().pool(origin().fault("echo")).start()
         assert request(running, "OPTIONS", "*").json()["target"] == "*"
 
+    @pytest.mark.parametrize(
+        ("sent", "seen"), [("http://h", "*"), ("http://h?q", "/?q"), ("http://h/", "/"), ("http://h?", "/?")]
+    )
+    def test_of_options_is_an_asterisk_only_without_path_and_query(self, sent: str, seen: str) -> None:
+        running = proxy().pool(origin().fault("echo")).start()
+        asking = raw(running).send(f"OPTIONS {sent} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        assert Reply(200, [], asking.expect_response(200).body).json()["target"] == seen
+
     def test_is_in_origin_form(self) -> None:
         running = proxy().pool(origin()).start()
         asking = raw(running).send(b"GET http://b.example:81/echo?x HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -151,11 +151,7 @@ fn route<'s>(
 ) -> Routed<'s> {
     let request = asked.request();
     let head = request.head;
-    let sent = match head.path.of(request.bytes) {
-        b"" if head.method == Method::Options => b"*",
-        b"" => b"/",
-        path => path,
-    };
+    let sent = head.origin_path(request.bytes);
     let mut normal = client.worker.vectors.lend();
     let path = match sent {
         b"*" => sent,

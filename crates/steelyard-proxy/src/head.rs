@@ -125,6 +125,18 @@ pub struct RequestHead {
     pub head_bytes: u32,
 }
 
+impl RequestHead {
+    /// The path to be sent in origin form, or `*`. `bytes` is the buffer that the head was parsed from.
+    pub fn origin_path<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.path.of(bytes) {
+            // RFC 9112 section 3.2.4: only where there is no query either.
+            b"" if self.method == Method::Options && self.query.is_none() => b"*",
+            b"" => b"/",
+            path => path,
+        }
+    }
+}
+
 /// A response head that was parsed and found sound. Spans are of the buffer it was parsed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
