@@ -40,6 +40,11 @@ class Views:
     def verdict(self, at: "Addressed | str", pool: str = "app") -> str:
         return str(self.endpoint(at, pool)["verdict"])
 
+    def expect_to_live_on(self, for_s: float) -> None:
+        """So much time passes for it."""
+        until_s = self.status()["uptime_s"] + for_s
+        eventually(lambda: self.status()["uptime_s"] > until_s)
+
     def in_flight(self) -> int:
         """Over all endpoints."""
         return sum(one["in_flight"] for pool in self.status()["pools"] for one in pool["endpoints"])

@@ -161,6 +161,19 @@ class TestAnIdleConnectionIsClosedAsItIsReused:
         fresh.send(ok())
         asking.expect_response(200)
 
+    def test_a_reset_long_after_the_request_is_a_failure(self) -> None:
+        server = scripted()
+        running = proxy().pool(server, retry={"attempts": 1}).start()
+        asking = raw(running)
+        connection = self.warm(asking, server)
+        asking.get("/again")
+        connection.expect_request("GET", "/again")  # type: ignore[attr-defined]
+        running.expect_to_live_on(1.2)
+        connection.close()  # type: ignore[attr-defined]
+        asking.expect_response(502)
+        assert running.endpoint(server)["failures"] == 1
+        assert not server.is_called()
+
     def test_it_gets_one_fresh_try_and_no_more(self) -> None:
         server = scripted()
         running = proxy().pool(server, retry={"attempts": 1}).start()

@@ -21,6 +21,9 @@ use steelyard_core::document::PoolTimeouts;
 use steelyard_core::endpoint::Excluded;
 use steelyard_core::time::Nanos;
 
+/// A reused connection that ends within so long of the request had been closed before the endpoint knew of it.
+const STALE_MAX: Nanos = Nanos::from_millis(1_000);
+
 /// An attempt that did not end well.
 pub(super) struct Failed {
     pub fault: Fault,
@@ -90,20 +93,27 @@ impl Attempt<'_> {
             let connection = self.connect(asked, replay, fresh).await?;
             match self.exchange(&connection, asked, answer, replay).await {
                 Ok(ended) => return Ok(self.finish(connection, ended)),
-                // The endpoint closed the connection just as it was used again: no fault of its own. One new
-                // connection to the same endpoint may follow, if the request is safe to repeat.
-                Err(Failed { fault: Fault::Reset, begun: false, .. })
-                    if connection.reused && !fresh && replay.is_possible() =>
-                {
+                // One new connection to the same endpoint may follow, if the request is safe to repeat.
+                Err(failed) if self.is_stale(&connection, &failed) && !fresh && replay.is_possible() => {
                     fresh = true;
                     self.slot.set_sent(None);
                 }
                 Err(failed) => {
-                    let stale = connection.reused && !failed.begun && matches!(failed.fault, Fault::Reset);
+                    let stale = self.is_stale(&connection, &failed);
                     return Err(Failed { stale, ..failed });
                 }
             }
         }
+    }
+
+    /// Whether the endpoint closed the connection just as it was used again, which is no fault of its own. A connection
+    /// that ends long after the request was sent was not idle to the endpoint.
+    fn is_stale(&self, connection: &Connection, failed: &Failed) -> bool {
+        let just_sent = |sent| self.client.timer.now().since(sent) <= STALE_MAX;
+        connection.reused
+            && !failed.begun
+            && matches!(failed.fault, Fault::Reset)
+            && self.slot.sent().is_none_or(just_sent)
     }
 
     async fn connect(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Connection, Fault> {
