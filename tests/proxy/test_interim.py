@@ -1,5 +1,7 @@
 """Responses before the response: 100, 103 and 101."""
 
+import contextlib
+
 import pytest
 
 from language import ok, origin, proxy, raw, scripted
@@ -133,6 +135,22 @@ class TestEarlyHints:
             asking.get("/hints").expect_interim(103)
             asking.expect_response(200)
         assert server.connections == 1
+
+    def test_that_the_client_does_not_take_are_not_followed_by_another_answer(self) -> None:
+        server = scripted()
+        running = proxy().listener(timeouts={"idle_ms": 50}).pool(server).start()
+        asking = raw(running, receive_bytes=4096).get()
+        connection = server.accept()
+        connection.expect_request()
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 8000 + b"\r\n\r\n"
+        with contextlib.suppress(ConnectionError):
+            while True:
+                connection.send(hints)
+        running.expect_nothing_left()
+        # Behind half an interim head, an answer of ours would be read as a part of it.
+        assert running.listener()["bad_requests"] == 0
+        assert running.endpoint(server)["failures"] == 0
+        asking.close()
 
     def test_without_end_are_bounded(self) -> None:
         server = scripted()

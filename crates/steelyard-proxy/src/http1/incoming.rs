@@ -124,7 +124,7 @@ impl<'t, H> Incoming<'t, H> {
             .transport
             .read(self.buffer.room(), self.timer, give_up)
             .await
-            .map_err(|error| Fault::of_io(&error, self.side, self.begun))?;
+            .map_err(|error| Fault::of_read(&error, self.side, self.begun))?;
         self.buffer.filled(count);
         self.begun |= count > 0;
         Ok(count)

@@ -49,7 +49,7 @@ impl<'t> Outgoing<'t> {
         self.begun = true;
         let outcome = self.transport.write_all(&self.gathered, bytes, self.timer, self.patience_ms).await;
         self.gathered.clear();
-        outcome.map_err(|error| Fault::of_io(&error, self.side, false))
+        outcome.map_err(|error| Fault::of_write(&error, self.side))
     }
 }
 
