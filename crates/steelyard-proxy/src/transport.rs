@@ -240,10 +240,12 @@ impl Transport {
     /// Whether anything has arrived, the end included, as far as the runtime has heard: no system call when not.
     pub fn is_quiet(&self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.poll_readable(&mut cx).is_pending() {
-            return true;
-        }
-        // Readiness may be left over from a read that just filled its buffer: ask the socket itself.
+        // Readiness may be left over from a read that just filled its buffer.
+        self.poll_readable(&mut cx).is_pending() || self.is_silent()
+    }
+
+    /// Whether anything has arrived, the end included, by asking the socket itself.
+    pub fn is_silent(&self) -> bool {
         let mut byte = [0u8];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(
@@ -262,5 +264,33 @@ impl Transport {
     pub fn reset_on_close(&self) {
         // An error means that the connection is gone already.
         let _ = rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    #[test]
+    fn what_the_runtime_has_not_heard_of_is_seen_by_asking_the_socket() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let near = StdStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let (mut far, _) = listener.accept().expect("accepted");
+            near.set_nonblocking(true).expect("a flag");
+            let transport = Transport::from(TcpStream::from_std(near).expect("registered"));
+            // The first news of a socket is that it can be written.
+            poll_fn(|cx| transport.poll_writable(cx)).await.expect("writable");
+            assert!(transport.is_quiet() && transport.is_silent());
+            // Nothing is awaited from here on, so that the runtime does not look.
+            far.write_all(b"x").expect("sent");
+            while transport.is_silent() {}
+            assert!(transport.is_quiet(), "this is what it spares a system call for");
+            drop(far);
+            assert!(!transport.is_silent());
+        });
     }
 }
