@@ -14,6 +14,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+/// Behind a head that nearly fills the buffer it grows: content that came in a few bytes a read would cost a write for
+/// each of them.
+const CONTENT_ROOM_BYTES_MIN: usize = 4 * 1024;
+
 /// Where the content stands.
 #[derive(Debug)]
 enum Content {
@@ -114,9 +118,10 @@ impl<'t, H> Incoming<'t, H> {
     /// Reads some bytes behind those there are; 0 at the end of the stream.
     async fn read_more(&mut self, give_up: GiveUp) -> Result<usize, Fault> {
         self.buffer.rewind(self.kept);
-        if self.buffer.room().is_empty() {
+        let room_min = if self.kept > 0 { CONTENT_ROOM_BYTES_MIN } else { 1 };
+        if self.buffer.room().len() < room_min {
             self.buffer.compact(self.kept);
-            if self.buffer.room().is_empty() {
+            while self.buffer.room().len() < room_min {
                 self.buffer.grow();
             }
         }
