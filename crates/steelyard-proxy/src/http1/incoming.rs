@@ -197,6 +197,15 @@ impl Incoming<'_, RequestHead> {
         .await
     }
 
+    /// Whether nothing has arrived of another request; what some clients send behind a body, an empty line, is none.
+    pub fn is_between_requests(&mut self) -> bool {
+        let unread = self.buffer.unread();
+        if request::is_empty_lines(unread) {
+            self.buffer.consume(unread.len());
+        }
+        !self.has_unread()
+    }
+
     /// Reads the next request head; `None` when the client ended the connection between requests.
     pub(crate) async fn next_request(
         &mut self,
