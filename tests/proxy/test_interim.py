@@ -286,6 +286,19 @@ class TestAnUpgrade:
         asking.expect_closed()
         running.expect_nothing_left()
 
+    def test_waits_for_a_client_that_takes_its_time(self) -> None:
+        server = scripted()
+        running = proxy().listener(timeouts={"idle_ms": 50}).pool(server).start()
+        asking = raw(running, receive_bytes=4096).send(UPGRADE)
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        asking.expect_interim(101)
+        sent = fill(connection)
+        running.expect_to_live_on(0.2)
+        assert running.in_flight() == 1
+        asking.expect_bytes(b"x" * sent)
+
 
 def fill(sending: Wire) -> int:
     """Sends until no more is taken on the way; says how much that was."""

@@ -109,8 +109,9 @@ impl Answer for Outgoing<'_> {
         encode::local(&mut self.gathered, answer);
     }
 
-    fn become_tunnel(&mut self) {
+    fn become_tunnel(&mut self, patience_ms: Option<u64>) {
         self.mode = Mode::Tunnel;
+        self.patience_ms = patience_ms;
     }
 
     fn is_begun(&self) -> bool {
@@ -133,7 +134,8 @@ impl Ask for Outgoing<'_> {
         self.gathered.len()
     }
 
-    fn become_tunnel(&mut self) {
+    fn become_tunnel(&mut self, patience_ms: Option<u64>) {
         self.mode = Mode::Tunnel;
+        self.patience_ms = patience_ms;
     }
 }
