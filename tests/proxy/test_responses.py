@@ -326,6 +326,13 @@ class TestAFaultyEndpoint:
         for _ in range(2):
             assert request(running, "PUT", "/echo", body=b"abc").json()["body"] == "abc"
 
+    def test_a_body_that_goes_with_the_repeat_is_counted(self) -> None:
+        bad, good = origin().fault("reset"), origin()
+        running = proxy().pool(bad, good, policy="round_robin").start()
+        request(running, "PUT", body=b"x" * 50_000)
+        assert running.endpoint(bad)["failures"] == 1
+        assert running.endpoint(good)["bytes_out"] > 50_000
+
     def test_a_body_too_large_to_keep_is_not_repeated(self) -> None:
         bad, good = scripted(), origin()
         running = proxy().pool(bad, good, policy="round_robin", retry={"body_bytes_max": 10}).start()

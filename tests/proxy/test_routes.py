@@ -92,6 +92,7 @@ class TestTheForwardedTarget:
         running = proxy().pool(server).start()
         assert request(running, target=sent).status == 400
         assert server.requests == 0
+        assert running.listener()["bad_requests"] == 1
 
     def test_may_have_an_encoded_slash_where_that_is_allowed(self) -> None:
         running = proxy().listener(allow_encoded_slash=True).pool(origin().fault("echo")).start()

@@ -157,7 +157,10 @@ fn route<'s>(
         b"*" => sent,
         _ => match steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal) {
             Ok(path) => path,
-            Err(_) => return Routed::Local(400, "the path of the request is not acceptable"),
+            Err(_) => {
+                client.count_bad_request();
+                return Routed::Local(400, "the path of the request is not acceptable");
+            }
         },
     };
     let query = head.query.map(|query| query.of(request.bytes));

@@ -312,6 +312,7 @@ impl Attempt<'_> {
         progress: &Progress,
     ) -> Result<(), Fault> {
         if !replay.kept().is_empty() {
+            self.slot.count(0, replay.kept().len());
             ask.data(replay.kept()).await?;
         }
         if replay.whole {
