@@ -177,6 +177,7 @@ fn request_edit<'a>(head: &RequestHead, target: &'a [u8]) -> RequestEdit<'a> {
         framing: head.framing,
         upgrade: head.upgrade.is_some(),
         expect_continue: head.expect_continue,
+        max_forwards: None,
     }
 }
 

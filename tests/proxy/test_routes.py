@@ -272,3 +272,38 @@ class TestWhatHappens:
     def test_a_share_of_nothing_gets_nothing(self) -> None:
         running = stage().route(path="/", split={"api": 1, "other": 0}).start()
         assert {went_to(running) for _ in range(50)} == {"api"}
+
+
+class TestMaxForwards:
+    """RFC 9110 section 7.6.2."""
+
+    @pytest.mark.parametrize(
+        ("method", "sent", "seen"),
+        [
+            ("OPTIONS", "1", "0"),
+            ("TRACE", "10", "9"),
+            ("OPTIONS", "0099", "98"),
+            ("OPTIONS", "9" * 40, "18446744073709551614"),
+            ("GET", "0", "0"),
+            ("POST", "7", "7"),
+        ],
+    )
+    def test_counts_down(self, method: str, sent: str, seen: str) -> None:
+        running = proxy().pool(origin().fault("echo")).start()
+        reply = request(running, method, headers={"Max-Forwards": sent})
+        assert reply.seen("max-forwards") == [seen]
+
+    @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("TRACE", 405)])
+    def test_ends_here(self, method: str, status: int) -> None:
+        server = origin().start()
+        running = proxy().pool(server).start()
+        reply = request(running, method, headers={"Max-Forwards": "0"})
+        assert (reply.status, reply.origin) == (status, None)
+        assert server.requests == 0
+
+    @pytest.mark.parametrize("fields", [["Max-Forwards: x"], ["Max-Forwards:"], ["Max-Forwards: 3"] * 2])
+    def test_is_a_number(self, fields: list[str]) -> None:
+        running = proxy().pool(origin()).start()
+        lines = "".join(f"{field}\r\n" for field in fields)
+        raw(running).send(f"OPTIONS / HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode()).expect_response(400)
+        assert running.listener()["bad_requests"] == 1

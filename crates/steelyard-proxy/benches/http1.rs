@@ -50,6 +50,7 @@ fn edit<'a>(buffer: &'a [u8], head: &RequestHead) -> RequestEdit<'a> {
         framing: Framing::None,
         upgrade: false,
         expect_continue: false,
+        max_forwards: None,
     }
 }
 

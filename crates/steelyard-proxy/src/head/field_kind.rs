@@ -50,6 +50,8 @@ pub enum FieldKind {
     Forwarded,
     /// X-Request-Id
     XRequestId,
+    /// Max-Forwards
+    MaxForwards,
     /// Date
     Date,
     /// Server
@@ -114,7 +116,11 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
         8 => &[(b"location", K::EndToEnd)],
         9 => &[(b"forwarded", K::Forwarded), (b"x-real-ip", K::XForwardedOther)],
         10 => &[(b"connection", K::Connection), (b"keep-alive", K::KeepAlive), (b"set-cookie", K::EndToEnd)],
-        12 => &[(b"x-request-id", K::XRequestId), (b"content-type", K::EndToEnd)],
+        12 => &[
+            (b"x-request-id", K::XRequestId),
+            (b"content-type", K::EndToEnd),
+            (b"max-forwards", K::MaxForwards),
+        ],
         13 => &[(b"cache-control", K::EndToEnd), (b"authorization", K::EndToEnd)],
         14 => &[(b"content-length", K::ContentLength), (b"http2-settings", K::Http2Settings)],
         15 => &[(b"x-forwarded-for", K::XForwardedFor)],

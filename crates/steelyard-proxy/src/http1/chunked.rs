@@ -192,7 +192,7 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
 /// Fields for framing, routing, authentication, request modifiers, response control and content processing must not
 /// be in trailers (RFC 9110 section 6.5.1): software that merges trailers into the head would act on them.
 fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 23] = [
+    const OTHERS: [&[u8]; 22] = [
         b"accept",
         b"age",
         b"allow",
@@ -205,7 +205,6 @@ fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
         b"if-range",
         b"if-unmodified-since",
         b"last-modified",
-        b"max-forwards",
         b"pragma",
         b"range",
         b"retry-after",

@@ -1,6 +1,6 @@
 //! The request head towards an endpoint.
 
-use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line};
+use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line, number};
 use crate::head::{FieldKind, FieldSpan, Framing, RequestHead, names_read_alike};
 
 /// The name and value of a field to set.
@@ -26,6 +26,8 @@ pub struct RequestEdit<'a> {
     pub upgrade: bool,
     /// Whether to ask for `100 Continue`.
     pub expect_continue: bool,
+    /// The Max-Forwards to send in the place of the client's; `None` leaves that as it is.
+    pub max_forwards: Option<u64>,
 }
 
 impl RequestEdit<'_> {
@@ -71,6 +73,9 @@ pub fn request(
             line(out, name, value);
         }
     }
+    if let Some(max) = edit.max_forwards.filter(|_| !settled.has(FieldKind::MaxForwards)) {
+        number(out, b"max-forwards", max);
+    }
     match edit.framing {
         Framing::Length(length) => content_length(out, length),
         Framing::Chunked => out.extend_from_slice(CHUNKED),
@@ -96,6 +101,7 @@ fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEd
                 settled.add(field.kind);
             }
             FieldKind::XForwardedOther if trusted => {}
+            FieldKind::MaxForwards if edit.max_forwards.is_none() => {}
             // The announcement of trailers; they pass only with a body that can carry them.
             FieldKind::Trailer if edit.framing == Framing::Chunked => {}
             _ => continue,
@@ -124,4 +130,3 @@ fn connection(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, edit: &Reque
         out.extend_from_slice(b"expect: 100-continue\r\n");
     }
 }
-
