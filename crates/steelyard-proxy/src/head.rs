@@ -64,11 +64,6 @@ pub struct FieldSpan {
 /// The fields of a head in the order they came. The vector is the caller's, reused from one head to the next.
 pub type Fields = Vec<FieldSpan>;
 
-/// The first field of this kind.
-pub fn first(fields: &[FieldSpan], kind: FieldKind) -> Option<Span> {
-    fields.iter().find(|field| field.kind == kind).map(|field| field.value)
-}
-
 /// How the length of a message's content is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -98,8 +93,6 @@ pub struct RequestHead {
     pub method: Method,
     /// The method as sent.
     pub method_span: Span,
-    /// The request target as sent.
-    pub target: Span,
     /// The path as sent, not normalised. Empty for an absolute-form target without one (it stands for `/`, or for
     /// `*` with OPTIONS, RFC 9112 section 3.2.4); `*` for the asterisk form.
     pub path: Span,

@@ -123,11 +123,6 @@ impl Decoder {
             }
         }
     }
-
-    /// Whether the end of the message was seen. A connection that closes before is a body cut short.
-    pub fn is_ended(&self) -> bool {
-        self.state == State::Ended
-    }
 }
 
 /// The length of the field lines before the empty line that ends the section, once all of it is there and sound.
@@ -240,8 +235,6 @@ pub fn encode_chunk_head(len: usize, out: &mut [u8; 18]) -> &[u8] {
 
 /// What follows a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
-/// The end of a chunked message without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 #[cfg(test)]
 mod tests;

@@ -134,7 +134,6 @@ fn assemble(
     Ok(RequestHead {
         method,
         method_span,
-        target: target_span,
         path: target.path,
         query: target.query,
         authority: target.authority.unwrap_or(host),
