@@ -333,8 +333,8 @@ impl Endpoint {
         self.bytes.get(now, BYTES_TIME_CONSTANT_S) / BYTES_TIME_CONSTANT_S
     }
 
-    /// Notes a good attempt: failures are no longer in a row.
-    pub fn note_success(&self) {
+    /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.
+    pub fn forget_failures(&self) {
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
         }
