@@ -36,6 +36,12 @@ pub fn parse(buffer: &[u8], limits: &Limits, fields: &mut Fields) -> Result<Opti
     })
 }
 
+/// Whether these bytes are empty lines before a request, as many as may be skipped, and no beginning of one.
+pub fn is_empty_lines(bytes: &[u8]) -> bool {
+    let (lines, rest) = bytes.as_chunks::<2>();
+    rest.is_empty() && lines.len() <= EMPTY_LINE_COUNT_MAX && lines.iter().all(|line| line == b"\r\n")
+}
+
 /// The offset of the first byte that is no empty line, if it is there.
 fn skip_empty_lines(buffer: &[u8]) -> Result<Option<usize>, Reject> {
     let mut start = 0;
@@ -128,7 +134,6 @@ fn assemble(
     Ok(RequestHead {
         method,
         method_span,
-        target: target_span,
         path: target.path,
         query: target.query,
         authority: target.authority.unwrap_or(host),
