@@ -166,13 +166,14 @@ fn route<'s>(
     let mut normal = client.worker.vectors.lend();
     let path = match sent {
         b"*" => sent,
-        _ => match steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal) {
-            Ok(path) => path,
-            Err(_) => {
+        _ => {
+            let normal = steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal);
+            let Ok(path) = normal else {
                 client.count_bad_request();
                 return Routed::Local(400, "the path of the request is not acceptable");
-            }
-        },
+            };
+            path
+        }
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
