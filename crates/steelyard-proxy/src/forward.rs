@@ -164,16 +164,15 @@ fn route<'s>(
     let head = request.head;
     let sent = head.origin_path(request.bytes);
     let mut normal = client.worker.vectors.lend();
-    let path = match sent {
-        b"*" => sent,
-        _ => {
-            let normal = steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal);
-            let Ok(path) = normal else {
-                client.count_bad_request();
-                return Routed::Local(400, "the path of the request is not acceptable");
-            };
-            path
-        }
+    let path = if sent == b"*" {
+        sent
+    } else {
+        let normal = steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal);
+        let Ok(path) = normal else {
+            client.count_bad_request();
+            return Routed::Local(400, "the path of the request is not acceptable");
+        };
+        path
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
