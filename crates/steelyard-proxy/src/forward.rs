@@ -5,6 +5,8 @@
 
 mod admission;
 mod attempt;
+mod edited;
+mod hops;
 mod relay;
 mod replay;
 mod slot;
@@ -21,6 +23,7 @@ use crate::timer::{GiveUp, Timer};
 use crate::worker::Worker;
 use admission::Refusal;
 use attempt::{Attempt, Done};
+use hops::Hops;
 use replay::Replay;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -86,6 +89,7 @@ struct Plan<'p> {
     body_ms: Option<u64>,
     /// What ties the request to others, for policies that go by it.
     key: Option<u64>,
+    max_forwards: Option<u64>,
 }
 
 struct View<'a> {
@@ -149,6 +153,14 @@ pub(crate) async fn forward(
     answer: &mut impl Answer,
 ) -> Outcome {
     let head = *asked.request().head;
+    let max_forwards = match Hops::of(asked.request()) {
+        Hops::Forward(max) => max,
+        Hops::Last => return last_hop(client, &head, asked, answer).await.into(),
+        Hops::Malformed => {
+            client.count_bad_request();
+            return say(client, &head, asked, answer, 400, &[], "malformed Max-Forwards").await.into();
+        }
+    };
     let mut target = client.worker.vectors.lend();
     match route(client, listener, asked, &mut target) {
         Routed::Pool(pool, edit, key) => {
@@ -157,7 +169,8 @@ pub(crate) async fn forward(
             let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
             let give_up = client.timer.after(pool.config().timeouts.total_ms);
             let body_ms = listener.timeouts.request_body_ms;
-            let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, key };
+            let plan =
+                Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, key, max_forwards };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
@@ -177,18 +190,17 @@ fn route<'s>(
 ) -> Routed<'s> {
     let request = asked.request();
     let head = request.head;
-    let sent = match head.path.of(request.bytes) {
-        b"" if head.method == Method::Options => b"*",
-        b"" => b"/",
-        path => path,
-    };
+    let sent = head.origin_path(request.bytes);
     let mut normal = client.worker.vectors.lend();
-    let path = match sent {
-        b"*" => sent,
-        _ => match steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal) {
-            Ok(path) => path,
-            Err(_) => return Routed::Local(400, "the path of the request is not acceptable"),
-        },
+    let path = if sent == b"*" {
+        sent
+    } else {
+        let normal = steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal);
+        let Ok(path) = normal else {
+            client.count_bad_request();
+            return Routed::Local(400, "the path of the request is not acceptable");
+        };
+        path
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
@@ -220,6 +232,21 @@ fn route<'s>(
         Decision::Respond(status) => Routed::Local(status, ""),
         Decision::NotFound => Routed::Local(404, "no route for this request"),
     }
+}
+
+/// Answers OPTIONS or TRACE as the one that it was meant for.
+async fn last_hop(
+    client: &Client<'_>,
+    head: &RequestHead,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+) -> After {
+    if head.method == Method::Options {
+        return say(client, head, asked, answer, 200, &[], "").await;
+    }
+    // TRACE would give back what it was sent, secrets included, so that hardly any server allows it.
+    let allow = [("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")];
+    say(client, head, asked, answer, 405, &allow, "TRACE is not answered here").await
 }
 
 /// Sends the request to endpoints of its pool until one has answered or no more may be tried.
@@ -383,6 +410,7 @@ impl Plan<'_> {
             framing: self.head.framing,
             upgrade: self.head.upgrade.is_some(),
             expect_continue: self.head.expect_continue,
+            max_forwards: self.max_forwards,
         }
     }
 

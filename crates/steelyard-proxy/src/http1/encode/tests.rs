@@ -19,6 +19,7 @@ fn edit() -> RequestEdit<'static> {
         framing: Framing::None,
         upgrade: false,
         expect_continue: false,
+        max_forwards: None,
     }
 }
 
