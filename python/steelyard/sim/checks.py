@@ -180,12 +180,13 @@ def requests_a_second(scenario: Scenario, trace_s: list[float]) -> float:
 
 
 def profile_rate(points: tuple[tuple[float, float], ...], duration: float | None) -> float:
-    """The mean over the run, or over the profile where the run has no length of its own."""
-    end = duration if duration is not None else points[-1][0]
-    if end == 0:
-        return points[0][1]
+    """The mean over the run; where it is as long as its requests last, the rate that it ends with."""
+    last_s, last_rate = points[-1]
+    if duration is None and (last_rate > 0 or last_s == 0):
+        return last_rate
+    end = duration if duration is not None else last_s
     requests = 0.0
-    for (start, low), (stop, high) in pairwise([*points, (max(end, points[-1][0]), points[-1][1])]):
+    for (start, low), (stop, high) in pairwise([*points, (max(end, last_s), last_rate)]):
         upto = min(stop, end)
         if upto > start:
             at_end = low + (high - low) * (upto - start) / (stop - start)

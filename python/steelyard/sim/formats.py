@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic_core import PydanticCustomError
 
-from steelyard.config.base import did_you_mean
+from steelyard.config.base import nearest
 from steelyard.sim.units import parse_seconds
 
 __all__ = ["FORMATS", "BrokenLine", "Format", "Record", "recognised"]
@@ -67,8 +67,9 @@ class JsonLines:
                 "expected a JSON object", hint='{"time": "...", "duration": 0.012, "status": 200}'
             )
         if "time" not in entry and "duration" not in entry:
-            near = did_you_mean("time", entry) or did_you_mean("duration", entry)
-            raise BrokenLine('there is neither "time" nor "duration"', hint=near)
+            near = ((key, nearest(key, entry)) for key in ("time", "duration"))
+            hint = next((f'"{key}" is written "{found}" here' for key, found in near if found), None)
+            raise BrokenLine('there is neither "time" nor "duration"', hint=hint)
         status = entry.get("status", 200)
         if isinstance(status, bool) or not isinstance(status, int):
             raise BrokenLine('"status" is no number')
@@ -124,7 +125,7 @@ class Nginx:
         self._clock = cached(clf_seconds)
 
     def parse(self, line: str) -> Record:
-        found = NGINX.fullmatch(line.rstrip("\r\n"))
+        found = NGINX.fullmatch(line)
         if found is None:
             raise BrokenLine("this is no line of nginx's combined log")
         written = found["time"]
@@ -213,5 +214,4 @@ def recognised(line: str) -> str | None:
     """The format this line is written in."""
     if line.lstrip().startswith("{"):
         return "json"
-    text = line.rstrip("\r\n")
-    return "haproxy" if HAPROXY.search(text) else "nginx" if NGINX.fullmatch(text) else None
+    return "haproxy" if HAPROXY.search(line) else "nginx" if NGINX.fullmatch(line.rstrip()) else None

@@ -53,7 +53,7 @@ def skew(value: object) -> float:
     return float(value)
 
 
-def waiting_room(value: object) -> int | None:
+def places_to_wait(value: object) -> int | None:
     if value == "off" and isinstance(value, str):
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= U32_MAX:
@@ -83,7 +83,7 @@ class EndpointGroup(Model):
     waiting_room: Annotated[
         int | None,
         BeforeValidator(
-            waiting_room, json_schema_input_type=Annotated[int, Field(ge=0, le=U32_MAX)] | WrittenOff
+            places_to_wait, json_schema_input_type=Annotated[int, Field(ge=0, le=U32_MAX)] | WrittenOff
         ),
     ] = None
     """Requests that may wait at each; beyond it they are refused. Absent or "off" = no bound."""

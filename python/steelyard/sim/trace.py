@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from steelyard.config.base import Model, one_of
-from steelyard.config.units import WrittenCount, count, refuse
+from steelyard.config.units import count, refuse
 from steelyard.errors import ConfigError, Problem
 from steelyard.sim.formats import FORMATS, BrokenLine, Format, Record, recognised
 
@@ -23,7 +23,7 @@ RECOGNISED_WITHIN_LINES = 50
 SERVED_STATUS_MAX = 498
 
 
-def lines_max(value: object) -> int | None:
+def number_of_lines(value: object) -> int | None:
     number = count(value)
     if number is not None and number > TRACE_LINES_MAX:
         raise refuse(f"{number} is out of range", f"at most {TRACE_LINES_MAX}")
@@ -43,7 +43,9 @@ class TraceTable(Model):
     """Leave out lines that cannot be read, and say how many, instead of refusing the file."""
     lines_max: Annotated[
         int,
-        BeforeValidator(lines_max, json_schema_input_type=Annotated[WrittenCount, Field(le=TRACE_LINES_MAX)]),
+        BeforeValidator(
+            number_of_lines, json_schema_input_type=Annotated[int, Field(ge=1, le=TRACE_LINES_MAX)]
+        ),
     ] = TRACE_LINES_MAX
     """Only so many lines are read, from the beginning of the file."""
 
@@ -96,7 +98,7 @@ def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> T
         try:
             if len(line) > LINE_BYTES_MAX:
                 raise BrokenLine(f"the line is longer than {LINE_BYTES_MAX // 1024} KiB")
-            records.append(log.parse(line))
+            records.append(log.parse(line.rstrip()))
         except BrokenLine as error:
             broken += 1
             if not table.skip_broken:
