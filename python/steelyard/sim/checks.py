@@ -1,6 +1,6 @@
 """What a scenario must be beyond its types: references that lead somewhere, and work that can be done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from steelyard.config.base import did_you_mean
@@ -15,7 +15,6 @@ __all__ = [
     "REQUESTS_DEFAULT",
     "endpoint_names",
     "fault_endpoints",
-    "overload",
     "problems_of",
     "requests_a_second",
 ]
@@ -163,7 +162,7 @@ def in_faults_together(scenario: Scenario) -> Iterator[Mistake]:
                 )
 
 
-def requests_a_second(scenario: Scenario, trace_s: list[float]) -> float:
+def requests_a_second(scenario: Scenario, trace_s: Sequence[float]) -> float:
     """How many arrive on average; `trace_s` is when, for a trace."""
     arrivals = scenario.arrivals
     match arrivals:
@@ -192,22 +191,3 @@ def profile_rate(points: tuple[tuple[float, float], ...], duration: float | None
             at_end = low + (high - low) * (upto - start) / (stop - start)
             requests += (low + at_end) / 2 * (upto - start)
     return requests / end
-
-
-def overload(scenario: Scenario, rate: float, mean_s: float) -> Mistake | str | None:
-    """More work than the endpoints can do: a mistake where nothing bounds the waiting, else a notice."""
-    able = sum(group.count * group.speed * group.concurrency for group in scenario.endpoints if group.weight)
-    if mean_s <= 0 or rate * mean_s < able:
-        return None
-    what = f"{rate:.4g} requests a second arrive, and the endpoints can serve {able / mean_s:.4g}"
-    bounded = scenario.threshold.requests is not None or all(
-        group.waiting_room is not None for group in scenario.endpoints if group.weight
-    )
-    if bounded:
-        return f"{what}: the rest is refused or waits in vain"
-    path: KeyPath = ("arrivals", "rate")
-    return (
-        path,
-        f"{what}, so that ever more would wait",
-        "lower the rate, add endpoints, or bound the waiting: waiting_room, or [threshold] with requests",
-    )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from steelyard.config import Overlay
@@ -15,7 +14,6 @@ from steelyard.sim.checks import (
     REQUESTS_DEFAULT,
     endpoint_names,
     fault_endpoints,
-    overload,
     requests_a_second,
 )
 from steelyard.sim.policies import labels
@@ -45,12 +43,6 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
     notices = list(dict.fromkeys([*arrival_trace.notices, *service_trace.notices]))
     arrivals = arrivals_of(scenario.arrivals, arrival_trace)
     rate = requests_a_second(scenario, arrivals.get("times_s", []))
-    mean_s = fmean(service_trace.durations_s) if service_trace.durations_s else mean_of(scenario.service)
-    match overload(scenario, rate, mean_s):
-        case str(notice):
-            notices.append(notice)
-        case (path, message, hint):
-            raise ConfigError([source.problem(path, message, hint)])
     names = endpoint_names(scenario.endpoints)
     requests = requests_of(scenario, arrival_trace)
     notices += late_faults(scenario, requests / rate if requests is not None and rate else None)
@@ -206,7 +198,3 @@ def service_of(service: Service, trace: Trace) -> dict[str, Any]:
             return {"kind": "trace", "samples_s": trace.durations_s}
         case _:
             return {"kind": service.kind, "mean_s": service.mean}
-
-
-def mean_of(service: Service) -> float:
-    return 0.0 if isinstance(service, ServiceTrace) else service.mean

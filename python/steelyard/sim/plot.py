@@ -248,7 +248,7 @@ def rest_of(panels: list[tuple[str, Series]]) -> float:
 
 def draw_panel(axes: "Axes", name: str, series: Series, lines: list[Line]) -> None:
     for line in lines:
-        loads = list(zip(*(series.in_flight[number] for number in line.members), strict=True))
+        loads = [[loads[number] for number in line.members] for loads in series.in_flight]
         if len(line.members) > 1:
             axes.fill_between(
                 series.t_s,

@@ -20,12 +20,12 @@ class Outcome(BaseModel):
 
 
 class Series(Outcome):
-    """The load over time, in the mean over the replications."""
+    """The load over time, of the first replication."""
 
     t_s: tuple[float, ...]
-    """Where each stretch of time begins."""
+    """The middle of each stretch of time."""
     in_flight: tuple[tuple[float, ...], ...]
-    """For each endpoint its requests in flight, waiting ones included, in the mean over the stretch."""
+    """For each stretch and in it each endpoint the mean of its requests in flight, waiting ones included."""
     rate: tuple[float, ...]
     """Arrivals a second."""
 

@@ -95,10 +95,14 @@ def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, sourc
 
 def file_path(path: KeyPath, scenario: Scenario, source: Source) -> KeyPath:
     """The key of the file that a path of the document stands for, where groups and lists are expanded."""
-    steps: list[str | int] = [bare(step) if isinstance(step, str) else step for step in path]
+    steps: list[str | int] = list(path)
     match steps:
         case ["pool", *rest]:
             steps = rest
+        case ["arrivals", "times", *_]:
+            steps = ["arrivals", "file"]
+        case ["service", "samples", *_]:
+            steps = ["service", "file"]
         case ["policies", int() as index, *_]:
             steps = ["policies", index]
         case ["endpoints", int() as index, *rest]:
@@ -112,8 +116,3 @@ def file_path(path: KeyPath, scenario: Scenario, source: Source) -> KeyPath:
             ]
             steps = ["faults", *faults[index : index + 1], *rest]
     return present(tuple(steps), source.data) or tuple(steps)
-
-
-def bare(key: str) -> str:
-    """Without the unit that the document's names end in."""
-    return key.removesuffix("_ms").removesuffix("_s")
