@@ -1,8 +1,8 @@
-"""Runs the simulations of the manual: writes their tables into its pages, and draws their pictures to docs/out.
+"""Runs the simulations of the manual: writes their tables into its pages, draws their pictures to docs/out.
 
-A page shows a command, such as `$ steelyard simulate examples/scenarios/heterogeneous.toml`, at the top of a block
-of code; the rest of the block is what the command prints, and is replaced. The tables follow from the seeds, so
-that on every machine the same ones come out.
+A page shows a command, such as `$ steelyard simulate examples/scenarios/heterogeneous.toml`, at the top of a
+block of code; the rest of the block is what the command prints, and is replaced. The tables follow from the
+seeds, so that on every machine the same ones come out.
 """
 
 import re
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"```console\n\$ (steelyard simulate [^\n]+)\n.*?```", re.DOT
 
 
 def printed(command: str) -> str:
-    """What the command prints, but for its first line, which says how fast it was; its picture goes to OUT."""
+    """What the command prints, but for its first line, which says how fast it was; draws its picture."""
     words = shlex.split(command)
     picture = OUT / name_of(words)
     print(f"{command} --plot {picture.relative_to(ROOT)}", flush=True)

@@ -12,7 +12,7 @@ from steelyard.errors import UsageError
 __all__ = ["app"]
 
 SERVE, CONFIGURE, STEER = "Carry traffic", "Configuration", "A running instance"
-CHOOSE = "Try a policy before it is used"
+CHOOSE = "Try a policy"
 
 app = typer.Typer(
     name="steelyard",

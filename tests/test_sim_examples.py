@@ -1,0 +1,64 @@
+"""Every scenario of the examples runs, and shows what it promises, in a tenth of its time."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from steelyard import sim
+from steelyard.sim.arrivals import Profile
+
+SCENARIOS = Path(__file__).parent.parent / "examples" / "scenarios"
+NAMES = (
+    "fails-fast",
+    "flash-crowd",
+    "heterogeneous",
+    "many-balancers",
+    "one-slow-server",
+    "slow-start-deployment",
+)
+SHORTER = 0.25
+
+
+def shorter(scenario: sim.Scenario) -> sim.Scenario:
+    """The same in a part of its virtual time, faults and profile with it, and once instead of many times."""
+    faults = tuple(
+        one.model_copy(update={"at": one.at * SHORTER, "until": one.until and one.until * SHORTER})
+        for one in scenario.faults
+    )
+    arrivals = scenario.arrivals
+    if isinstance(arrivals, Profile):
+        points = tuple((time * SHORTER, rate) for time, rate in arrivals.points)
+        arrivals = arrivals.model_copy(update={"points": points})
+    changed = {
+        "requests": scenario.requests and 10_000,
+        "duration": scenario.duration and scenario.duration * SHORTER,
+        "replications": 1,
+        "faults": faults,
+        "arrivals": arrivals,
+    }
+    return scenario.model_copy(update=changed)
+
+
+def test_all_of_them_are_tried_here() -> None:
+    assert {path.stem for path in SCENARIOS.glob("*.toml")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_answers(name: str) -> None:
+    result = sim.simulate(shorter(sim.load(SCENARIOS / f"{name}.toml")))
+    assert result.warnings == () or name in ("flash-crowd", "heterogeneous")
+    assert all(one.requests > 5_000 and one.p99_s for one in result.policies)
+    ranking = result.ranking("mean")
+    assert ranking is not None
+    assert "least_request" in (ranking.best, *ranking.level)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_explained_at_its_top_and_names_its_schema(name: str) -> None:
+    path = SCENARIOS / f"{name}.toml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    schema = lines[0].removeprefix("#:schema ")
+    assert (path.parent / schema).resolve() == sim.SCHEMA_PATH.resolve()
+    assert len([line for line in lines if line.startswith("# ")]) >= 3
+    assert tomllib.loads("\n".join(lines))["seed"] == 7
