@@ -1,6 +1,5 @@
 """The command `simulate`: a table of the policies, what may be concluded from it, and a picture."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ from steelyard.errors import UsageError
 __all__ = ["simulate"]
 
 INTERRUPTED = 130
-# A run that is over sooner needs no bar.
-BAR_AFTER_S = 0.5
 
 MEASURE_NAMES = {"mean": "the mean", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
 DECIDING = "p99"
@@ -71,12 +68,10 @@ def progress_bar() -> Iterator[sim.Progress]:
     columns = (TextColumn("simulating"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
     task = bar.add_task("", total=1.0)
-    began = time.monotonic()
 
     def progress(share: float) -> None:
-        if time.monotonic() - began >= BAR_AFTER_S:
-            bar.start()
-            bar.update(task, completed=share)
+        bar.start()
+        bar.update(task, completed=share)
 
     try:
         yield progress

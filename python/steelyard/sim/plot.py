@@ -26,9 +26,10 @@ PANELS_A_ROW = 2
 
 # Okabe and Ito's colours, which people who do not see all colours can tell apart; with line styles besides.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-STYLES = ("-", "--", "-.", ":")
+# Curves that coincide are still told apart: a dashed one lies over one that is drawn through.
+STYLES: tuple[Any, ...] = ("-", (0, (5, 3)), (0, (1.2, 1.6)), (0, (7, 2, 1.5, 2)))
 FAULTY_COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#000000")
-FAULT_SHADE = "#F4D9C6"
+FAULT_SHADE = "#F8EADF"
 RARE = 1e-4
 QUANTILES = ((0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (0.001, "p99.9"), (0.0001, "p99.99"))
 # Beyond such a ratio between the fullest panels one scale would flatten the others.
@@ -49,6 +50,7 @@ STYLE: Any = {
     "lines.linewidth": 1.7,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
 }
 
 
@@ -110,12 +112,12 @@ def draw_times(result: Result, figure: Any) -> None:
             rests,
             label=one.name,
             color=COLOURS[number % len(COLOURS)],
-            linestyle=STYLES[number // len(COLOURS) % len(STYLES)],
+            linestyle=STYLES[number % len(STYLES)],
         )
     axes.set(xscale="log", yscale="log", ylim=(RARE, 1.05))
     axes.set_xlabel("response time")
     axes.set_ylabel("share of requests that take longer")
-    axes.set_title("Response times (further left is better)")
+    axes.set_title("Response times of good answers (further left is better)")
     axes.set_yticks(
         [1, *(rest for rest, _ in QUANTILES)], ["all", *(f"{rest:g}  {name}" for rest, name in QUANTILES)]
     )
@@ -163,13 +165,14 @@ class Line:
 def lines_of(result: Result) -> list[Line]:
     """Endpoints with a fault one by one where they are few, the others by group."""
     faulty = sorted({fault.endpoint for fault in result.faults})
-    alone = faulty if len(faulty) <= len(FAULTY_COLOURS) else []
+    alone = faulty if len(faulty) <= len(COLOURS) else []
+    loud = FAULTY_COLOURS if len(alone) <= len(FAULTY_COLOURS) else COLOURS
     lines = []
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(result.endpoints):
         if number not in alone:
             groups.setdefault(re.sub(r"-\d+$", "", name), []).append(number)
-    calm = [colour for colour in COLOURS if colour not in FAULTY_COLOURS or not alone]
+    calm = [colour for colour in COLOURS if colour not in loud or not alone] or list(COLOURS)
     for index, (name, members) in enumerate(groups.items()):
         if len(members) == 1:
             label = result.endpoints[members[0]]
@@ -178,9 +181,7 @@ def lines_of(result: Result) -> list[Line]:
         else:
             label = f"{name} ({len(members)})"
         lines.append(Line(label, tuple(members), calm[index % len(calm)]))
-    lines += [
-        Line(result.endpoints[number], (number,), FAULTY_COLOURS[index]) for index, number in enumerate(alone)
-    ]
+    lines += [Line(result.endpoints[number], (number,), loud[index]) for index, number in enumerate(alone)]
     return lines
 
 

@@ -52,7 +52,8 @@ def simulate(
     chosen = scenario.model_copy(update=overrides(scenario, seed, policies))
     prepared = prepare(chosen, source, folder or Path())
     refuse_what_the_engine_refuses(chosen, prepared, source)
-    text = _core.simulate(json.dumps(prepared.document), progress)
+    told = None if progress is None else lambda done, total: progress(done / total)
+    text = _core.simulate(json.dumps(prepared.document), told)
     found: dict[str, Any] = json.loads(text)
     found["warnings"] = [*prepared.notices, *found.get("warnings", [])]
     found["endpoints"] = [endpoint["name"] for endpoint in prepared.document["endpoints"]]
