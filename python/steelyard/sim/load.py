@@ -18,9 +18,9 @@ from steelyard.sim.scenario import Scenario
 __all__ = ["checked", "load", "load_text"]
 
 
-def load(path: Path) -> Scenario:
+def load(path: Path | str) -> Scenario:
     """The scenario in `path`. Raises ConfigError with every problem found."""
-    return checked(read(path))
+    return checked(read(Path(path)))
 
 
 def load_text(text: str, name: str = "scenario") -> Scenario:
