@@ -65,7 +65,7 @@ def test_three_lines_are_a_whole_configuration() -> None:
     made = document(SHORT)
     (listener,), (pool,) = made["listeners"], made["pools"]
     assert (listener["name"], listener["bind"], listener["pool"]) == ("web", [":8080"], "app")
-    assert (pool["name"], pool["policy"]) == ("app", {"name": "least_request"})
+    assert (pool["name"], pool["policy"]) == ("app", {"name": "least_request", "key": None, "decay_ms": None})
     assert [one["address"] for one in pool["endpoints"]] == ["10.0.0.1:80", "10.0.0.2:80"]
     assert pool["health"]["path"] == "/healthz"
 
@@ -129,7 +129,8 @@ def test_every_key_arrives_in_the_document() -> None:
     }
     assert second["action"] == {"redirect": "https://example.com/new"}
     assert third["action"] == {"respond": 404}
-    assert app["policy"] == {"name": "weighted"}
+    assert app["policy"] == {"name": "weighted", "key": None, "decay_ms": None}
+    assert app["load"] == "requests"
     assert app["endpoints"][1] == {"address": "10.0.0.2:80", "weight": 3, "drain": False}
     assert app["fail_open"] is False
     assert list(app["threshold"].values()) == [5, 500, 50 * 2**20]
@@ -200,12 +201,18 @@ def test_the_overlay_lies_over_the_file_and_nowhere_else() -> None:
     assert config.document(loaded, undone) == document(EVERYTHING)
 
 
-def test_the_overlay_forgets_what_has_left_the_file() -> None:
+def test_the_overlay_keeps_what_has_left_the_file_and_says_so() -> None:
     overlay = (
-        config.Overlay().drain(("app", "10.0.0.1:80")).drain(("app", "10.0.0.9:80")).policy("gone", "random")
+        config.Overlay()
+        .drain(("app", "10.0.0.1:80"))
+        .weight(("app", "10.0.0.9:80"), 3)
+        .policy("gone", "random")
     )
-    kept = overlay.kept_by(config.load_text(EVERYTHING))
-    assert kept == config.Overlay().drain(("app", "10.0.0.1:80"))
+    assert overlay.as_json(config.load_text(EVERYTHING)) == {
+        "drained": [{"pool": "app", "address": "10.0.0.1:80", "waiting": False}],
+        "weights": [{"pool": "app", "address": "10.0.0.9:80", "weight": 3, "waiting": True}],
+        "policies": [{"pool": "gone", "policy": "random", "waiting": True}],
+    }
 
 
 @given(st.integers(1, 365 * 24 * 3_600_000))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from steelyard import sim
 from steelyard.cli import simulate as command
@@ -61,6 +62,21 @@ def test_a_result_says_what_it_is_about(small: Path) -> None:
         assert one.series is not None
         assert len(one.series.t_s) == len(one.series.in_flight) == 20
         assert {len(loads) for loads in one.series.in_flight} == {4}
+
+
+def test_a_result_and_its_parts_are_frozen(small: Path) -> None:
+    result = sim.simulate(small)
+    parts = {
+        sim.PolicyResult: result.policies[0],
+        sim.Difference: result.differences[0],
+        sim.Series: result.policies[0].series,
+        sim.Ranking: result.ranking(),
+        sim.Happening: result.faults[0],
+    }
+    for kind, part in parts.items():
+        assert isinstance(part, kind)
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, next(iter(kind.model_fields)), None)
 
 
 def test_who_looks_at_loads_is_faster_and_that_is_significant(small: Path) -> None:

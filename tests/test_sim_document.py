@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from steelyard.config import document as document_of
+from steelyard.config import load_text
 from steelyard.config.source import read_text
 from steelyard.sim.document import prepare
 from steelyard.sim.load import checked
@@ -70,10 +72,17 @@ def test_faults_name_endpoints_by_number_by_name_or_by_group(written: str, expec
 
 
 def test_policies_are_labelled_and_written_as_a_pool_writes_them() -> None:
-    assert document(SMALL + ENDPOINTS)["policies"] == [
-        {"label": "random", "policy": {"name": "random"}},
-        {"label": "least_request", "policy": {"name": "least_request"}},
-    ]
+    found = document(SMALL + ENDPOINTS)["policies"]
+    assert [one["label"] for one in found] == ["random", "least_request"]
+    own = document_of(load_text('listen = ":80"\nendpoints = ["127.0.0.1:1"]\npolicy = "random"\n'))
+    assert found[0]["policy"] == own["pools"][0]["policy"]
+
+
+def test_one_policy_with_two_settings_is_labelled_with_them() -> None:
+    written = '["random", { name = "peak_ewma", decay = "1s" }, { name = "peak_ewma", decay = "5s" }]'
+    found = document(SMALL.replace('["random", { name = "least_request" }]', written) + ENDPOINTS)["policies"]
+    assert [one["label"] for one in found] == ["random", "peak_ewma decay=1s", "peak_ewma decay=5s"]
+    assert [one["policy"]["decay_ms"] for one in found[1:]] == [1000, 5000]
 
 
 def test_tables_of_the_pool_are_those_of_a_configuration() -> None:

@@ -1,5 +1,6 @@
 """The native half of Steelyard."""
 
+from collections.abc import Callable
 from typing import final
 
 __all__ = [
@@ -8,12 +9,16 @@ __all__ = [
     "BindError",
     "DocumentError",
     "Engine",
+    "EngineFailed",
     "EngineStopped",
     "Origin",
     "TomlError",
     "build_info",
     "check",
+    "check_scenario",
+    "is_lookalike",
     "origin_main",
+    "simulate",
     "toml_positions",
 ]
 
@@ -25,15 +30,24 @@ class TomlError(ValueError):
 
 class EngineStopped(RuntimeError): ...
 
+class EngineFailed(RuntimeError):
+    """The engine has stopped for a fault of its own; its log says which."""
+
 class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
 
 class BindError(OSError):
-    """An address that cannot be bound: `filename` is the listener, `filename2` the address."""
+    """An address that cannot be bound: `filename` is the listener, `filename2` the address.
+
+    A note says what to do, where that is known.
+    """
 
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
+def check_scenario(document: str) -> str: ...
+def simulate(document: str, progress: Callable[[int, int], object] | None = None) -> str: ...
+def is_lookalike(name: str) -> bool: ...
 
 @final
 class Engine:
@@ -41,7 +55,9 @@ class Engine:
     def start(document: str, options: str) -> Engine: ...
     def apply(self, document: str) -> str: ...
     def status(self) -> str: ...
-    def wait(self, timeout_s: float) -> str | None: ...
+    def wait(self, timeout_s: float) -> str | None:
+        """Raises `EngineFailed` once it has stopped for a fault of its own."""
+
     def stop(self, now: bool = False) -> None: ...
     def close(self) -> None: ...
 

@@ -50,6 +50,14 @@ class TestAHead:
         assert b"x-59" in asking.expect_response(200).body.lower()
 
 
+class TestARefusedClient:
+    def test_that_stays_is_closed_under_all_the_same(self) -> None:
+        running = proxy().pool(origin()).start()
+        staying = raw(running).send(b"BAD\r\n\r\n")
+        staying.expect_response(400)
+        eventually(lambda: running.listener()["connections"] == 0)
+
+
 class TestASlowClient:
     def test_that_drips_its_head_is_timed_out(self) -> None:
         """Slowloris: the time is for the whole head, however often a byte comes."""

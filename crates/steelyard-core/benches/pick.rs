@@ -10,10 +10,10 @@ use serde_json::json;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use steelyard_core::endpoint::Excluded;
 use steelyard_core::policy::{NAMES, Phase};
 use steelyard_core::pool::{Options, Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
+use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot, parse};
 use steelyard_core::time::Nanos;
 
@@ -53,11 +53,11 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
     let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
     let snapshot = Snapshot::build(&document, None, &Resolved::default(), &options).expect("it is sound");
     let pool = Arc::clone(&snapshot.pools[0]);
-    pool.activate(None, NOW);
+    pool.activate(NOW);
     pool
 }
 
-fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, excluded: &Excluded) {
+fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, excluded: &Seeker) {
     if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, excluded)) {
         pool.release(&pool.members()[index].endpoint, NOW);
     }
@@ -73,7 +73,7 @@ fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>),
             let writer =
                 pause_spins.map(|spins| write_in_flight(Arc::clone(&pool), Arc::clone(&stop), spins));
             let mut rng = Generator::seed_from_u64(1);
-            let excluded = Excluded::default();
+            let excluded = Seeker::default();
             group.bench_function(BenchmarkId::new(policy, size), |bencher| {
                 bencher.iter(|| pick_and_release(&pool, &mut rng, &excluded));
             });

@@ -113,6 +113,9 @@ pub struct Pool {
     pub name: String,
     /// How the pool chooses.
     pub policy: Policy,
+    /// What policies that compare load compare.
+    #[serde(default)]
+    pub load: Load,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
@@ -131,12 +134,31 @@ pub struct Pool {
     pub retry: Retry,
 }
 
-/// How a pool chooses.
-#[derive(Debug, Clone, Deserialize)]
+/// How a pool chooses. A setting that the policy does not know is refused.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// One of [`crate::policy::NAMES`].
     pub name: String,
+    /// Where the key of a request is found: see [`crate::key::KeySource`].
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The time constant with which a peak of response times decays, in milliseconds.
+    #[serde(default)]
+    pub decay_ms: Option<u64>,
+}
+
+/// What `least_load` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// Requests in flight.
+    #[default]
+    Requests,
+    /// The smoothed response time.
+    Latency,
+    /// Bytes per second, both directions together.
+    Bytes,
 }
 
 /// One server.

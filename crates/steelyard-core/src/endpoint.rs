@@ -5,13 +5,13 @@
 
 use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
-use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Smoothed};
+use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// Where an endpoint listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -113,6 +113,8 @@ pub struct Endpoint {
     /// Requests in flight whose response has begun: their time is known, though they may last for hours.
     begun: AtomicU32,
     latency: Smoothed,
+    /// Of response times; fed only where the policy goes by it.
+    pub peak: Peak,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -137,6 +139,7 @@ impl Endpoint {
             trial: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             latency: Smoothed::default(),
+            peak: Peak::default(),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),
@@ -283,7 +286,17 @@ impl Endpoint {
 
     /// Requests in flight and the phantoms of recent failures, which decay over `time_constant_s`.
     pub fn burden(&self, now: Nanos, time_constant_s: impl FnOnce() -> f32) -> f32 {
-        let real = self.in_flight() as f32;
+        self.burden_beside(self.in_flight(), now, time_constant_s)
+    }
+
+    /// The same where requests in flight were read elsewhere.
+    pub(crate) fn burden_beside(
+        &self,
+        in_flight: u32,
+        now: Nanos,
+        time_constant_s: impl FnOnce() -> f32,
+    ) -> f32 {
+        let real = in_flight as f32;
         if self.hot.phantoms.is_zero() { real } else { real + self.hot.phantoms.get(now, time_constant_s()) }
     }
 
@@ -333,8 +346,8 @@ impl Endpoint {
         self.bytes.get(now, BYTES_TIME_CONSTANT_S) / BYTES_TIME_CONSTANT_S
     }
 
-    /// Notes a good attempt: failures are no longer in a row.
-    pub fn note_success(&self) {
+    /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.
+    pub fn forget_failures(&self) {
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
         }
@@ -390,26 +403,5 @@ impl Cells {
         if outward > 0 {
             bump(&self.bytes_out, outward as u64);
         }
-    }
-}
-
-/// A set of endpoints that a request has already tried, by id. Empty costs nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Excluded(Vec<u32>);
-
-impl Excluded {
-    /// Adds an endpoint.
-    pub fn add(&mut self, endpoint: &Arc<Endpoint>) {
-        self.0.push(endpoint.id);
-    }
-
-    /// Whether it is there.
-    pub fn contains(&self, id: u32) -> bool {
-        !self.0.is_empty() && self.0.contains(&id)
-    }
-
-    /// Whether nothing is there.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

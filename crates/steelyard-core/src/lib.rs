@@ -8,6 +8,7 @@ pub mod document;
 pub mod endpoint;
 pub mod health;
 pub mod histogram;
+pub mod key;
 pub mod listener;
 pub mod load;
 #[cfg(all(test, loom))]
@@ -18,10 +19,12 @@ pub mod pool;
 pub mod problem;
 pub mod queue;
 pub mod random;
+pub mod reading;
 pub mod retry;
 pub mod route;
 #[cfg(test)]
 mod sample;
+pub mod seeker;
 pub mod snapshot;
 mod sync;
 pub mod time;

@@ -109,6 +109,85 @@ impl Decaying {
     }
 }
 
+/// A peak of response times that decays whenever it is looked at; see [`crate::policy`]'s `peak_ewma`.
+///
+/// Source: Twitter's Finagle, `PeakEwma.scala`. Threads that look at once may overwrite each other's decay, which loses
+/// no sample.
+#[derive(Debug, Default)]
+pub struct Peak(AtomicU64);
+
+impl Peak {
+    /// Takes in a response time, in seconds.
+    pub fn record(&self, sample_s: f32, now: Nanos, decay_s: f32) {
+        update(&self.0, |old| {
+            let (value, stamp) = unpack(old);
+            if sample_s > value {
+                return pack(sample_s, now);
+            }
+            let kept = left(stamp, now, decay_s);
+            pack(value * kept + sample_s * (1.0 - kept), now)
+        });
+    }
+
+    /// The peak in seconds, decayed to `now`; 0 before the first sample and once it has faded.
+    pub fn look(&self, now: Nanos, decay_s: f32) -> f32 {
+        let old = self.0.load(Ordering::Relaxed);
+        if old == 0 {
+            return 0.0;
+        }
+        let (value, stamp) = unpack(old);
+        let mut decayed = value * left(stamp, now, decay_s);
+        if decayed < NEGLIGIBLE_PEAK_S {
+            decayed = 0.0;
+        }
+        // Within one tick of the stamp nothing has changed.
+        let new = pack(decayed, now);
+        if new != old {
+            // Whoever has recorded meanwhile wins.
+            let _ = self.0.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        decayed
+    }
+}
+
+/// A peak below this is as good as none: no response is that fast.
+const NEGLIGIBLE_PEAK_S: f32 = 1e-6;
+
+/// The time that 95 of 100 samples do not reach, followed by small steps up and down.
+///
+/// Each sample above the estimate raises it, each below lowers it, in the proportion in which they should come; the
+/// steps are relative, so that it finds any order of magnitude (H. Robbins and S. Monro, "A stochastic approximation
+/// method", 1951, on a logarithmic scale).
+#[derive(Debug, Default)]
+pub struct Tail(AtomicU64);
+
+/// The share of samples below the tail.
+const TAIL_SHARE: f32 = 0.95;
+/// How far one sample can move the tail, as a share of it.
+const TAIL_STEP: f32 = 0.1;
+
+impl Tail {
+    /// Takes in a sample, in seconds.
+    pub fn record(&self, sample_s: f32) {
+        update(&self.0, |old| {
+            let value = f32::from_bits(old as u32);
+            let new = if value <= 0.0 {
+                sample_s
+            } else if sample_s > value {
+                value * (1.0 + TAIL_STEP * TAIL_SHARE)
+            } else {
+                value * (1.0 - TAIL_STEP * (1.0 - TAIL_SHARE))
+            };
+            u64::from(new.to_bits())
+        });
+    }
+
+    /// The estimate in seconds; `None` before the first sample.
+    pub fn get(&self) -> Option<f32> {
+        Some(f32::from_bits(self.0.load(Ordering::Relaxed) as u32)).filter(|&tail| tail > 0.0)
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -139,5 +218,33 @@ mod tests {
         let sum = Decaying::default();
         sum.add(5.0, Nanos::from_millis(1_000), 1.0);
         assert!((sum.get(Nanos::from_millis(999), 1.0) - 5.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_peak_is_taken_at_once_and_decays_as_it_is_looked_at() {
+        let peak = Peak::default();
+        assert_eq!(peak.look(Nanos::from_millis(1), 10.0).to_bits(), 0);
+        peak.record(0.2, Nanos::from_millis(1_000), 10.0);
+        peak.record(1.0, Nanos::from_millis(2_000), 10.0);
+        assert!((peak.look(Nanos::from_millis(2_000), 10.0) - 1.0).abs() < 1e-6);
+        assert!((peak.look(Nanos::from_millis(12_000), 10.0) - (-1.0f32).exp()).abs() < 1e-4);
+        // Just after a look, a fast response hardly counts: in effect the decayed maximum.
+        peak.record(0.0, Nanos::from_millis(12_001), 10.0);
+        assert!((peak.look(Nanos::from_millis(12_001), 10.0) - (-1.0f32).exp()).abs() < 1e-3);
+    }
+
+    #[test]
+    fn the_tail_finds_the_95th_percentile_of_an_exponential() {
+        use rand::SeedableRng;
+        let (tail, mut rng) = (Tail::default(), crate::random::Generator::seed_from_u64(7));
+        let mut sum = 0.0;
+        for step in 0..200_000 {
+            tail.record(-(1.0 - crate::random::unit(&mut rng)).ln());
+            if step >= 100_000 {
+                sum += tail.get().unwrap();
+            }
+        }
+        let (mean, truth) = (sum / 100_000.0, 2.9957);
+        assert!((mean / truth - 1.0).abs() < 0.05, "{mean}");
     }
 }

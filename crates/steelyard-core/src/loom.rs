@@ -3,13 +3,14 @@
 //! Run by `scripts/loom`, in a build of their own, because loom replaces the atomics.
 
 use crate::document;
-use crate::endpoint::{Address, Endpoint, Excluded, Threshold};
+use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::Health;
 use crate::policy::Phase;
 use crate::pool::{Options, Pick, Pool, Resolved};
 use crate::queue::{Grant, Ticket};
 use crate::random::Generator;
 use crate::sample;
+use crate::seeker::Seeker;
 use crate::time::Nanos;
 use loom::thread;
 use rand::SeedableRng;
@@ -43,11 +44,12 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
         })
         .collect();
     let options = Options { workers: 0, phase: Phase::Zero, seed: 0 };
-    Arc::new(Pool::build(&config, generation, members, previous, &options).unwrap())
+    let before = previous.map(|pool| Arc::clone(pool.shared()));
+    Arc::new(Pool::build(&config, generation, members, before, &options).unwrap())
 }
 
 fn admit(pool: &Pool) -> Pick {
-    pool.admit(NOW, &mut Generator::seed_from_u64(1), &Excluded::default())
+    pool.admit(NOW, &mut Generator::seed_from_u64(1), &Seeker::default())
 }
 
 /// Takes the only slot of the only endpoint.
@@ -74,7 +76,7 @@ struct Waiter {
 fn enqueue(pool: &Arc<Pool>) -> Waiter {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(Arc::clone(&bell));
-    let ticket = pool.enqueue(NOW, Excluded::default(), waker).expect("there is room");
+    let ticket = pool.enqueue(NOW, Seeker::default(), waker).expect("there is room");
     Waiter { ticket, bell }
 }
 
@@ -228,8 +230,8 @@ fn a_swap_of_snapshots_strands_nobody_who_lines_up_on_the_old_one() {
         occupy(&old);
         let new = pool(1, 2, 2, Some(&old));
         let control = {
-            let (old, new) = (Arc::clone(&old), Arc::clone(&new));
-            thread::spawn(move || new.activate(Some(&old), NOW))
+            let new = Arc::clone(&new);
+            thread::spawn(move || new.activate(NOW))
         };
         let waiter = match admit(&old) {
             Pick::Taken(_) => panic!("the old threshold is 1"),

@@ -3,7 +3,12 @@
 //! A policy sees its candidates through [`Candidates`], so that the same code runs over the live atomics of the
 //! proxy and over whatever the simulator shows it.
 
+mod compare;
+mod least_load;
 mod least_request;
+mod least_time;
+mod p2c;
+mod peak_ewma;
 mod random;
 mod rotation;
 mod round_robin;
@@ -12,13 +17,24 @@ mod weighted_random;
 
 pub use rotation::{Phase, Rotation};
 
+use crate::document;
 use crate::random::below;
 use rand::Rng;
 use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 5] = ["round_robin", "random", "weighted", "weighted_random", "least_request"];
+pub const NAMES: [&str; 9] = [
+    "round_robin",
+    "random",
+    "weighted",
+    "weighted_random",
+    "least_request",
+    "least_load",
+    "p2c",
+    "peak_ewma",
+    "least_time",
+];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -43,6 +59,14 @@ pub trait Candidates {
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
         self.eligible(index).then(|| self.cost(index))
     }
+    /// What the pool compares as load, per unit of weight.
+    fn load(&self, index: usize) -> f32;
+    /// Time to the first byte x (1 + requests in flight) / weight.
+    fn time_cost(&self, index: usize) -> f32;
+    /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
+    fn peak_cost(&self, index: usize) -> f32;
+    /// The key of the request, for policies that go by one.
+    fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
     fn take(&self, index: usize) -> bool;
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.
@@ -62,21 +86,47 @@ pub enum Policy {
     WeightedRandom(Alias),
     /// The fewest requests in flight per weight.
     LeastRequest(Option<Alias>),
+    /// The least of the pool's load per weight.
+    LeastLoad(Option<Alias>),
+    /// The cheaper of two drawn by weight.
+    PowerOfTwo(Alias),
+    /// The lower peak of response times of two drawn by weight.
+    PeakEwma(Alias),
+    /// The shortest time that the next request is likely to take.
+    LeastTime(Option<Alias>),
 }
 
-/// The largest pool that `least_request` scans; above, it compares two.
+/// What a policy is told of an endpoint when its tables are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prospect {
+    /// The configured weight; 0 takes no requests.
+    pub weight: u32,
+    /// The same on every instance: the hash of the endpoint's name.
+    pub name: u64,
+}
+
+/// The largest pool of which all endpoints are compared; above, two are.
 pub const SCAN_MAX: usize = 64;
 
 impl Policy {
-    /// The policy of this name for endpoints of these weights; `None` when there is no such name.
-    pub fn build(name: &str, weights: &[u32]) -> Option<Self> {
+    /// The policy that the configuration names, with what it needs to know of the endpoints beforehand; `None` when there
+    /// is no such name.
+    pub fn build(config: &document::Policy, endpoints: &[Prospect]) -> Option<Self> {
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
-        Some(match name {
+        let alias = || Alias::new(&weights);
+        // Small pools are scanned; of larger ones two are drawn.
+        let alias_if_large = || (weights.len() > SCAN_MAX).then(alias);
+        Some(match config.name.as_str() {
             "round_robin" if equal => Self::RoundRobin,
-            "round_robin" | "weighted" => Self::Weighted(Cycle::new(weights)),
+            "round_robin" | "weighted" => Self::Weighted(Cycle::new(&weights)),
             "random" => Self::Random,
-            "weighted_random" => Self::WeightedRandom(Alias::new(weights)),
-            "least_request" => Self::LeastRequest((weights.len() > SCAN_MAX).then(|| Alias::new(weights))),
+            "weighted_random" => Self::WeightedRandom(alias()),
+            "least_request" => Self::LeastRequest(alias_if_large()),
+            "least_load" => Self::LeastLoad(alias_if_large()),
+            "p2c" => Self::PowerOfTwo(alias()),
+            "peak_ewma" => Self::PeakEwma(alias()),
+            "least_time" => Self::LeastTime(alias_if_large()),
             _ => return None,
         })
     }
@@ -94,6 +144,10 @@ impl Policy {
             Self::Weighted(cycle) => weighted::pick(cycle.as_ref(), candidates, rotation, rng),
             Self::WeightedRandom(alias) => weighted_random::pick(alias, candidates, rng),
             Self::LeastRequest(alias) => least_request::pick(alias.as_ref(), candidates, rng),
+            Self::LeastLoad(alias) => least_load::pick(alias.as_ref(), candidates, rng),
+            Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
+            Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
+            Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! A pool in one snapshot: its members and rules, over the state that outlives snapshots.
 
-use crate::document;
-use crate::endpoint::{Address, Endpoint, Excluded, Threshold};
+use crate::document::{self, Load};
+use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
-use crate::load::Smoothed;
-use crate::policy::{Candidates, Phase, Policy, Rotation};
+use crate::key::{self, KeySource};
+use crate::load::{Smoothed, Tail};
+use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
+use crate::reading::{Live, Reading};
 use crate::retry::Budget;
+use crate::seeker::Seeker;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
@@ -24,6 +27,12 @@ const PHANTOM_S_MIN: f32 = 0.001;
 const PHANTOM_S_MAX: f32 = 10.0;
 /// Before any success there is none to go by.
 const PHANTOM_S_FIRST: f32 = 0.1;
+
+/// The time constant of peaks where none is configured; Finagle's own.
+const PEAK_DECAY_S: f32 = 10.0;
+/// What an endpoint costs that carries requests and has never answered, in seconds: more than any that has. Finagle's
+/// penalty, likewise far beyond any real time.
+const UNANSWERED_S: f32 = 1e6;
 
 /// One endpoint with what this snapshot says of it.
 #[derive(Debug, Clone)]
@@ -84,7 +93,8 @@ pub enum Pick {
     Nobody,
 }
 
-/// What outlives snapshots, kept by the pool's name.
+/// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
+/// a request of it lasts.
 #[derive(Debug)]
 pub struct Shared {
     rotation: Rotation,
@@ -92,6 +102,8 @@ pub struct Shared {
     requests: AtomicU64,
     budget: Mutex<Budget>,
     success: Smoothed,
+    /// The slow end of response times: what a failure counts as at least, for policies that compare times.
+    tail: Tail,
     next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
@@ -107,6 +119,7 @@ pub struct Pool {
     generation: u64,
     members: Vec<Member>,
     policy: Policy,
+    key: Option<KeySource>,
     threshold: Threshold,
     /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
     accept: AtomicU8,
@@ -114,16 +127,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Builds a pool over the state of `previous`; `None` when there is no policy of that name. Nothing that is
-    /// live changes before [`Pool::activate`].
+    /// Builds a pool over the state that it had before, if it had one; `None` when there is no policy of that name.
+    /// Nothing that is live changes before [`Pool::activate`].
     pub fn build(
         config: &document::Pool,
         generation: u64,
         resolved: Vec<Resolved>,
-        previous: Option<&Pool>,
+        before: Option<Arc<Shared>>,
         options: &Options,
     ) -> Option<Self> {
-        let shared = previous.map_or_else(|| Arc::new(Shared::new(options)), |pool| pool.shared.clone());
+        let shared = before.unwrap_or_else(|| Arc::new(Shared::new(options)));
         let probes = config.health.interval_ms.is_some();
         let mut known = lock(&shared.known);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
@@ -146,14 +159,21 @@ impl Pool {
             })
             .collect();
         drop(known);
-        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        let prospects: Vec<Prospect> = members
+            .iter()
+            .map(|member| Prospect {
+                weight: member.weight,
+                name: key::hash(member.endpoint.address().to_string().as_bytes()),
+            })
+            .collect();
         let threshold = Threshold {
             requests: config.threshold.requests.unwrap_or(u32::MAX),
             latency_s: config.threshold.latency_ms.map_or(f32::INFINITY, |ms| ms as f32 / 1e3),
             bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
         };
         Some(Self {
-            policy: Policy::build(&config.policy.name, &weights)?,
+            policy: Policy::build(&config.policy, &prospects)?,
+            key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
             members,
@@ -165,16 +185,12 @@ impl Pool {
 
     /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
     /// off, the retry budget. Waiters then get what has become free.
-    pub fn activate(self: &Arc<Self>, previous: Option<&Pool>, now: Nanos) {
+    pub fn activate(self: &Arc<Self>, now: Nanos) {
         let probes = self.config.health.interval_ms.is_some();
-        let switched =
-            previous.is_some_and(|previous| previous.config.health.interval_ms.is_some() != probes);
         for member in &self.members {
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
-            if switched {
-                health.reset_probes(probes);
-            }
+            health.set_probes(probes);
             member.endpoint.publish(&health);
             drop(health);
             member.endpoint.weigh_latency(&self.threshold);
@@ -226,8 +242,13 @@ impl Pool {
     }
 
     /// What outlives snapshots.
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Where the key of a request is found, for policies that go by one.
+    pub fn key_source(&self) -> Option<&KeySource> {
+        self.key.as_ref()
     }
 
     /// Counts a request that has come for this pool.
@@ -241,15 +262,24 @@ impl Pool {
     }
 
     /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
-    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
-        if self.shared.queue.is_empty() { self.pick(now, rng, excluded) } else { Pick::Full }
+    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        self.admit_by(&Live, now, rng, seeker)
+    }
+
+    /// The same for a balancer that knows the loads only as `reading` tells them.
+    pub fn admit_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, seeker) } else { Pick::Full }
     }
 
     /// Chooses an endpoint and takes a slot of it.
-    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, excluded: &Excluded) -> Pick {
+    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        self.pick_by(&Live, now, rng, seeker)
+    }
+
+    fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         let mut accept = self.accept.load(Ordering::Relaxed);
         loop {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, reading, now, seeker, accept };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
@@ -264,9 +294,9 @@ impl Pool {
     }
 
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
-    pub fn has_another(&self, endpoint: &Endpoint, excluded: &Excluded, now: Nanos) -> bool {
+    pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
         let any = |accept| {
-            let view = View { pool: self, now, excluded, accept };
+            let view = View { pool: self, reading: &Live, now, seeker, accept };
             (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
@@ -274,7 +304,7 @@ impl Pool {
     }
 
     /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
-    /// all that are not draining.
+    /// all that are not draining, if there are any.
     pub fn refresh(&self) -> u8 {
         let present = self
             .members
@@ -285,7 +315,7 @@ impl Pool {
             HEALTHY
         } else if present & UNKNOWN != 0 {
             UNKNOWN
-        } else if self.config.fail_open {
+        } else if self.config.fail_open && present & DOWN != 0 {
             DOWN
         } else {
             HEALTHY
@@ -303,19 +333,22 @@ impl Pool {
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
             (Outcome::Success, lasted_s) => {
-                endpoint.note_success();
+                endpoint.forget_failures();
                 if let Some(lasted_s) = lasted_s {
                     self.teach(endpoint, lasted_s, now);
                 }
             }
             (Outcome::Failure(how), lasted_s) => {
                 endpoint.add_phantom(now, self.phantom_s());
-                if let Some(lasted_s) = lasted_s {
+                if self.compares_times() {
+                    // However fast it failed: never a reason to be chosen again.
+                    let counted_s = self.shared.tail.get().unwrap_or(0.0).max(lasted_s.unwrap_or(0.0));
+                    endpoint.teach(counted_s, &self.threshold, now);
+                    self.teach_peak(endpoint, counted_s, now);
+                } else if let Some(lasted_s) = lasted_s {
                     endpoint.teach_at_least(lasted_s, &self.threshold, now);
                 }
-                if endpoint.note_failure() >= FAILURES_TO_EJECT {
-                    self.eject(endpoint, how, now);
-                }
+                self.count_failure(endpoint, how, now);
             }
             (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
             (Outcome::Cancelled, None) => {}
@@ -326,16 +359,49 @@ impl Pool {
     pub fn teach(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
         endpoint.teach(lasted_s, &self.threshold, now);
         self.shared.success.record(lasted_s, now);
+        if self.compares_times() {
+            self.shared.tail.record(lasted_s);
+            self.teach_peak(endpoint, lasted_s, now);
+        }
     }
 
-    fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
-        let mut health = endpoint.health();
-        if health.eject(how, now) {
-            endpoint.note_success();
-            endpoint.publish(&health);
-            drop(health);
-            self.verdicts_changed(now);
+    fn teach_peak(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
+        if matches!(self.policy, Policy::PeakEwma(_)) {
+            endpoint.peak.record(lasted_s, now, self.decay_s());
         }
+    }
+
+    /// Whether the policy goes by how long endpoints take.
+    fn compares_times(&self) -> bool {
+        match self.policy {
+            Policy::PeakEwma(_) | Policy::LeastTime(_) => true,
+            Policy::LeastLoad(_) => self.config.load == Load::Latency,
+            _ => false,
+        }
+    }
+
+    /// The time constant of peaks.
+    fn decay_s(&self) -> f32 {
+        self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
+    }
+
+    /// How long an endpoint takes, or, where it has not answered yet, the pool; a guess before anyone has.
+    fn expected_s(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.smoothed_s().or_else(|| self.shared.success.get()).unwrap_or(PHANTOM_S_FIRST)
+    }
+
+    /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
+    /// and all when the pool fails open) counts for nothing, so that an endpoint returns with a clean sheet.
+    fn count_failure(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
+        let mut health = endpoint.health();
+        if health.is_ejected() || endpoint.note_failure() < FAILURES_TO_EJECT {
+            return;
+        }
+        endpoint.forget_failures();
+        health.eject(how, now);
+        endpoint.publish(&health);
+        drop(health);
+        self.verdicts_changed(now);
     }
 
     /// Takes in one probe; says whether the verdict changed.
@@ -359,7 +425,8 @@ impl Pool {
         self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
-            if member.endpoint.verdict() == Verdict::Down {
+            // What is ejected is down, or drains; the lock of the others is left alone.
+            if matches!(member.endpoint.verdict(), Verdict::Down | Verdict::Draining) {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
                     member.endpoint.publish(&health);
@@ -397,6 +464,7 @@ impl Shared {
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
             success: Smoothed::default(),
+            tail: Tail::default(),
             next_id: AtomicU32::new(0),
             known: Mutex::new(HashMap::new()),
             queue_timeouts: AtomicU64::new(0),
@@ -404,17 +472,22 @@ impl Shared {
     }
 }
 
-/// The live members as a policy sees them, for one request at one moment.
-struct View<'a> {
+/// The members as a policy sees them, for one request at one moment.
+struct View<'a, R> {
     pool: &'a Pool,
+    reading: &'a R,
     now: Nanos,
-    excluded: &'a Excluded,
+    seeker: &'a Seeker,
     accept: u8,
 }
 
-impl View<'_> {
+impl<R: Reading> View<'_, R> {
     fn member(&self, index: usize) -> &Member {
         &self.pool.members[index]
+    }
+
+    fn burden(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.burden_beside(self.reading.in_flight(endpoint), self.now, || self.pool.phantom_s())
     }
 
     /// Whether only a threshold can keep it from serving this request.
@@ -422,11 +495,11 @@ impl View<'_> {
         let member = self.member(index);
         member.weight > 0
             && member.endpoint.accepted(self.accept)
-            && !self.excluded.contains(member.endpoint.id())
+            && !self.seeker.excludes(member.endpoint.id())
     }
 }
 
-impl Candidates for View<'_> {
+impl<R: Reading> Candidates for View<'_, R> {
     fn len(&self) -> usize {
         self.pool.members.len()
     }
@@ -443,21 +516,47 @@ impl Candidates for View<'_> {
         let member = self.member(index);
         member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.excluded.contains(member.endpoint.id())
+            && !self.seeker.excludes(member.endpoint.id())
     }
 
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
+        (1.0 + self.burden(&member.endpoint)) * member.inverse_weight
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
         let member = self.member(index);
         let eligible = member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.excluded.contains(member.endpoint.id());
-        let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
-        eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+            && !self.seeker.excludes(member.endpoint.id());
+        eligible.then(|| (1.0 + self.burden(&member.endpoint)) * member.inverse_weight)
+    }
+
+    fn load(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        match self.pool.config.load {
+            Load::Requests => self.cost(index),
+            Load::Latency => self.pool.expected_s(&member.endpoint) * member.inverse_weight,
+            Load::Bytes => member.endpoint.bytes_per_second(self.now) * member.inverse_weight,
+        }
+    }
+
+    fn time_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let ahead = 1.0 + self.reading.in_flight(&member.endpoint) as f32;
+        self.pool.expected_s(&member.endpoint) * ahead * member.inverse_weight
+    }
+
+    fn peak_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let pending = self.reading.in_flight(&member.endpoint) as f32;
+        let peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
+        cost * member.inverse_weight
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.seeker.key
     }
 
     fn take(&self, index: usize) -> bool {

@@ -3,9 +3,10 @@
 //! A slot that is freed goes to the oldest waiter, on whichever worker it waits; newcomers never overtake. Here are
 //! order and tickets; the data plane brings the wakers.
 
-use crate::endpoint::{Endpoint, Excluded};
-use crate::pool::{Pick, Pool};
+use crate::endpoint::Endpoint;
+use crate::pool::{Pick, Pool, Shared};
 use crate::random::Generator;
+use crate::seeker::Seeker;
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::time::Nanos;
 use std::collections::VecDeque;
@@ -28,7 +29,7 @@ pub enum Grant {
 #[derive(Debug)]
 struct Waiter {
     ticket: Ticket,
-    excluded: Excluded,
+    seeker: Seeker,
     waker: Waker,
 }
 
@@ -49,6 +50,8 @@ struct Lines {
     /// The newest snapshot of the pool that has come by: what waiters may be given.
     newest: Weak<Pool>,
     generation: u64,
+    /// The same, held while anybody waits: its pool may leave the configuration before they do.
+    waited_for: Option<Arc<Pool>>,
 }
 
 impl Queue {
@@ -63,6 +66,7 @@ impl Queue {
                 rng,
                 newest: Weak::new(),
                 generation: 0,
+                waited_for: None,
             }),
         }
     }
@@ -76,11 +80,38 @@ impl Queue {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Gives a slot back; says whether anybody waits for one.
+    fn give(&self, endpoint: &Endpoint) -> bool {
+        endpoint.give();
+        // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
+        // the give and this look already say to the machine.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
+        !self.is_empty()
+    }
+}
+
+impl Shared {
+    /// Gives a slot back and hands it to the oldest waiter, for one that holds no snapshot: the pool may have left the
+    /// configuration, or have come back to it.
+    pub fn release(&self, endpoint: &Endpoint, now: Nanos) {
+        if self.queue.give(endpoint)
+            && let Some(pool) = self.waited_for()
+        {
+            pool.wake_waiters(now);
+        }
+    }
+
+    /// The newest snapshot of the pool, while anybody waits in it.
+    pub fn waited_for(&self) -> Option<Arc<Pool>> {
+        lock(&self.queue.lines).waited_for.clone()
+    }
 }
 
 impl Pool {
     /// Lines up; `None` when the queue is full. `waker` is woken once there is something to claim.
-    pub fn enqueue(self: &Arc<Self>, now: Nanos, excluded: Excluded, waker: Waker) -> Option<Ticket> {
+    pub fn enqueue(self: &Arc<Self>, now: Nanos, seeker: Seeker, waker: Waker) -> Option<Ticket> {
         let queue = &self.shared.queue;
         let mut lines = lock(&queue.lines);
         if lines.waiting.len() >= self.queue_size() {
@@ -88,7 +119,7 @@ impl Pool {
         }
         let ticket = Ticket(lines.next);
         lines.next += 1;
-        lines.waiting.push_back(Waiter { ticket, excluded, waker });
+        lines.waiting.push_back(Waiter { ticket, seeker, waker });
         queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
         // A slot freed after this request found none, and before it stood in line, woke nobody. The fence pairs
         // with the give and look of `release`: one of the two sees the other.
@@ -123,17 +154,15 @@ impl Pool {
         } else if let Ok(place) = lines.waiting.binary_search_by_key(&ticket.0, |waiter| waiter.ticket.0) {
             lines.waiting.remove(place);
             self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+            if lines.waiting.is_empty() {
+                lines.waited_for = None;
+            }
         }
     }
 
     /// Gives a slot back and hands it to the oldest waiter.
     pub fn release(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
-        endpoint.give();
-        // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
-        // the give and this look already say to the machine.
-        #[cfg(loom)]
-        fence(Ordering::SeqCst);
-        if self.shared.queue.waiting.load(Ordering::SeqCst) > 0 {
+        if self.shared.queue.give(endpoint) {
             self.wake_waiters(now);
         }
     }
@@ -155,11 +184,11 @@ impl Pool {
         let mut woken = Vec::new();
         let mut place = 0;
         while let Some(waiter) = lines.waiting.get(place) {
-            let grant = match newest.pick(now, &mut lines.rng, &waiter.excluded) {
+            let grant = match newest.pick(now, &mut lines.rng, &waiter.seeker) {
                 Pick::Taken(index) => Grant::Slot(newest.members()[index].endpoint.clone()),
                 Pick::Nobody => Grant::Nobody,
                 // Full for one that excludes nothing is full for all behind it.
-                Pick::Full if waiter.excluded.is_empty() => break,
+                Pick::Full if waiter.seeker.excludes_none() => break,
                 Pick::Full => {
                     place += 1;
                     continue;
@@ -171,6 +200,7 @@ impl Pool {
             }
         }
         self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        lines.waited_for = (!lines.waiting.is_empty()).then_some(newest);
         woken
     }
 }

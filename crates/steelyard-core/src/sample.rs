@@ -1,8 +1,8 @@
 //! Sound documents for tests, which change one thing at a time.
 
 use crate::document::{
-    Action, Connections, Document, Endpoint, Health, Listener, ListenerLimits, ListenerTimeouts, Policy,
-    Pool, PoolTimeouts, Queue, Retry, RetryOn, Route, Threshold,
+    Action, Connections, Document, Endpoint, Health, Listener, ListenerLimits, ListenerTimeouts, Load,
+    Policy, Pool, PoolTimeouts, Queue, Retry, RetryOn, Route, Threshold,
 };
 use std::collections::BTreeMap;
 
@@ -69,7 +69,8 @@ pub(crate) fn endpoint(address: &str) -> Endpoint {
 pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
     Pool {
         name: name.into(),
-        policy: Policy { name: "least_request".into() },
+        policy: Policy { name: "least_request".into(), ..Policy::default() },
+        load: Load::Requests,
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         fail_open: true,
         threshold: Threshold { requests: None, latency_ms: None, bytes_per_second: None },

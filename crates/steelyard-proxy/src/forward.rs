@@ -27,11 +27,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use steelyard_core::document::RetryOn;
-use steelyard_core::endpoint::{Endpoint, Excluded};
+use steelyard_core::endpoint::Endpoint;
 use steelyard_core::histogram::bump;
+use steelyard_core::key::KeyView;
 use steelyard_core::listener::Listener;
 use steelyard_core::pool::Pool;
 use steelyard_core::route::{Decision, RouteEdit, RouteView};
+use steelyard_core::seeker::Seeker;
 pub(crate) use tunnel::Tunnel;
 
 /// Seconds that a client is asked to wait after a 503.
@@ -82,11 +84,15 @@ struct Plan<'p> {
     forwarded: Forwarded<'p>,
     give_up: GiveUp,
     body_ms: Option<u64>,
+    /// What ties the request to others, for policies that go by it.
+    key: Option<u64>,
 }
 
 struct View<'a> {
+    peer: Option<IpAddr>,
     host: &'a [u8],
     path: &'a [u8],
+    query: Option<&'a [u8]>,
     fields: &'a [crate::head::FieldSpan],
     bytes: &'a [u8],
 }
@@ -107,9 +113,30 @@ impl RouteView for View<'_> {
     }
 }
 
+impl KeyView for View<'_> {
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.query
+    }
+
+    fn fields(&self, lower_case_name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_named = move |field: &&crate::head::FieldSpan| {
+            field.name.of(self.bytes).eq_ignore_ascii_case(lower_case_name.as_bytes())
+        };
+        self.fields.iter().filter(is_named).map(|field| field.value.of(self.bytes))
+    }
+}
+
 /// What a route said, freed of the request's bytes.
 enum Routed<'s> {
-    Pool(&'s Arc<Pool>, &'s RouteEdit),
+    Pool(&'s Arc<Pool>, &'s RouteEdit, Option<u64>),
     Local(u16, &'static str),
     Redirect,
 }
@@ -124,13 +151,13 @@ pub(crate) async fn forward(
     let head = *asked.request().head;
     let mut target = client.worker.vectors.lend();
     match route(client, listener, asked, &mut target) {
-        Routed::Pool(pool, edit) => {
+        Routed::Pool(pool, edit, key) => {
             let request_id = client.worker.request_id();
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
             let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
             let give_up = client.timer.after(pool.config().timeouts.total_ms);
             let body_ms = listener.timeouts.request_body_ms;
-            let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms };
+            let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, key };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
@@ -165,7 +192,15 @@ fn route<'s>(
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
-    let view = View { host, path, fields: request.fields, bytes: request.bytes };
+    let mut decoded;
+    let matched = if path.contains(&b'%') {
+        decoded = client.worker.vectors.lend();
+        steelyard_core::path::for_matching(path, &mut decoded)
+    } else {
+        path
+    };
+    let (peer, fields, bytes) = (client.peer, request.fields, request.bytes);
+    let view = View { peer, host, path: matched, query, fields, bytes };
     let decision = listener.router.decide(&view, &mut *client.worker.rng.borrow_mut());
     match decision {
         Decision::Pool { pool, edit } => {
@@ -176,7 +211,7 @@ fn route<'s>(
                 target.push(b'?');
                 target.extend_from_slice(query);
             }
-            Routed::Pool(pool, edit)
+            Routed::Pool(pool, edit, pool.key_source().and_then(|source| source.key(&view)))
         }
         Decision::Redirect(redirect) => {
             redirect.write(path, query, target);
@@ -197,12 +232,12 @@ async fn to_pool(
     let pool = plan.pool;
     let rules = &pool.config().retry;
     pool.count_request();
-    let mut excluded = Excluded::default();
+    let mut seeker = Seeker::of(plan.key);
     let mut replay = Replay::new(client.worker, plan, rules);
     let mut last = None;
     let mut tries = 0;
     loop {
-        let mut slot = match admission::admit(client, pool, &excluded, asked, plan.give_up).await {
+        let mut slot = match admission::admit(client, pool, &seeker, asked, plan.give_up).await {
             Ok(slot) => slot,
             Err(Refusal::Gone) => return After::Close.into(),
             Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await.into(),
@@ -210,13 +245,12 @@ async fn to_pool(
         if last.is_some() {
             bump(&slot.cells().retries, 1);
         }
-        let endpoint = slot.endpoint().clone();
         let attempt = Attempt {
             client,
             plan,
             slot: &slot,
             repeat_5xx: tries + 1 < rules.attempts && rules.on.contains(&RetryOn::ServerError),
-            excluded: &excluded,
+            seeker: &seeker,
         };
         let fault = match attempt.run(asked, answer, &mut replay).await {
             Ok(Done::Answered(after)) => return after.into(),
@@ -237,8 +271,8 @@ async fn to_pool(
                 failed.fault
             }
         };
+        seeker.exclude(slot.endpoint());
         drop(slot);
-        excluded.add(&endpoint);
         let connecting = matches!(fault, Fault::Connect(_));
         tries += u32::from(!connecting);
         // An attempt that gave an endpoint's 5xx away has asked for leave to do so.

@@ -23,7 +23,10 @@ pub fn earlier(a: GiveUp, b: GiveUp) -> GiveUp {
     }
 }
 
-/// A timer that many waits of one task share.
+/// This close to its moment the armed timer may have fired.
+const ABOUT: Nanos = Nanos::from_millis(5);
+
+/// A timer that many waits of one task share: it wakes the task that first polled it.
 #[derive(Debug)]
 pub struct Timer {
     clock: Clock,
@@ -65,6 +68,10 @@ impl Timer {
     pub fn poll(&self, at: GiveUp, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = at else { return Poll::Pending };
         let mut armed = self.armed.borrow_mut();
+        // Armed to wake this task soon enough, and not about to: the runtime need not be asked.
+        if armed.as_ref().is_some_and(|(when, _)| *when <= at && self.now().plus(ABOUT) < *when) {
+            return Poll::Pending;
+        }
         let (when, sleep) =
             armed.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(self.clock.instant(at)))));
         if at < *when {

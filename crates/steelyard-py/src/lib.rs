@@ -30,19 +30,19 @@ mod _core {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
-    const POLICIES: [&str; 5] = steelyard_core::policy::NAMES;
+    const POLICIES: [&str; 9] = steelyard_core::policy::NAMES;
 
     #[pymodule_export]
     use crate::build_info;
 
     #[pymodule_export]
-    use crate::check::check;
+    use crate::check::{check, is_lookalike};
 
     #[pymodule_export]
     use crate::engine::Engine;
 
     #[pymodule_export]
-    use crate::errors::{BindError, DocumentError, EngineStopped};
+    use crate::errors::{BindError, DocumentError, EngineFailed, EngineStopped};
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};

@@ -8,7 +8,7 @@ from steelyard.config.pool import Pool
 from steelyard.config.root import Config
 from steelyard.config.route import Route
 
-__all__ = ["document"]
+__all__ = ["document", "pool_of"]
 
 
 def document(config: Config, overlay: Overlay | None = None) -> dict[str, Any]:
@@ -71,7 +71,8 @@ def action_of(route: Route) -> dict[str, Any]:
 def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
     return {
         "name": name,
-        "policy": {"name": overlay.policies.get(name, pool.policy.name)},
+        "policy": policy_of(pool, overlay.policies.get(name)),
+        "load": pool.load,
         "endpoints": [
             {
                 "address": endpoint.address,
@@ -107,6 +108,14 @@ def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
             "budget": pool.retry.budget,
         },
     }
+
+
+def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
+    """The policy of the file, or another one that was set at run time, which has no settings."""
+    if instead is not None and instead != pool.policy.name:
+        return {"name": instead}
+    policy = pool.policy
+    return {"name": policy.name, "key": policy.key, "decay_ms": policy.decay}
 
 
 def health_of(pool: Pool) -> dict[str, Any]:

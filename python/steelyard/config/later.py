@@ -10,10 +10,6 @@ __all__ = ["LATER_POLICIES", "take_out"]
 
 LATER_POLICIES = frozenset(
     {
-        "least_load",
-        "p2c",
-        "peak_ewma",
-        "least_time",
         "prequal",
         "join_idle_queue",
         "ring_hash",
@@ -38,7 +34,6 @@ LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
     ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
-    ("pools", "*", "load"): (frozenset({"latency", "bytes"}), 'comparing endpoints by "{}"'),
 }
 POLICY_PATHS: tuple[KeyPath, ...] = (("policy",), ("pools", "*", "policy"))
 ENDPOINT_PATHS: tuple[KeyPath, ...] = (("endpoints", "*"), ("pools", "*", "endpoints", "*"))

@@ -19,7 +19,7 @@ from steelyard.sim.units import (
     seconds_written,
 )
 
-__all__ = ["ArrivalTrace", "Arrivals", "Deterministic", "OnOff", "Poisson", "Profile"]
+__all__ = ["ArrivalTrace", "Arrivals", "OnOff", "Profile"]
 
 POINTS_MAX = 10_000
 

@@ -74,6 +74,8 @@ def in_general(scenario: Scenario) -> Iterator[Mistake]:
         if label in seen:
             yield ("policies", index), f'"{label}" is compared with itself', "take it out"
         seen.add(label)
+    if scenario.load == "bytes":
+        yield ("load",), "requests of a simulation have no bytes", 'compare "requests" or "latency"'
     if scenario.threshold.bytes_per_second is not None:
         yield (
             ("threshold", "bytes_per_second"),

@@ -11,7 +11,7 @@ from steelyard.sim.arrivals import Arrivals
 from steelyard.sim.service import Service
 from steelyard.sim.units import Factor, Seconds, SecondsOrZero
 
-__all__ = ["FAULTS", "EndpointGroup", "Fault", "Scenario"]
+__all__ = ["ENDPOINTS_MAX", "FAULTS", "SEED_MAX", "EndpointGroup", "Fault", "Scenario"]
 
 ENDPOINTS_MAX = 10_000
 POLICIES_MAX = 32
@@ -165,6 +165,10 @@ class Scenario(Model):
     """Into how many stretches of time the load over time is divided."""
     faults: Annotated[tuple[Fault, ...], Field(strict=False, max_length=FAULTS_MAX)] = ()
     """What goes wrong, and when."""
+    load: Annotated[
+        Literal["requests", "latency", "bytes"], one_of("load", "requests", "latency", "bytes")
+    ] = "requests"
+    """As in a pool: what least_load compares; there are no bytes here."""
     fail_open: bool = True
     """As in a pool."""
     slow_start: DurationOrOff = None

@@ -9,7 +9,7 @@ from steelyard.config.units import refuse
 from steelyard.sim.trace import TraceTable
 from steelyard.sim.units import Factor, Seconds, seconds_written
 
-__all__ = ["Constant", "Exponential", "HyperExponential", "LogNormal", "Pareto", "Service", "ServiceTrace"]
+__all__ = ["HyperExponential", "LogNormal", "Pareto", "Service", "ServiceTrace"]
 
 
 def only(expected: float, kind: str) -> BeforeValidator:

@@ -12,7 +12,17 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from steelyard.config.units import no_unit, number_and_unit, refuse
 
-__all__ = ["Factor", "Rate", "RateOrZero", "Seconds", "SecondsOrZero", "parse_seconds", "seconds_written"]
+__all__ = [
+    "Factor",
+    "Rate",
+    "RateOrZero",
+    "Seconds",
+    "SecondsOrZero",
+    "WrittenSeconds",
+    "parse_seconds",
+    "rate_or_zero",
+    "seconds_written",
+]
 
 SECONDS_MAX = 365 * 24 * 3600
 RATE_MAX = 1e9

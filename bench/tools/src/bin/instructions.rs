@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use serde_json::json;
 use steelyard_bench_tools::arguments::Arguments;
-use steelyard_core::endpoint::Excluded;
 use steelyard_core::policy::{NAMES, Phase};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
+use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot, parse};
 use steelyard_core::time::Nanos;
 use steelyard_proxy::head::{Fields, Method};
@@ -55,7 +55,7 @@ fn list() -> io::Result<()> {
 /// A pick and its release, as a worker does for each request.
 fn pick(policy: &str, size: usize, iterations: usize) {
     let pool = pool(policy, size);
-    let (mut rng, excluded) = (Generator::seed_from_u64(1), Excluded::default());
+    let (mut rng, excluded) = (Generator::seed_from_u64(1), Seeker::default());
     for _ in 0..iterations {
         if let Pick::Taken(index) = black_box(pool.admit(NOW, &mut rng, &excluded)) {
             pool.release(&pool.members()[index].endpoint, NOW);
@@ -113,6 +113,6 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
     let document = parse(&document.to_string()).expect("the document has its shape");
     let snapshot = Snapshot::build(&document, None, &Resolved::default(), &options).expect("it is sound");
     let pool = Arc::clone(&snapshot.pools[0]);
-    pool.activate(None, NOW);
+    pool.activate(NOW);
     pool
 }

@@ -2,8 +2,9 @@
 
 use super::{Resolved, check_name, refuse_zero, zero};
 use crate::address::EndpointAddress;
-use crate::document;
+use crate::document::{self, Load};
 use crate::endpoint::Address;
+use crate::key::KeySource;
 use crate::policy;
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -16,18 +17,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 10] = [
-    "least_load",
-    "p2c",
-    "peak_ewma",
-    "least_time",
-    "prequal",
-    "join_idle_queue",
-    "ring_hash",
-    "maglev",
-    "rendezvous",
-    "bounded_hash",
-];
+const LATER: [&str; 6] = ["prequal", "join_idle_queue", "ring_hash", "maglev", "rendezvous", "bounded_hash"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -109,7 +99,7 @@ fn plan_endpoints<'d>(
 }
 
 fn check_bounds(config: &document::Pool, report: &mut Report) {
-    report.keep("policy", known_policy(&config.policy.name));
+    report.at("policy", |report| check_policy(config, report));
     report.at("threshold", |report| {
         refuse_zero("requests", config.threshold.requests.map(u64::from), report);
         refuse_zero("latency", config.threshold.latency_ms, report);
@@ -133,6 +123,34 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
         refuse_zero("total", timeouts.total_ms, report);
     });
     report.at("retry", |report| check_retry(&config.retry, report));
+}
+
+/// The settings of each policy that has any.
+const SETTINGS: [(&str, &[&str]); 1] = [("peak_ewma", &["decay"])];
+
+fn check_policy(config: &document::Pool, report: &mut Report) {
+    let policy = &config.policy;
+    if let Err(refusal) = known_policy(&policy.name) {
+        return report.refuse(refusal);
+    }
+    let known = SETTINGS.iter().find(|(name, _)| *name == policy.name).map_or(&[][..], |(_, known)| known);
+    for (setting, is_set) in [("key", policy.key.is_some()), ("decay", policy.decay_ms.is_some())] {
+        if is_set && !known.contains(&setting) {
+            let hint = match known {
+                [] => format!("{} has no settings", policy.name),
+                known => format!("{} knows {}", policy.name, known.join(", ")),
+            };
+            report.refuse_at(setting, Refusal::new(format!("{} has no {setting:?}", policy.name)).hint(hint));
+        }
+    }
+    refuse_zero("decay", policy.decay_ms, report);
+    if let Some(key) = &policy.key {
+        report.keep("key", key.parse::<KeySource>());
+    }
+    if config.load != Load::Requests && policy.name != "least_load" {
+        let refusal = Refusal::new(format!("{} does not compare load", policy.name));
+        report.refuse(refusal.hint("only least_load goes by the pool's load"));
+    }
 }
 
 fn known_policy(name: &str) -> Result<(), Refusal> {

@@ -1,13 +1,13 @@
 //! `least_request`: the cheapest of all in a small pool, the cheaper of two in a large one; failures never help.
 
-use crate::support::{Stand, admit, assert_follows, counts, generator, millis, pool};
+use crate::support::{Stand, admit, assert_follows, counts, generator, millis, policy, pool};
 use proptest::prelude::*;
 use steelyard_core::policy::{Phase, Policy, Rotation, SCAN_MAX};
 use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
 
 fn least_request(weights: &[u32]) -> Policy {
-    Policy::build("least_request", weights).unwrap()
+    policy("least_request", weights)
 }
 
 proptest! {

@@ -12,5 +12,6 @@ mod retry;
 mod round_robin;
 mod support;
 mod thresholds;
+mod times;
 mod verdict;
 mod weighted;

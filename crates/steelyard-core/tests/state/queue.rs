@@ -4,10 +4,11 @@ use crate::support::{Bell, admit, generator, millis, pool, pool_document, snapsh
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use steelyard_core::endpoint::{Endpoint, Excluded};
+use steelyard_core::endpoint::Endpoint;
 use steelyard_core::pool::{Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
 use steelyard_core::random::Generator;
+use steelyard_core::seeker::Seeker;
 
 /// One request that waits.
 struct Waiting {
@@ -52,7 +53,7 @@ impl Scene {
             }
             Pick::Full => {
                 let (bell, waker) = Bell::waker();
-                let ticket = self.pool.enqueue(millis(0), Excluded::default(), waker).expect("there is room");
+                let ticket = self.pool.enqueue(millis(0), Seeker::default(), waker).expect("there is room");
                 self.waiting.push_back(Waiting { ticket, bell });
             }
             Pick::Nobody => panic!("every endpoint is healthy"),
@@ -148,7 +149,7 @@ fn a_full_queue_turns_away() {
         document["queue"]["size"] = 2.into();
     });
     assert_eq!(admit(&pool, millis(0), &mut generator()), Pick::Taken(0));
-    let enqueue = || pool.enqueue(millis(0), Excluded::default(), Bell::waker().1);
+    let enqueue = || pool.enqueue(millis(0), Seeker::default(), Bell::waker().1);
     let first = enqueue().unwrap();
     assert!(enqueue().is_some());
     assert!(enqueue().is_none());
@@ -162,7 +163,7 @@ fn no_queue_is_no_waiting() {
         document["threshold"]["requests"] = 1.into();
         document["queue"]["size"] = serde_json::Value::Null;
     });
-    assert!(pool.enqueue(millis(0), Excluded::default(), Bell::waker().1).is_none());
+    assert!(pool.enqueue(millis(0), Seeker::default(), Bell::waker().1).is_none());
 }
 
 #[test]
@@ -173,12 +174,12 @@ fn who_excludes_the_free_one_lets_others_pass_and_keeps_its_place() {
         assert!(matches!(admit(&pool, millis(0), &mut rng), Pick::Taken(_)));
     }
     let [a, b] = [0, 1].map(|index| Arc::clone(&pool.members()[index].endpoint));
-    let mut not_a = Excluded::default();
-    not_a.add(&a);
+    let mut not_a = Seeker::default();
+    not_a.exclude(&a);
     let (choosy, waker) = Bell::waker();
     let ticket = pool.enqueue(millis(0), not_a, waker).unwrap();
     let (easy, waker) = Bell::waker();
-    pool.enqueue(millis(0), Excluded::default(), waker).unwrap();
+    pool.enqueue(millis(0), Seeker::default(), waker).unwrap();
     pool.release(&a, millis(0));
     assert_eq!((choosy.rung(), easy.rung()), (0, 1));
     pool.release(&b, millis(0));
@@ -195,7 +196,7 @@ fn a_reload_serves_those_who_wait() {
     let pool = Arc::clone(&first.pools[0]);
     assert_eq!(admit(&pool, millis(0), &mut generator()), Pick::Taken(0));
     let (early, waker) = Bell::waker();
-    pool.enqueue(millis(0), Excluded::default(), waker).unwrap();
+    pool.enqueue(millis(0), Seeker::default(), waker).unwrap();
 
     // A raised threshold wakes the one who waits on the old snapshot.
     document["threshold"]["requests"] = 2.into();
@@ -206,7 +207,7 @@ fn a_reload_serves_those_who_wait() {
 
     // A request that is still on the old one lines up, and gets what the new one has: a new endpoint.
     let (late, waker) = Bell::waker();
-    pool.enqueue(millis(0), Excluded::default(), waker).unwrap();
+    pool.enqueue(millis(0), Seeker::default(), waker).unwrap();
     assert_eq!(late.rung(), 0);
     let mut document = pool_document("least_request", &[1, 1]);
     document["threshold"]["requests"] = 2.into();
@@ -226,9 +227,64 @@ fn an_ejected_endpoint_that_returns_serves_those_who_wait() {
     assert_eq!(admit(&pool, millis(0), &mut rng), Pick::Taken(1));
     assert_eq!(admit(&pool, millis(0), &mut rng), Pick::Full);
     let (bell, waker) = Bell::waker();
-    pool.enqueue(millis(0), Excluded::default(), waker).unwrap();
+    pool.enqueue(millis(0), Seeker::default(), waker).unwrap();
     pool.tick(millis(4_999));
     assert_eq!(bell.rung(), 0);
     pool.tick(millis(5_000));
     assert_eq!(bell.rung(), 1);
+}
+
+#[test]
+fn who_waits_in_a_pool_that_has_left_is_served_by_whoever_held_its_slot() {
+    let mut document = pool_document("least_request", &[1]);
+    document["threshold"]["requests"] = 1.into();
+    let first = snapshot(&document, None);
+    let endpoint = Arc::clone(&first.pools[0].members()[0].endpoint);
+    // Held as a tunnel holds it.
+    let shared = Arc::clone(first.pools[0].shared());
+    assert_eq!(admit(&first.pools[0], millis(0), &mut generator()), Pick::Taken(0));
+    let second = snapshot(&document, Some(&first));
+    let pool = Arc::clone(&first.pools[0]);
+    let (bell, waker) = Bell::waker();
+    let ticket = pool.enqueue(millis(0), Seeker::default(), waker.clone()).unwrap();
+
+    let mut other = pool_document("least_request", &[1]);
+    other["name"] = "other".into();
+    let without = snapshot(&other, Some(&second));
+    drop((first, second));
+    assert_eq!(without.live_pools().map(|pool| pool.name().to_owned()).collect::<Vec<_>>(), ["other", "app"]);
+    shared.release(&endpoint, millis(0));
+    assert_eq!(bell.rung(), 1);
+    assert!(matches!(pool.claim(ticket, &waker), Some(Grant::Slot(_))));
+    assert_eq!(without.live_pools().count(), 1, "nobody waits any more");
+    assert_eq!(Arc::strong_count(&pool), 1, "and nothing holds its last snapshot");
+}
+
+#[test]
+fn a_pool_that_comes_back_while_a_request_lasts_is_the_same() {
+    let mut document = pool_document("least_request", &[1]);
+    document["threshold"]["requests"] = 1.into();
+    let mut other = document.clone();
+    other["name"] = "other".into();
+    let first = snapshot(&document, None);
+    assert_eq!(admit(&first.pools[0], millis(0), &mut generator()), Pick::Taken(0));
+    let shared = Arc::clone(first.pools[0].shared());
+    let endpoint = Arc::clone(&first.pools[0].members()[0].endpoint);
+    let mut gone = snapshot(&other, Some(&first));
+    drop(first);
+    for _ in 0..3 {
+        gone = snapshot(&other, Some(&gone));
+    }
+    let back = snapshot(&document, Some(&gone));
+    assert_eq!(admit(&back.pools[0], millis(0), &mut generator()), Pick::Full);
+    let (bell, waker) = Bell::waker();
+    back.pools[0].enqueue(millis(0), Seeker::default(), waker).unwrap();
+    shared.release(&endpoint, millis(0));
+    assert_eq!(bell.rung(), 1);
+
+    // Once nothing of it lasts, its name is free for a new one.
+    drop((back, shared, endpoint));
+    let gone = snapshot(&other, Some(&gone));
+    let new = snapshot(&document, Some(&gone));
+    assert_eq!(admit(&new.pools[0], millis(0), &mut generator()), Pick::Taken(0));
 }

@@ -4,9 +4,9 @@ use crate::support::{Stand, generator, pool, sequence};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use steelyard_core::endpoint::Excluded;
 use steelyard_core::policy::{Phase, Policy, Rotation};
 use steelyard_core::pool::Pick;
+use steelyard_core::seeker::Seeker;
 
 #[test]
 fn each_takes_its_turn() {
@@ -137,7 +137,7 @@ fn counts_are_exact_over_several_workers() {
                 scope.spawn(|| {
                     let mut rng = generator();
                     for _ in 0..PICKS {
-                        match pool.pick(crate::support::millis(0), &mut rng, &Excluded::default()) {
+                        match pool.pick(crate::support::millis(0), &mut rng, &Seeker::default()) {
                             Pick::Taken(index) => counts[index].fetch_add(1, Ordering::Relaxed),
                             other => panic!("{other:?}"),
                         };

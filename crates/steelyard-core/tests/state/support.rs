@@ -6,10 +6,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
-use steelyard_core::endpoint::Excluded;
-use steelyard_core::policy::{Candidates, Phase, Policy, Rotation};
+use steelyard_core::document;
+use steelyard_core::key::hash;
+use steelyard_core::policy::{Candidates, Phase, Policy, Prospect, Rotation};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
+use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot, parse};
 use steelyard_core::time::Nanos;
 
@@ -55,6 +57,7 @@ pub struct Stand {
     pub eligible: Vec<bool>,
     pub costs: Vec<f32>,
     pub generation: u64,
+    pub key: Option<u64>,
     taken: RefCell<Vec<usize>>,
 }
 
@@ -67,6 +70,7 @@ impl Stand {
             eligible: vec![true; weights.len()],
             costs: vec![1.0; weights.len()],
             generation: 1,
+            key: None,
             taken: RefCell::default(),
         }
     }
@@ -120,6 +124,22 @@ impl Candidates for Stand {
         self.costs[index]
     }
 
+    fn load(&self, index: usize) -> f32 {
+        self.costs[index]
+    }
+
+    fn time_cost(&self, index: usize) -> f32 {
+        self.costs[index]
+    }
+
+    fn peak_cost(&self, index: usize) -> f32 {
+        self.costs[index]
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.key
+    }
+
     fn take(&self, index: usize) -> bool {
         self.taken.borrow_mut().push(index);
         true
@@ -130,10 +150,21 @@ impl Candidates for Stand {
     }
 }
 
+/// The policy of this name with its settings left alone; endpoints are named by their place.
+pub fn policy(name: &str, weights: &[u32]) -> Policy {
+    let config = document::Policy { name: name.into(), ..document::Policy::default() };
+    let prospects: Vec<Prospect> = weights
+        .iter()
+        .enumerate()
+        .map(|(index, &weight)| Prospect { weight, name: hash(&index.to_le_bytes()) })
+        .collect();
+    Policy::build(&config, &prospects).expect("the policy is known")
+}
+
 /// The first `count` picks, endpoint 0 written `a`.
 pub fn sequence(policy: &str, weights: &[u32], count: usize) -> String {
     let stand = Stand::new(weights);
-    let policy = Policy::build(policy, weights).expect("the policy is known");
+    let policy = self::policy(policy, weights);
     let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     (0..count)
         .map(|_| char::from(b'a' + stand.pick(&policy, &rotation, &mut rng).expect("one is eligible") as u8))
@@ -180,7 +211,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
         "listeners": [{
-            "name": "web", "bind": [":0"], "pool": "app", "trusted_proxies": [], "allow_encoded_slash": false,
+            "name": "web", "bind": [":0"], "pool": pool["name"], "trusted_proxies": [], "allow_encoded_slash": false,
             "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
                        "target_bytes_max": 8192},
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
@@ -190,8 +221,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
     let snapshot =
         Snapshot::build(&document, previous, &Resolved::default(), &options).expect("the document is sound");
-    let before = previous.map(|snapshot| &*snapshot.pools[0]);
-    snapshot.pools[0].activate(before, millis(0));
+    snapshot.pools[0].activate(millis(0));
     snapshot
 }
 
@@ -204,7 +234,7 @@ pub fn pool(policy: &str, weights: &[u32], change: impl FnOnce(&mut Value)) -> A
 
 /// Admits a request that excludes nobody.
 pub fn admit(pool: &Pool, now: Nanos, rng: &mut Generator) -> Pick {
-    pool.admit(now, rng, &Excluded::default())
+    pool.admit(now, rng, &Seeker::default())
 }
 
 /// A waker that counts.

@@ -1,8 +1,8 @@
 //! `weighted`: smooth weighted round robin, exact over every cycle.
 
-use crate::support::{Stand, generator, sequence};
+use crate::support::{Stand, generator, policy, sequence};
 use proptest::prelude::*;
-use steelyard_core::policy::{Phase, Policy, Rotation};
+use steelyard_core::policy::{Phase, Rotation};
 
 #[test]
 fn the_published_vectors() {
@@ -55,7 +55,7 @@ proptest! {
     fn whoever_is_out_the_others_keep_their_proportion_exactly(
         weights in proptest::collection::vec(1u32..5, 2..6),
     ) {
-        let policy = Policy::build("weighted", &weights).unwrap();
+        let policy = policy("weighted", &weights);
         let (rotation, mut rng) = (Rotation::new(Phase::Random, &mut generator()), generator());
         let mut stand = Stand::new(&weights);
         stand.eligible[0] = false;
@@ -78,7 +78,7 @@ proptest! {
         let (rotation, mut rng) = (Rotation::new(Phase::Random, &mut generator()), generator());
         let mut stand = Stand::new(&weights);
         stand.eligible[0] = false;
-        let policy = Policy::build("weighted", &stand.weights).unwrap();
+        let policy = self::policy("weighted", &stand.weights);
         for _ in 0..away {
             stand.pick(&policy, &rotation, &mut rng).unwrap();
         }
@@ -87,7 +87,7 @@ proptest! {
             stand.join(100 + id, 3);
         }
         // Nobody is repaid for turns missed, and nobody pays for them: whole cycles are exact at once.
-        let policy = Policy::build("weighted", &stand.weights).unwrap();
+        let policy = self::policy("weighted", &stand.weights);
         let total: u32 = stand.weights.iter().sum();
         let mut counts = vec![0u32; stand.ids.len()];
         for _ in 0..total * 2 {
@@ -103,7 +103,7 @@ proptest! {
 #[test]
 fn the_phase_is_random_where_it_is_not_zero() {
     let stand = Stand::new(&[2, 1, 1]);
-    let policy = Policy::build("weighted", &[2, 1, 1]).unwrap();
+    let policy = policy("weighted", &[2, 1, 1]);
     let mut rng = generator();
     let mut first = [0; 3];
     for _ in 0..400 {
@@ -122,7 +122,7 @@ fn weights_of_a_cycle_too_long_to_work_out_are_kept_all_the_same() {
 fn where_most_turns_belong_to_one_that_is_out_the_others_take_turns() {
     let mut stand = Stand::new(&[10_000, 2, 1]);
     stand.eligible[0] = false;
-    let policy = Policy::build("weighted", &stand.weights).unwrap();
+    let policy = policy("weighted", &stand.weights);
     let (rotation, mut rng) = (Rotation::new(Phase::Zero, &mut generator()), generator());
     let mut counts = [0; 3];
     for _ in 0..300 {

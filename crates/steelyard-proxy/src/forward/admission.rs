@@ -8,9 +8,9 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use steelyard_core::endpoint::Excluded;
 use steelyard_core::pool::{Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
+use steelyard_core::seeker::Seeker;
 
 /// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,28 +55,28 @@ impl Drop for Waiting<'_> {
 pub(super) async fn admit(
     client: &Client<'_>,
     pool: &Arc<Pool>,
-    excluded: &Excluded,
+    seeker: &Seeker,
     asked: &impl Asked,
     give_up: GiveUp,
 ) -> Result<Slot, Refusal> {
     let now = client.timer.now();
-    let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), excluded);
+    let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), seeker);
     match pick {
         Pick::Taken(index) => Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone())),
         Pick::Nobody => Err(Refusal::Nobody),
-        Pick::Full => wait(client, pool, excluded, asked, give_up).await,
+        Pick::Full => wait(client, pool, seeker, asked, give_up).await,
     }
 }
 
 async fn wait(
     client: &Client<'_>,
     pool: &Arc<Pool>,
-    excluded: &Excluded,
+    seeker: &Seeker,
     asked: &impl Asked,
     give_up: GiveUp,
 ) -> Result<Slot, Refusal> {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let ticket = pool.enqueue(client.timer.now(), excluded.clone(), waker).ok_or(Refusal::Full)?;
+    let ticket = pool.enqueue(client.timer.now(), seeker.clone(), waker).ok_or(Refusal::Full)?;
     let mut waiting = Waiting { client, pool, ticket: Some(ticket) };
     let give_up = earlier(client.timer.after(pool.config().queue.timeout_ms), give_up);
     let mut gone = pin!(asked.gone());

@@ -17,7 +17,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use steelyard_core::document::PoolTimeouts;
-use steelyard_core::endpoint::Excluded;
+use steelyard_core::seeker::Seeker;
 use steelyard_core::time::Nanos;
 
 /// An attempt that did not end well.
@@ -43,7 +43,7 @@ pub(super) struct Attempt<'a> {
     /// Whether a 5xx is not passed on but tried again elsewhere, where somebody else could take it.
     pub repeat_5xx: bool,
     /// Endpoints that have been tried before.
-    pub excluded: &'a Excluded,
+    pub seeker: &'a Seeker,
 }
 
 /// What the two directions of one exchange tell each other.
@@ -194,7 +194,7 @@ impl Attempt<'_> {
         if head.status >= 500
             && self.repeat_5xx
             && progress.repeatable.get()
-            && self.plan.pool.has_another(self.slot.endpoint(), self.excluded, now)
+            && self.plan.pool.has_another(self.slot.endpoint(), self.seeker, now)
             && self.plan.pool.may_retry(now)
         {
             return Err(Fault::ServerError(head.status));
@@ -219,7 +219,7 @@ impl Attempt<'_> {
         self.slot.count(head.head_bytes as usize, 0);
         let patience = || timer.after(self.timeouts().idle_ms);
         let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
-        upload.race(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
+        upload.race_behind(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
         Ok(Ended::Response {
             keep_client: keep,
             early,

@@ -50,6 +50,21 @@ impl<'f, F: Future<Output = Result<(), Fault>>> Upload<'f, F> {
         .await
     }
 
+    /// As [`race`](Self::race), but `main` goes first: most answers have come whole with their head, and nothing of the
+    /// upload can matter to those any more.
+    pub async fn race_behind<T>(
+        &mut self,
+        mut main: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+        timer: &Timer,
+        until: impl Fn() -> GiveUp,
+        late: impl Fn() -> Fault,
+    ) -> Result<T, Fault> {
+        match poll_fn(|cx| Poll::Ready(main.as_mut().poll(cx))).await {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => self.race(main, timer, until, late).await,
+        }
+    }
+
     /// Waits for the upload alone.
     pub async fn finish(&mut self, timer: &Timer, until: impl Fn() -> GiveUp) -> Result<(), Fault> {
         if self.ended {

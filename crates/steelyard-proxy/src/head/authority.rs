@@ -34,17 +34,29 @@ fn is_registered_name(host: &[u8]) -> bool {
         return false;
     }
     let mut rest = host;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';'
-            | b'=' => after,
-            _ if byte.is_ascii_alphanumeric() => after,
-            b'%' if after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit) => &after[2..],
+    loop {
+        let plain = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(rest.len());
+        rest = match &rest[plain..] {
+            [] => return true,
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
             _ => return false,
         };
     }
-    true
 }
+
+/// The bytes of a registered name that stand for themselves, but for the comma.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = matches!(
+            byte as u8,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+        ) || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

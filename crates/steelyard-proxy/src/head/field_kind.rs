@@ -62,23 +62,24 @@ impl FieldKind {
     /// The kind of the field of this name, in whatever case.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        for &(known, kind) in names_of_length(name.len()) {
-            if reads_like(name, known) {
-                return Self::unless_lookalike(kind, name);
-            }
+        if let Some(kind) = Self::found(name, is_same) {
+            return kind;
         }
-        if name.len() > X_FORWARDED.len() && reads_like(&name[..X_FORWARDED.len()], X_FORWARDED) {
-            return Self::unless_lookalike(Self::XForwardedOther, name);
+        if !name.contains(&b'_') {
+            return Self::Other;
         }
-        Self::Other
+        match Self::found(name, reads_like) {
+            None | Some(Self::EndToEnd) => Self::Other,
+            Some(_) => Self::Lookalike,
+        }
     }
 
-    fn unless_lookalike(kind: Self, name: &[u8]) -> Self {
-        match kind {
-            _ if !name.contains(&b'_') => kind,
-            Self::EndToEnd => Self::Other,
-            _ => Self::Lookalike,
-        }
+    /// The kind of the special name that `matches` this one.
+    #[inline]
+    fn found(name: &[u8], matches: impl Fn(&[u8], &[u8]) -> bool) -> Option<Self> {
+        let special = names_of_length(name.len()).iter().find(|(known, _)| matches(name, known));
+        let family = || name.len() > X_FORWARDED.len() && matches(&name[..X_FORWARDED.len()], X_FORWARDED);
+        special.map(|&(_, kind)| kind).or_else(|| family().then_some(Self::XForwardedOther))
     }
 
     /// Whether the codec alone decides on fields of this kind: framing and what concerns one connection only.
@@ -131,8 +132,28 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
     }
 }
 
-/// Equal but for case, and for `_` in the place of `-`. Both are of one length.
+/// Sets the bit that makes letters lower case; the other bytes of special names, digits and `-`, have it already.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+
+/// Equal but for case, eight bytes at a time. Both are of one length; a name is a token, and no other byte of a token
+/// becomes one of a special name's by that bit.
 #[inline]
+fn is_same(name: &[u8], known: &[u8]) -> bool {
+    if (name[0] ^ known[0]) | 0x20 != 0x20 {
+        return false;
+    }
+    let (words, rest) = name.as_chunks::<8>();
+    let (known_words, known_rest) = known.as_chunks::<8>();
+    let same =
+        |(word, known): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*word) | LOWER == u64::from_le_bytes(*known);
+    words.iter().zip(known_words).all(same)
+        && match (name.last_chunk::<8>(), known.last_chunk::<8>()) {
+            (Some(last), Some(known_last)) => same((last, known_last)),
+            _ => rest.iter().zip(known_rest).all(|(byte, known)| byte | 0x20 == *known),
+        }
+}
+
+/// Equal but for case, and for `_` in the place of `-`. Both are of one length.
 fn reads_like(name: &[u8], known: &[u8]) -> bool {
     name[0] | 0x20 == known[0]
         && name

@@ -14,6 +14,7 @@ use crate::transport::Transport;
 use crate::worker::{Seat, Worker};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,8 +27,7 @@ const LINGER_MS: u64 = 2_000;
 /// How much it may send meanwhile.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
-/// Serves a connection to its end. Between requests only this small future lives: the exchange and its buffers are
-/// made when bytes arrive.
+/// Serves a connection to its end.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     seat: Seat,
@@ -37,20 +37,34 @@ pub(crate) async fn serve(
 ) {
     let timer = Timer::new(worker.shared.clock);
     let client = Client { worker: &worker, state: seat.listener(), place: &place, timer: &timer, peer };
+    let mut serving = pin!(serve_all(&client, &transport));
+    // Whatever the task was waiting for, its timer hears of it here and nowhere else.
+    poll_fn(|cx| {
+        timer.wake();
+        serving.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Serves request after request. Between them only this small future lives: the exchange and its buffers are made when
+/// bytes arrive.
+async fn serve_all(client: &Client<'_>, transport: &Transport) {
+    let worker = client.worker;
     let mut idle_ms =
         worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
-    while wakes_up(&client, &transport, timer.after(idle_ms)).await {
-        let mut exchanges = Box::pin(exchanges(&client, &transport, &mut idle_ms));
+    while wakes_up(client, transport, client.timer.after(idle_ms)).await {
+        // Made where it will lie: it is too large to be moved for every request.
+        let mut serving = Box::into_pin(Box::<Option<_>>::default());
+        serving.set(Some(exchanges(client, transport, &mut idle_ms)));
         let after = poll_fn(|cx| {
-            timer.wake();
-            exchanges.as_mut().poll(cx)
+            serving.as_mut().as_pin_mut().map_or(Poll::Ready(After::Close), |serving| serving.poll(cx))
         })
         .await;
-        drop(exchanges);
+        drop(serving);
         match after {
             After::Keep => {}
             After::Close => return,
-            After::Linger => return linger(&transport, &timer, &worker).await,
+            After::Linger => return linger(transport, client.timer, worker).await,
         }
     }
 }
@@ -58,7 +72,6 @@ pub(crate) async fn serve(
 /// Waits for the next request; `false` when the connection is to end instead.
 async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -> bool {
     poll_fn(|cx| {
-        client.timer.wake();
         if transport.poll_readable(cx).is_ready() {
             return Poll::Ready(true);
         }

@@ -65,6 +65,9 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// A number in decimal digits.
 fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {

@@ -262,5 +262,18 @@ pub(super) fn is_token(value: &[u8]) -> bool {
 
 #[inline]
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < token.len() {
+        token[byte] = matches!(
+            byte as u8,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        ) || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    token
+};

@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::IpAddr};
 
-use super::{decimal, line};
+use super::line;
 use crate::{
     head::{FieldKind, FieldSpan, RequestHead},
     http1::field::is_token,
@@ -46,10 +46,11 @@ impl Forwarded<'_> {
         settled: Kinds,
     ) {
         let host = head.authority.of(buffer);
+        let peer = PeerText::of(self.peer);
         if !settled.has(FieldKind::XForwardedFor) {
             out.extend_from_slice(b"x-forwarded-for: ");
             self.write_earlier(out, buffer, fields, FieldKind::XForwardedFor);
-            self.write_peer(out);
+            out.extend_from_slice(peer.text());
             out.extend_from_slice(b"\r\n");
         }
         if !settled.has(FieldKind::XForwardedProto) {
@@ -61,7 +62,7 @@ impl Forwarded<'_> {
         if !settled.has(FieldKind::Forwarded) {
             out.extend_from_slice(b"forwarded: ");
             self.write_earlier(out, buffer, fields, FieldKind::Forwarded);
-            self.write_element(out, host);
+            self.write_element(out, &peer, host);
             out.extend_from_slice(b"\r\n");
         }
         if !settled.has(FieldKind::XRequestId) {
@@ -80,31 +81,12 @@ impl Forwarded<'_> {
         }
     }
 
-    fn write_peer(&self, out: &mut Vec<u8>) {
-        match self.peer.map(|peer| peer.to_canonical()) {
-            Some(IpAddr::V4(address)) => {
-                for (index, octet) in address.octets().into_iter().enumerate() {
-                    if index > 0 {
-                        out.push(b'.');
-                    }
-                    decimal(out, octet.into());
-                }
-            }
-            // Writing to a vector cannot fail.
-            Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
-            None => out.extend_from_slice(b"unknown"),
-        }
-    }
-
     /// RFC 7239 section 4; an IPv6 address is in brackets and therefore quoted (section 6).
-    fn write_element(&self, out: &mut Vec<u8>, host: &[u8]) {
-        let (open, close) = match self.peer.map(|peer| peer.to_canonical()) {
-            Some(IpAddr::V6(_)) => (&b"\"["[..], &b"]\""[..]),
-            _ => (&b""[..], &b""[..]),
-        };
+    fn write_element(&self, out: &mut Vec<u8>, peer: &PeerText, host: &[u8]) {
+        let (open, close): (&[u8], &[u8]) = if peer.is_ipv6 { (b"\"[", b"]\"") } else { (b"", b"") };
         out.extend_from_slice(b"for=");
         out.extend_from_slice(open);
-        self.write_peer(out);
+        out.extend_from_slice(peer.text());
         out.extend_from_slice(close);
         if !host.is_empty() {
             // A sound authority has neither quote nor backslash.
@@ -116,5 +98,57 @@ impl Forwarded<'_> {
         }
         out.extend_from_slice(b";proto=");
         out.extend_from_slice(self.proto.as_bytes());
+    }
+}
+
+/// The longest address in text: eight groups of four digits.
+const PEER_BYTES_MAX: usize = 39;
+
+/// The client's address in text, worked out once for all the fields that name it.
+struct PeerText {
+    bytes: [u8; PEER_BYTES_MAX],
+    length: usize,
+    is_ipv6: bool,
+}
+
+impl PeerText {
+    fn of(peer: Option<IpAddr>) -> Self {
+        let mut peer_text = Self { bytes: [0; PEER_BYTES_MAX], length: 0, is_ipv6: false };
+        match peer.map(|peer| peer.to_canonical()) {
+            Some(IpAddr::V4(address)) => peer_text.write_ipv4(address.octets()),
+            Some(IpAddr::V6(address)) => {
+                let mut room = &mut peer_text.bytes[..];
+                // A canonical address that is not IPv4 has room for all of its text.
+                let _ = write!(room, "{address}");
+                peer_text.length = PEER_BYTES_MAX - room.len();
+                peer_text.is_ipv6 = true;
+            }
+            None => b"unknown".iter().for_each(|&byte| peer_text.push(byte)),
+        }
+        peer_text
+    }
+
+    fn write_ipv4(&mut self, octets: [u8; 4]) {
+        for (index, octet) in octets.into_iter().enumerate() {
+            if index > 0 {
+                self.push(b'.');
+            }
+            if octet >= 100 {
+                self.push(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                self.push(b'0' + octet / 10 % 10);
+            }
+            self.push(b'0' + octet % 10);
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
