@@ -167,6 +167,24 @@ def test_each_difference_is_a_sentence(
     assert command.differences(result_of(policy("a", 1.0), differences=(difference,))) == [expected]
 
 
+def test_of_many_policies_only_the_pairs_with_the_best_are_told() -> None:
+    pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    told = command.differences(
+        result_of(
+            *(policy(name, p99) for name, p99 in zip("abcd", (3.0, 1.0, 2.0, 4.0), strict=True)),
+            differences=tuple(
+                {"a": a, "b": b, "mean_s": 0.5, "ci_s": (0.4, 0.6), "significant": True} for a, b in pairs
+            ),
+        )
+    )
+    assert [line.split(" in the mean")[0] for line in told] == [
+        "b is faster than a by 500 ms",
+        "c is faster than b by 500 ms",
+        "d is faster than b by 500 ms",
+        "The other 3 pairs are in --json.",
+    ]
+
+
 def test_the_command_prints_a_plain_table_and_the_answer(small: Path) -> None:
     done = steelyard("simulate", small.name, cwd=small.parent)
     assert (done.returncode, done.stderr) == (0, "")

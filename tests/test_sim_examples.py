@@ -9,15 +9,18 @@ from steelyard import sim
 from steelyard.sim.arrivals import Profile
 
 SCENARIOS = Path(__file__).parent.parent / "examples" / "scenarios"
-NAMES = (
-    "fails-fast",
-    "flash-crowd",
-    "flash-crowd-with-queue",
-    "heterogeneous",
-    "many-balancers",
-    "one-slow-server",
-    "slow-start-deployment",
-)
+# What may come out as the best in the mean.
+BEST = {
+    "fails-fast": {"least_request", "least_time"},
+    "flash-crowd": {"least_request", "round_robin"},
+    "flash-crowd-with-queue": {"least_request", "random", "round_robin"},
+    "heterogeneous": {"least_time"},
+    "many-balancers": {"least_time"},
+    "one-slow-server": {"least_time"},
+    "slow-start-deployment": {"least_request", "least_time", "peak_ewma"},
+    "stale-information": {"round_robin"},
+    "unequal-requests": {"least_request"},
+}
 SHORTER = 0.25
 
 
@@ -42,20 +45,20 @@ def shorter(scenario: sim.Scenario) -> sim.Scenario:
 
 
 def test_all_of_them_are_tried_here() -> None:
-    assert {path.stem for path in SCENARIOS.glob("*.toml")} == set(NAMES)
+    assert {path.stem for path in SCENARIOS.glob("*.toml")} == set(BEST)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_runs_and_answers(name: str) -> None:
+@pytest.mark.parametrize("name", BEST)
+def test_it_runs_and_has_the_answer_of_the_manual(name: str) -> None:
     result = sim.simulate(shorter(sim.load(SCENARIOS / f"{name}.toml")))
     assert result.warnings == () or name.startswith("flash-crowd")
     assert all(one.requests > 5_000 and one.p99_s for one in result.policies)
     ranking = result.ranking("mean")
     assert ranking is not None
-    assert "least_request" in (ranking.best, *ranking.level)
+    assert ranking.best in BEST[name]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BEST)
 def test_it_is_explained_at_its_top_and_names_its_schema(name: str) -> None:
     path = SCENARIOS / f"{name}.toml"
     lines = path.read_text(encoding="utf-8").splitlines()

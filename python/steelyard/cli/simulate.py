@@ -16,6 +16,8 @@ from steelyard.errors import UsageError
 __all__ = ["simulate"]
 
 INTERRUPTED = 130
+# With more policies, what each of them is against each other is more than anyone reads.
+ALL_PAIRS_OF = 3
 
 MEASURE_NAMES = {"mean": "the mean", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
 DECIDING = "p99"
@@ -159,8 +161,13 @@ def count_text(count: int, share: float) -> str:
 
 
 def differences(result: sim.Result) -> list[str]:
-    """One sentence for each pair."""
-    return [sentence(one) for one in result.differences]
+    """One sentence for each pair; of many policies only for the pairs with the best."""
+    if len(result.policies) <= ALL_PAIRS_OF:
+        return [sentence(one) for one in result.differences]
+    ranking = result.ranking("mean")
+    with_best = [one for one in result.differences if ranking and ranking.best in (one.a, one.b)]
+    rest = len(result.differences) - len(with_best)
+    return [*(sentence(one) for one in with_best), f"The other {rest} pairs are in --json."]
 
 
 def sentence(one: sim.Difference) -> str:
