@@ -223,7 +223,7 @@ def test_json_has_the_names_of_the_manual(small: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nowhere.toml"], "nowhere.toml: there is no such file\n"),
+        (["nowhere.toml"], "nowhere.toml: there is no such file\nhint: examples/scenarios has some"),
         (["small.toml", "--policy", "rnadom"], 'error: unknown policy "rnadom"\nhint: did you mean "ran'),
         (["small.toml", "--seed=-1"], "error: -1 is no seed\n"),
         (["small.toml", "--plot", "a.jpg"], "error: a.jpg is no picture\nhint: its name ends in .png"),

@@ -83,7 +83,12 @@ ONE_MISTAKE = [
     ),
     (
         GOOD.replace('policies = ["random", "least_request"]\n', ""),
-        "s.toml: policies: this key is missing",
+        "s.toml: policies: this key is missing\n"
+        'hint: for instance policies = ["round_robin", "least_request"]',
+    ),
+    (
+        GOOD + '[faults]\nat = "1s"',
+        "s.toml:5:2: faults: expected a list, found a table\nhint: write [[faults]] above each",
     ),
     # kinds and policies that do not exist
     (

@@ -15,17 +15,41 @@ from steelyard.errors import ConfigError, Problem
 from steelyard.sim.checks import problems_of
 from steelyard.sim.scenario import Scenario
 
-__all__ = ["checked", "load", "load_text"]
+__all__ = ["checked", "load", "load_text", "read_scenario"]
+
+CONFIGURATION = "steelyard init"
+BEGIN_WITH = "examples/scenarios has some to begin with"
+EXAMPLES = {
+    "policies": 'policies = ["round_robin", "least_request"]',
+    "endpoints": "endpoints = [{ count = 10, concurrency = 4 }]",
+    "arrivals": 'arrivals = { kind = "poisson", rate = 100.0 }',
+    "service": 'service = { kind = "exponential", mean = "20ms" }',
+}
+LISTS = ("endpoints", "faults")
 
 
 def load(path: Path | str) -> Scenario:
     """The scenario in `path`. Raises ConfigError with every problem found."""
-    return checked(read(Path(path)))
+    return checked(read_scenario(Path(path)))
 
 
 def load_text(text: str, name: str = "scenario") -> Scenario:
     """The scenario that `text` holds; errors call it `name`."""
     return checked(read_text(text, name))
+
+
+def read_scenario(path: Path) -> Source:
+    """The parsed file, not checked yet. Raises ConfigError where it cannot be read or is no TOML."""
+    try:
+        return read(path)
+    except ConfigError as error:
+        # What is said of a configuration must not lead the author of a scenario astray.
+        raise ConfigError(
+            [
+                replace(one, hint=BEGIN_WITH) if one.hint and CONFIGURATION in one.hint else one
+                for one in error.problems
+            ]
+        ) from None
 
 
 def checked(source: Source) -> Scenario:
@@ -35,7 +59,7 @@ def checked(source: Source) -> Scenario:
     try:
         scenario = Scenario.model_validate(source.data)
     except ValidationError as error:
-        problems += (not_yet(one, source) for one in from_validation(error, source, Scenario))
+        problems += (in_other_words(one, source) for one in from_validation(error, source, Scenario))
         # What is right so far is checked as well, so that all is told at once.
         rest = without_what_is_wrong(error, source.data)
         with suppress(ValidationError):
@@ -53,8 +77,12 @@ def slow_start_is_later(source: Source) -> list[Problem]:
     return [source.problem(("slow_start",), "slow start is not there yet", "take it out until it is")]
 
 
-def not_yet(problem: Problem, source: Source) -> Problem:
-    """The same, in other words where it is about a policy that is still to come."""
+def in_other_words(problem: Problem, source: Source) -> Problem:
+    """The same, with what only a scenario has: examples of its tables, and policies still to come."""
+    if problem.key in EXAMPLES and problem.message == "this key is missing":
+        return replace(problem, hint=f"for instance {EXAMPLES[problem.key]}")
+    if problem.key in LISTS and problem.message == "expected a list, found a table":
+        return replace(problem, hint=f"write [[{problem.key}]] above each")
     policies = source.data.get("policies")
     for index, value in enumerate(policies if isinstance(policies, list) else []):
         name = value.get("name") if isinstance(value, dict) else value

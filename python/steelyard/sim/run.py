@@ -9,11 +9,11 @@ from steelyard import _core
 from steelyard.config.base import did_you_mean
 from steelyard.config.pool import POLICIES, PolicyTable
 from steelyard.config.problems import present
-from steelyard.config.source import KeyPath, Source, read
+from steelyard.config.source import KeyPath, Source
 from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.checks import fault_endpoints, problems_of
 from steelyard.sim.document import Prepared, prepare
-from steelyard.sim.load import checked
+from steelyard.sim.load import checked, read_scenario
 from steelyard.sim.policies import labels
 from steelyard.sim.result import Result
 from steelyard.sim.scenario import SEED_MAX, Scenario
@@ -46,7 +46,7 @@ def simulate(
             raise ConfigError(problems)
     else:
         path = Path(scenario)
-        source = read(path)
+        source = read_scenario(path)
         folder = path.parent if folder is None else folder
         scenario = checked(source)
     chosen = scenario.model_copy(update=overrides(scenario, seed, policies))
