@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from steelyard import sim
 from steelyard.cli import simulate as command
@@ -198,6 +200,15 @@ def test_the_command_prints_a_plain_table_and_the_answer(small: Path) -> None:
     assert lines[-2].startswith("least_request is faster than random by ")
     assert lines[-1] == "least_request is best on p99 here"
     assert "\x1b" not in done.stdout
+
+
+def test_on_a_narrow_terminal_nothing_is_cut() -> None:
+    result = result_of(policy("least_request", 0.0123, 0.0001, errors=12), policy("random", 0.5))
+    for width, tables in ((80, 2), (200, 1)):
+        out = Console(width=width, file=StringIO(), force_terminal=True)
+        found = list(command.policy_tables(result, out))
+        assert len(found) == tables
+        assert all(command.width_of(table, out) <= width for table in found)
 
 
 def test_the_command_shows_endpoints_when_asked(small: Path) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,9 @@ INTERRUPTED = 130
 # With more policies, what each of them is against each other is more than anyone reads.
 ALL_PAIRS_OF = 3
 
-MEASURE_NAMES = {"mean": "the mean", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
+WIDE = 10_000
+
+MEASURE_HEADS = {"mean": "mean", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
 DECIDING = "p99"
 UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
 
@@ -84,8 +87,9 @@ def progress_bar() -> Iterator[sim.Progress]:
 def show(result: sim.Result, name: str, *, endpoints: bool) -> None:
     out = console()
     out.print(Text(headline(result, name)), soft_wrap=True)
-    out.print()
-    out.print(policy_table(result))
+    for table in policy_tables(result, out):
+        out.print()
+        out.print(table)
     if endpoints:
         out.print()
         out.print(endpoint_table(result))
@@ -103,32 +107,56 @@ def headline(result: sim.Result, name: str) -> str:
     )
 
 
-def policy_table(result: sim.Result) -> Table:
+def policy_tables(result: sim.Result, out: Console) -> Iterator[Table]:
+    """One table, or two where one would be cut."""
+    whole = table_of(result, {**time_columns(result), **other_columns(result)})
+    if width_of(whole, out) <= out.width:
+        yield whole
+    else:
+        yield table_of(result, time_columns(result))
+        yield table_of(result, other_columns(result))
+
+
+def width_of(table: Table, out: Console) -> int:
+    """What it would take to cut nothing."""
+    return out.measure(table, options=out.options.update(width=WIDE)).maximum
+
+
+def table_of(result: sim.Result, columns: dict[str, list[Text]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("policy", no_wrap=True)
-    for column in (
-        "mean", "(95 % sure)", "p50", "p90", "p99", "p99.9", "utilisation", "errors", "retries", "queue wait",
-    ):  # fmt: skip
-        table.add_column(column, justify="right", no_wrap=True)
-    best = {measure: ranking.best for measure in sim.MEASURES if (ranking := result.ranking(measure))}
-    for one in result.policies:
-        times = {
-            measure: Text(
-                seconds_text(one.value(measure)), style="bold green" if best.get(measure) == one.name else ""
-            )
-            for measure in sim.MEASURES
-        }
-        table.add_row(
-            one.name,
-            times["mean"],
-            interval_text(one.mean_ci_s),
-            *(times[measure] for measure in sim.MEASURES[1:]),
-            f"{one.utilisation:.1%}",
-            Text(count_text(one.errors, one.error_share), style="red" if one.errors else ""),
-            str(one.retries),
-            seconds_text(one.queue_wait_mean_s),
-        )
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for one, *cells in zip(result.policies, *columns.values(), strict=True):
+        table.add_row(one.name, *cells)
     return table
+
+
+def time_columns(result: sim.Result) -> dict[str, list[Text]]:
+    """The best of each column stands out on a terminal."""
+    columns = {}
+    for measure in sim.MEASURES:
+        ranking = result.ranking(measure)
+        best = ranking.best if ranking else None
+        columns[MEASURE_HEADS[measure]] = [
+            Text(seconds_text(one.value(measure)), style="bold green" if one.name == best else "")
+            for one in result.policies
+        ]
+        if measure == "mean":
+            columns["(95 % sure)"] = [Text(interval_text(one.mean_ci_s)) for one in result.policies]
+    return columns
+
+
+def other_columns(result: sim.Result) -> dict[str, list[Text]]:
+    return {
+        "utilisation": [Text(f"{one.utilisation:.1%}") for one in result.policies],
+        "errors": [
+            Text(count_text(one.errors, one.error_share), style="red" if one.errors else "")
+            for one in result.policies
+        ],
+        "retries": [Text(str(one.retries)) for one in result.policies],
+        "queue wait": [Text(seconds_text(one.queue_wait_mean_s)) for one in result.policies],
+    }
 
 
 def endpoint_table(result: sim.Result) -> Table:
@@ -190,8 +218,7 @@ def answer(result: sim.Result) -> str:
     ranking = result.ranking(DECIDING)
     if ranking is None:
         return "no request was answered under any policy"
-    on = MEASURE_NAMES[DECIDING]
-    text = f"{ranking.best} is best on {on} here"
+    text = f"{ranking.best} is best on {MEASURE_HEADS[DECIDING]} here"
     if len(result.policies) == 1:
         text = f"{ranking.best} is the only policy; name others to compare it with"
     if ranking.level:
