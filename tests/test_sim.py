@@ -158,6 +158,7 @@ def test_the_answer_is_one_line(policies: list[dict[str, Any]], expected: str) -
     [
         (-0.5, (-0.6, -0.4), True, "a is faster than b by 500 ms in the mean (95 % sure: 400 to 600 ms)."),
         (0.002, (0.001, 0.003), True, "b is faster than a by 2 ms in the mean (95 % sure: 1 to 3 ms)."),
+        (0.0, (0.0, 0.0), False, "a and b come out the same to the last digit."),
         (0.001, (-0.001, 0.003), False, "Between a and b there is no significant difference in the mean "
                                         "(95 % sure: -1 to 3 ms)."),
     ],

@@ -199,6 +199,8 @@ def differences(result: sim.Result) -> list[str]:
 
 
 def sentence(one: sim.Difference) -> str:
+    if one.ci_s == (0.0, 0.0):
+        return f"{one.a} and {one.b} come out the same to the last digit."
     interval = f" (95 % sure: {interval_text(ordered(one.ci_s))})" if one.ci_s else ""
     if not one.significant:
         return f"Between {one.a} and {one.b} there is no significant difference in the mean{interval}."
