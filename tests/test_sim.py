@@ -145,6 +145,7 @@ def result_of(*policies: dict[str, Any], differences: tuple[dict[str, Any], ...]
             [policy("a", 2.0), policy("b", 0.1, errors=20)],
             "a is best on p99 here; b fails more requests (2.00%) and so cannot be compared on time",
         ),
+        ([policy("a", 2.0), policy("b", 2.0)], "a and b are equally good on p99 here"),
         ([policy("a", 1.0)], "a is the only policy; name others to compare it with"),
         ([policy("a", 1.0) | {"p99_s": None}], "no request was answered under any policy"),
     ],

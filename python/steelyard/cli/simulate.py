@@ -220,20 +220,30 @@ def answer(result: sim.Result) -> str:
     ranking = result.ranking(DECIDING)
     if ranking is None:
         return "no request was answered under any policy"
-    text = f"{ranking.best} is best on {MEASURE_HEADS[DECIDING]} here"
     if len(result.policies) == 1:
-        text = f"{ranking.best} is the only policy; name others to compare it with"
-    if ranking.level:
-        text += (
-            f"; {names(ranking.level)} {'is' if len(ranking.level) == 1 else 'are'} within its uncertainty"
-        )
+        return f"{ranking.best} is the only policy; name others to compare it with"
+    measure = MEASURE_HEADS[DECIDING]
+    best_s = result.policy(ranking.best).value(DECIDING)
+    same = [name for name in ranking.level if result.policy(name).value(DECIDING) == best_s]
+    near = [name for name in ranking.level if name not in same]
+    if same:
+        parts = [f"{names([ranking.best, *same])} are equally good on {measure} here"]
+    else:
+        parts = [f"{ranking.best} is best on {measure} here"]
+    if near:
+        parts.append(f"{names(near)} {'is' if len(near) == 1 else 'are'} within its uncertainty")
     if ranking.failing:
-        worst = max(result.policy(name).error_share for name in ranking.failing)
-        text += f"; {names(ranking.failing)} fail{'s' if len(ranking.failing) == 1 else ''} more requests"
-        text += (
-            f" ({'' if len(ranking.failing) == 1 else 'up to '}{worst:.2%}) and so cannot be compared on time"
-        )
-    return text
+        parts.append(failing_text(result, ranking.failing))
+    return "; ".join(parts)
+
+
+def failing_text(result: sim.Result, failing: Sequence[str]) -> str:
+    worst = max(result.policy(name).error_share for name in failing)
+    one = len(failing) == 1
+    return (
+        f"{names(failing)} fail{'s' if one else ''} more requests ({'' if one else 'up to '}{worst:.2%}) "
+        "and so cannot be compared on time"
+    )
 
 
 def names(words: Sequence[str]) -> str:
