@@ -59,6 +59,10 @@ format: $(READY) ## format every source file
 bench: release ## measure against nginx, HAProxy and a relay (BENCH="--quick" for a look)
 	$(BIN)/python bench/run.py $(BENCH)
 
+.PHONY: docs
+docs: release ## run the simulations of the manual anew: its tables, and pictures in docs/out
+	$(BIN)/python docs/render.py
+
 .PHONY: lock
 lock: $(READY) ## pin the Python dependencies anew
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml requirements/dev.in -o requirements/dev.txt --custom-compile-command "make lock"
@@ -78,4 +82,4 @@ fuzz: ## look for inputs that break the HTTP/1.1 codec, FUZZ_SECONDS=60 for each
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf target fuzz/target $(VENV) python/steelyard/*.so bench/out
+	rm -rf target fuzz/target $(VENV) python/steelyard/*.so bench/out docs/out

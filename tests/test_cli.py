@@ -14,7 +14,8 @@ from steelyard import __version__, config
 
 GOOD = 'listen = "127.0.0.1:0"\nendpoints = ["127.0.0.1:9"]\n'
 COMMANDS = [
-    "run", "demo", "init", "check", "reload", "status", "drain", "undrain", "weight", "policy", "version",
+    "run", "demo", "init", "check", "simulate", "reload", "status", "drain", "undrain", "weight", "policy",
+    "version",
 ]  # fmt: skip
 MAIN = "from steelyard.cli import main; main()"
 
@@ -42,7 +43,7 @@ def test_every_command_has_help(command: list[str], tmp_path: Path) -> None:
 
 def test_help_names_every_command_in_its_group(tmp_path: Path) -> None:
     shown = steelyard("-h", cwd=tmp_path).stdout
-    for group in ("Carry traffic", "Configuration", "A running instance", "About"):
+    for group in ("Carry traffic", "Configuration", "Try a policy", "A running instance", "About"):
         assert group in shown
     for command in COMMANDS:
         assert f" {command} " in shown

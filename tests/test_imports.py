@@ -15,15 +15,16 @@ ROOT = Path(steelyard.__file__).parent
 ROOMS = {
     "errors": set(),
     "config": {"errors"},
+    "sim": {"errors", "config"},
     "control": {"errors", "config"},
     "watch": {"errors", "config", "control"},
     "demo": {"errors", "config", "control"},
     "admin": {"errors", "config", "control"},
-    "cli": {"errors", "config", "control", "watch", "demo", "admin"},
+    "cli": {"errors", "config", "sim", "control", "watch", "demo", "admin"},
     "origin": set(),
     "__init__": {"errors", "config", "control"},
 }
-NATIVE = {"config", "control", "origin", "__init__"}
+NATIVE = {"config", "sim", "control", "origin", "__init__"}
 PRINTERS = {"cli"}
 ONLY_IN = {
     "typer": {"cli"},
@@ -33,7 +34,9 @@ ONLY_IN = {
     "uvicorn": {"admin"},
     "httpx": {"admin"},
     "watchfiles": {"watch"},
+    "matplotlib": {"sim"},
 }
+ONLY_IN_FILE = {"matplotlib": "sim/plot.py"}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
@@ -76,6 +79,19 @@ def test_libraries_of_one_room_stay_there() -> None:
     for room, path, tree in modules():
         for name in imported(tree):
             assert room in ONLY_IN.get(name.split(".")[0], {room}), f"{path}: {room} must not import {name}"
+
+
+def test_libraries_of_one_file_stay_there() -> None:
+    for _, path, tree in modules():
+        for name in imported(tree):
+            only = ONLY_IN_FILE.get(name.split(".")[0])
+            assert only is None or path == ROOT / only, f"{path} must not import {name}"
+
+
+def test_a_simulation_loads_no_library_for_pictures_unless_it_draws() -> None:
+    script = "import sys, steelyard.sim, steelyard.sim.plot, steelyard.cli.simulate; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {"matplotlib", "numpy", "fastapi", "uvicorn"}.isdisjoint(loaded.stdout.split())
 
 
 def test_only_the_command_line_prints() -> None:

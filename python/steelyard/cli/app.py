@@ -12,6 +12,7 @@ from steelyard.errors import UsageError
 __all__ = ["app"]
 
 SERVE, CONFIGURE, STEER = "Carry traffic", "Configuration", "A running instance"
+CHOOSE = "Try a policy"
 
 app = typer.Typer(
     name="steelyard",
@@ -137,6 +138,45 @@ def check(
     from steelyard.cli import check
 
     check.check(path, show=show, as_json=json)
+
+
+@app.command(rich_help_panel=CHOOSE)
+def simulate(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SCENARIO", readable=False, help="A scenario; examples/scenarios has some to begin with."
+        ),
+    ],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare this policy instead of the scenario's; give it once for each.",
+            autocompletion=complete.policies,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Instead of the scenario's seed.", show_default=False)
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the results: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    endpoints: Annotated[
+        bool, typer.Option("--endpoints", help="Also show each endpoint's share and utilisation.")
+    ] = False,
+    json: JsonOption = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="With --json: also distributions and the load over time.")
+    ] = False,
+) -> None:
+    """Compare policies under a virtual clock: response times, errors, and which differences are real."""
+    from steelyard.cli import simulate
+
+    simulate.simulate(
+        path, policies=policy, seed=seed, plot=plot, endpoints=endpoints, as_json=json, series=series
+    )
 
 
 @app.command(rich_help_panel=STEER)

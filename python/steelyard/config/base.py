@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from steelyard.config.units import refuse
 
-__all__ = ["Model", "Name", "nearest", "one_of", "table_with"]
+__all__ = ["Model", "Name", "did_you_mean", "nearest", "one_of", "quoted", "table_with"]
 
 
 class Model(BaseModel):

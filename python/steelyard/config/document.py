@@ -8,7 +8,7 @@ from steelyard.config.pool import Pool
 from steelyard.config.root import Config
 from steelyard.config.route import Route
 
-__all__ = ["document"]
+__all__ = ["document", "pool_of"]
 
 
 def document(config: Config, overlay: Overlay | None = None) -> dict[str, Any]:

@@ -29,7 +29,21 @@ from steelyard.config.units import (
     refuse,
 )
 
-__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Policy", "Pool", "must_have_endpoints"]
+__all__ = [
+    "DEFAULT_POLICY",
+    "POLICIES",
+    "Endpoint",
+    "Health",
+    "Policy",
+    "PolicyTable",
+    "Pool",
+    "PoolTimeouts",
+    "Queue",
+    "Retry",
+    "Threshold",
+    "must_be_table",
+    "must_have_endpoints",
+]
 
 POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
 DEFAULT_POLICY = "least_request"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from steelyard.config.base import nearest
+from steelyard.config.base import did_you_mean, nearest, quoted
 from steelyard.config.root import Config, ConfigFile
 from steelyard.config.show import value_of
 from steelyard.config.source import KeyPath, Source
@@ -30,11 +30,17 @@ EXPECTED = {
 }
 
 
-def from_validation(error: ValidationError, source: Source) -> Iterator[Problem]:
-    """One problem for each mistake, in the order of the file."""
+# The key that says which of several models a table is.
+TAG = "kind"
+
+
+def from_validation(
+    error: ValidationError, source: Source, root: type[BaseModel] = ConfigFile
+) -> Iterator[Problem]:
+    """One problem for each mistake, in the order of the file. `root` is the model of the whole file."""
     all_details = error.errors(include_url=False)
     meant = {
-        (*details["loc"][:-1], nearest_key(details["loc"]))
+        (*details["loc"][:-1], nearest_key(root, details["loc"]))
         for details in all_details
         if details["type"] == "extra_forbidden"
     }
@@ -44,7 +50,7 @@ def from_validation(error: ValidationError, source: Source) -> Iterator[Problem]
         misspelt = details["type"] == "missing" and details["loc"] in meant
         emptied = details["type"] == "too_short" and details["input"]
         if not misspelt and not emptied:
-            yield problem(details, source)
+            yield problem(details, source, root)
 
 
 def without_what_is_wrong(error: ValidationError, data: dict[str, Any]) -> dict[str, Any] | None:
@@ -71,14 +77,17 @@ def without_what_is_wrong(error: ValidationError, data: dict[str, Any]) -> dict[
     return kept
 
 
-def problem(details: ErrorDetails, source: Source) -> Problem:
-    path = present(details["loc"], source.data)
+def problem(details: ErrorDetails, source: Source, root: type[BaseModel]) -> Problem:
+    loc = without_tags(details["loc"], source.data)
+    path = present(loc, source.data)
     kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     if kind == "extra_forbidden":
-        message, hint = unknown_key(details["loc"])
-        return source.problem(details["loc"], message, hint)
+        message, hint = unknown_key(root, details["loc"])
+        return source.problem(loc, message, hint)
     if kind == "missing":
-        return source.problem(details["loc"], "this key is missing", missing_hint(details["loc"]))
+        return source.problem(loc, "this key is missing", missing_hint(loc))
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return wrong_tag(path, kind, context, source, root)
     if kind == "steelyard":
         return source.problem(path, str(context["reason"]), context.get("hint"))
     if kind in EXPECTED:
@@ -109,6 +118,32 @@ def present(loc: KeyPath, data: Any) -> KeyPath:
     return loc
 
 
+def without_tags(loc: KeyPath, data: Any) -> KeyPath:
+    """The location without the kind of a table, which pydantic adds where kinds have models of their own."""
+    kept: list[str | int] = []
+    for step in loc:
+        inside_table = isinstance(data, dict) and step in data
+        inside_list = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if inside_table or inside_list:
+            data = data[step]
+        elif isinstance(data, dict) and step == data.get(TAG):
+            continue
+        kept.append(step)
+    return tuple(kept)
+
+
+def wrong_tag(
+    path: KeyPath, kind: str, context: dict[str, Any], source: Source, root: type[BaseModel]
+) -> Problem:
+    annotation = list(annotations_along(root, (*path, TAG)))[-1]
+    known = [tag for model in models_in(annotation) for tag in tags_of(model)]
+    if kind == "union_tag_not_found":
+        return source.problem((*path, TAG), "this key is missing", f"one of {quoted(known)}")
+    tag = str(context["tag"])
+    hint = did_you_mean(tag, known) or f"one of {quoted(known)}"
+    return source.problem((*path, TAG), f'unknown kind "{tag}"', hint)
+
+
 def found(value: object) -> str:
     match value:
         case bool():
@@ -133,9 +168,9 @@ def missing_hint(loc: KeyPath) -> str | None:
     return None
 
 
-def unknown_key(loc: KeyPath) -> tuple[str, str | None]:
+def unknown_key(root: type[BaseModel], loc: KeyPath) -> tuple[str, str | None]:
     key = str(loc[-1])
-    models = list(models_along(loc))
+    models = list(models_along(root, loc))
     owner = models[-1]
     for depth in reversed(range(len(models) - 1)):
         model = models[depth]
@@ -146,24 +181,28 @@ def unknown_key(loc: KeyPath) -> tuple[str, str | None]:
             return slipped, "move it to the top of the file, above the first [table]"
         table = ".".join(str(step) for step in loc[:depth])
         return f"this key belongs to [{table}]", f"move it under [{table}], above its first [{table}.…]"
-    if near := nearest_key(loc):
+    if near := nearest_key(root, loc):
         return "unknown key", f'did you mean "{near}"?'
     known = list((Config if owner is ConfigFile else owner).model_fields) if owner else []
     return "unknown key", "known here: " + ", ".join(known) if known else None
 
 
-def nearest_key(loc: KeyPath) -> str | None:
-    owner = list(models_along(loc))[-1]
+def nearest_key(root: type[BaseModel], loc: KeyPath) -> str | None:
+    owner = list(models_along(root, loc))[-1]
     return nearest(str(loc[-1]), owner.model_fields) if owner else None
 
 
-def models_along(loc: KeyPath) -> Iterator[type[BaseModel] | None]:
+def models_along(root: type[BaseModel], loc: KeyPath) -> Iterator[type[BaseModel] | None]:
     """The model at each depth of `loc`, from the whole file to the table that holds the last key."""
-    annotation: Any = ConfigFile
-    yield ConfigFile
+    yield from (model_of(annotation) for annotation in annotations_along(root, loc))
+
+
+def annotations_along(root: type[BaseModel], loc: KeyPath) -> Iterator[Any]:
+    annotation: Any = root
+    yield annotation
     for step in loc[:-1]:
         annotation = inside(annotation, step)
-        yield model_of(annotation)
+        yield annotation
 
 
 def inside(annotation: Any, step: str | int) -> Any:
@@ -171,6 +210,9 @@ def inside(annotation: Any, step: str | int) -> Any:
     if model is not None:
         field = model.model_fields.get(str(step))
         return field.annotation if field else None
+    for variant in models_in(annotation):
+        if step in tags_of(variant):
+            return variant
     for bare in alternatives(annotation):
         if get_origin(bare) in (dict, tuple):
             return get_args(bare)[1 if get_origin(bare) is dict else 0]
@@ -187,8 +229,20 @@ def alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    return [
+        bare
+        for bare in alternatives(annotation)
+        if isinstance(bare, type) and get_origin(bare) is None and issubclass(bare, BaseModel)
+    ]
+
+
 def model_of(annotation: Any) -> type[BaseModel] | None:
-    for bare in alternatives(annotation):
-        if isinstance(bare, type) and get_origin(bare) is None and issubclass(bare, BaseModel):
-            return bare
-    return None
+    """The one model; None where the table's kind decides which of several it is."""
+    models = models_in(annotation)
+    return models[0] if len(models) == 1 else None
+
+
+def tags_of(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get(TAG)
+    return get_args(field.annotation) if field else ()

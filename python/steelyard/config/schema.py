@@ -6,7 +6,7 @@ from typing import Any
 from steelyard.config import SCHEMA_PATH
 from steelyard.config.root import ConfigFile
 
-__all__ = ["schema_text"]
+__all__ = ["as_toml_schema", "schema_text"]
 
 
 def without_null(schema: Any, *, is_property: bool = False) -> Any:
@@ -30,11 +30,16 @@ def without_null(schema: Any, *, is_property: bool = False) -> Any:
     return kept
 
 
-def schema_text() -> str:
-    schema = without_null(ConfigFile.model_json_schema())
+def as_toml_schema(model_schema: dict[str, Any], title: str) -> str:
+    """The text of a schema file, from what pydantic says of a model."""
+    schema = without_null(model_schema)
     schema["$schema"] = "http://json-schema.org/draft-07/schema#"
-    schema["title"] = "Steelyard configuration"
+    schema["title"] = title
     return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def schema_text() -> str:
+    return as_toml_schema(ConfigFile.model_json_schema(), "Steelyard configuration")
 
 
 if __name__ == "__main__":

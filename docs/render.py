@@ -1,0 +1,45 @@
+"""Runs the simulations of the manual: writes their tables into its pages, draws their pictures to docs/out.
+
+A page shows a command, such as `$ steelyard simulate examples/scenarios/heterogeneous.toml`, at the top of a
+block of code; the rest of the block is what the command prints, and is replaced. The tables follow from the
+seeds, so that on every machine the same ones come out.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "docs" / "out"
+BLOCK = re.compile(r"```console\n\$ (steelyard simulate [^\n]+)\n.*?```", re.DOTALL)
+
+
+def printed(command: str) -> str:
+    """What the command prints, but for its first line, which says how fast it was; draws its picture."""
+    words = shlex.split(command)
+    picture = OUT / name_of(words)
+    print(f"{command} --plot {picture.relative_to(ROOT)}", flush=True)
+    run = [str(Path(sys.executable).parent / words[0]), *words[1:], "--plot", str(picture)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return done.stdout.partition("\n")[2].strip("\n")
+
+
+def name_of(words: list[str]) -> str:
+    settings = [word.removeprefix("examples/scenarios/").removesuffix(".toml") for word in words[2:]]
+    return re.sub(r"[^A-Za-z0-9_]+", "-", " ".join(settings)) + ".png"
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        anew = BLOCK.sub(lambda block: f"```console\n$ {block[1]}\n{printed(block[1])}\n```", text)
+        page.write_text(anew, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The one document that crosses to the simulator: times in seconds, groups expanded, traces read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steelyard.config import Overlay
+from steelyard.config.document import pool_of
+from steelyard.config.pool import Pool, PoolTimeouts
+from steelyard.config.source import KeyPath, Source
+from steelyard.errors import ConfigError, Problem
+from steelyard.sim.arrivals import Arrivals, ArrivalTrace, OnOff, Profile
+from steelyard.sim.checks import (
+    REQUESTS_DEFAULT,
+    endpoint_names,
+    fault_endpoints,
+    requests_a_second,
+)
+from steelyard.sim.policies import labels
+from steelyard.sim.scenario import Scenario
+from steelyard.sim.service import HyperExponential, LogNormal, Pareto, Service, ServiceTrace
+from steelyard.sim.trace import Trace, read_trace
+
+__all__ = ["Prepared", "prepare"]
+
+POOL = "simulated"
+# A pool needs an endpoint; the simulator puts its own in the place of this one.
+PLACEHOLDER = "127.0.0.1:1"
+NO_TIMEOUTS = PoolTimeouts.model_validate(dict.fromkeys(PoolTimeouts.model_fields, "off"))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A document, and what should be said about it."""
+
+    document: dict[str, Any]
+    notices: tuple[str, ...]
+
+
+def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
+    """Reads the traces and puts everything together. Raises ConfigError."""
+    arrival_trace, service_trace = traces(scenario, source, folder)
+    notices = list(dict.fromkeys([*arrival_trace.notices, *service_trace.notices]))
+    arrivals = arrivals_of(scenario.arrivals, arrival_trace)
+    rate = requests_a_second(scenario, arrivals.get("times_s", []))
+    names = endpoint_names(scenario.endpoints)
+    requests = requests_of(scenario, arrival_trace)
+    notices += late_faults(scenario, requests / rate if requests is not None and rate else None)
+    pool = pool_document(scenario)
+    pool.pop("policy")
+    return Prepared(
+        {
+            "seed": scenario.seed,
+            "requests": requests,
+            "duration_s": scenario.duration,
+            "warmup": scenario.warmup,
+            "replications": scenario.replications,
+            "balancers": scenario.balancers,
+            "information_delay_s": scenario.information_delay,
+            "series_buckets": scenario.series_buckets,
+            "policies": [
+                {"label": label, "policy": pool_document(scenario, number)["policy"]}
+                for number, label in enumerate(labels(scenario.policies))
+            ],
+            "endpoints": endpoints_of(scenario, names),
+            "arrivals": arrivals,
+            "service": service_of(scenario.service, service_trace),
+            "keys": scenario.keys,
+            "key_skew": scenario.key_skew,
+            "pool": pool,
+            "faults": [
+                {
+                    "at_s": fault.at,
+                    "endpoint": endpoint,
+                    "kind": fault.kind,
+                    "factor": fault.factor,
+                    "until_s": fault.until,
+                }
+                for fault in scenario.faults
+                for endpoint in fault_endpoints(fault, scenario.endpoints)
+            ],
+        },
+        tuple(notices),
+    )
+
+
+def traces(scenario: Scenario, source: Source, folder: Path) -> tuple[Trace, Trace]:
+    """What the traces say; empty where there is none."""
+    read: dict[str, Trace] = {}
+    problems: list[Problem] = []
+    for key, table in (("arrivals", scenario.arrivals), ("service", scenario.service)):
+        if not isinstance(table, ArrivalTrace | ServiceTrace):
+            continue
+        try:
+            read[key] = read_trace(table, folder)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        what, found = WANTED[key], read[key].arrivals_s if key == "arrivals" else read[key].durations_s
+        path: KeyPath = (key, "file")
+        if not any(found):
+            hint = HINTS[key]
+            problems.append(source.problem(path, f"no line of the trace says {what}", hint))
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return read.get("arrivals", Trace()), read.get("service", Trace())
+
+
+WANTED = {"arrivals": "when a second request arrived", "service": "how long a request took"}
+HINTS = {
+    "arrivals": 'JSON lines need "time"',
+    "service": 'JSON lines need "duration"; nginx writes it with $request_time at the end of its log_format',
+}
+
+
+def requests_of(scenario: Scenario, trace: Trace) -> int | None:
+    """How many in one replication; None where a duration says it."""
+    if scenario.requests is not None or scenario.duration is not None:
+        return scenario.requests
+    return len(trace.arrivals_s) or REQUESTS_DEFAULT
+
+
+def late_faults(scenario: Scenario, length_s: float | None) -> list[str]:
+    """Faults that a run by number of requests will hardly reach."""
+    if length_s is None:
+        return []
+    return [
+        f"a replication takes about {length_s:.4g} s of virtual time, so the fault at {fault.at:.4g} s "
+        "comes too late to be seen"
+        for fault in scenario.faults
+        if fault.at >= length_s
+    ]
+
+
+def pool_document(scenario: Scenario, policy: int = 0) -> dict[str, Any]:
+    """What the engine reads of a pool with these tables, in the words of the configuration itself."""
+    shared = {name: getattr(scenario, name) for name in Pool.model_fields if name in Scenario.model_fields}
+    defaults = Pool.model_validate({"endpoints": [PLACEHOLDER]})
+    del shared["endpoints"]
+    pool = defaults.model_copy(
+        update={
+            **shared,
+            "policy": scenario.policies[policy],
+            "timeouts": scenario.timeouts or NO_TIMEOUTS,
+        }
+    )
+    document = pool_of(POOL, pool, Overlay())
+    return {key: value for key, value in document.items() if key not in ("name", "endpoints")}
+
+
+def endpoints_of(scenario: Scenario, names: list[str]) -> list[dict[str, Any]]:
+    groups = [group for group in scenario.endpoints for _ in range(group.count)]
+    return [
+        {
+            "name": name,
+            "speed": group.speed,
+            "concurrency": group.concurrency,
+            "weight": group.weight,
+            "waiting_room": group.waiting_room,
+            "zone": group.zone,
+            "priority": group.priority,
+        }
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def arrivals_of(arrivals: Arrivals, trace: Trace) -> dict[str, Any]:
+    match arrivals:
+        case OnOff():
+            return {
+                "kind": "on_off",
+                "rate_on": arrivals.rate_on,
+                "rate_off": arrivals.rate_off,
+                "on_s": arrivals.on,
+                "off_s": arrivals.off,
+            }
+        case Profile():
+            return {"kind": "profile", "points": [list(point) for point in arrivals.points]}
+        case ArrivalTrace():
+            times_s = [time / arrivals.speed for time in trace.arrivals_s]
+            return {"kind": "trace", "times_s": times_s}
+        case _:
+            return {"kind": arrivals.kind, "rate": arrivals.rate}
+
+
+def service_of(service: Service, trace: Trace) -> dict[str, Any]:
+    match service:
+        case LogNormal() | HyperExponential():
+            return {"kind": service.kind, "mean_s": service.mean, "c2": service.c2}
+        case Pareto():
+            return {
+                "kind": "pareto",
+                "mean_s": service.mean,
+                "alpha": service.alpha,
+                "bound_s": service.bound,
+            }
+        case ServiceTrace():
+            return {"kind": "trace", "samples_s": trace.durations_s}
+        case _:
+            return {"kind": service.kind, "mean_s": service.mean}

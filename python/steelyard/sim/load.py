@@ -1,0 +1,97 @@
+"""Reads a scenario and gathers everything that is wrong with it."""
+
+import copy
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from steelyard.config import POLICIES, later
+from steelyard.config.pool import Pool
+from steelyard.config.problems import from_validation, without_what_is_wrong
+from steelyard.config.source import Source, read, read_text
+from steelyard.errors import ConfigError, Problem
+from steelyard.sim.checks import problems_of
+from steelyard.sim.scenario import Scenario
+
+__all__ = ["checked", "load", "load_text", "read_scenario"]
+
+CONFIGURATION = "steelyard init"
+BEGIN_WITH = "examples/scenarios has some to begin with"
+EXAMPLES = {
+    "policies": 'policies = ["round_robin", "least_request"]',
+    "endpoints": "endpoints = [{ count = 10, concurrency = 4 }]",
+    "arrivals": 'arrivals = { kind = "poisson", rate = 100.0 }',
+    "service": 'service = { kind = "exponential", mean = "20ms" }',
+}
+LISTS = ("endpoints", "faults")
+
+
+def load(path: Path | str) -> Scenario:
+    """The scenario in `path`. Raises ConfigError with every problem found."""
+    return checked(read_scenario(Path(path)))
+
+
+def load_text(text: str, name: str = "scenario") -> Scenario:
+    """The scenario that `text` holds; errors call it `name`."""
+    return checked(read_text(text, name))
+
+
+def read_scenario(path: Path) -> Source:
+    """The parsed file, not checked yet. Raises ConfigError where it cannot be read or is no TOML."""
+    try:
+        return read(path)
+    except ConfigError as error:
+        # What is said of a configuration must not lead the author of a scenario astray.
+        raise ConfigError(
+            [
+                replace(one, hint=BEGIN_WITH) if one.hint and CONFIGURATION in one.hint else one
+                for one in error.problems
+            ]
+        ) from None
+
+
+def checked(source: Source) -> Scenario:
+    source = Source(source.name, copy.deepcopy(source.data), source.positions)
+    problems = later.take_out(source, POLICIES)
+    problems += slow_start_is_later(source)
+    try:
+        scenario = Scenario.model_validate(source.data)
+    except ValidationError as error:
+        problems += (in_other_words(one, source) for one in from_validation(error, source, Scenario))
+        # What is right so far is checked as well, so that all is told at once.
+        rest = without_what_is_wrong(error, source.data)
+        with suppress(ValidationError):
+            problems += problems_of(Scenario.model_validate(rest), source)
+        raise refused(problems) from None
+    problems += problems_of(scenario, source)
+    if problems:
+        raise refused(problems)
+    return scenario
+
+
+def slow_start_is_later(source: Source) -> list[Problem]:
+    if "slow_start" in Pool.model_fields or "slow_start" not in source.data:
+        return []
+    return [source.problem(("slow_start",), "slow start is not there yet", "take it out until it is")]
+
+
+def in_other_words(problem: Problem, source: Source) -> Problem:
+    """The same, with what only a scenario has: examples of its tables, and policies still to come."""
+    if problem.key in EXAMPLES and problem.message == "this key is missing":
+        return replace(problem, hint=f"for instance {EXAMPLES[problem.key]}")
+    if problem.key in LISTS and problem.message == "expected a list, found a table":
+        return replace(problem, hint=f"write [[{problem.key}]] above each")
+    policies = source.data.get("policies")
+    for index, value in enumerate(policies if isinstance(policies, list) else []):
+        name = value.get("name") if isinstance(value, dict) else value
+        to_come = isinstance(name, str) and name in later.LATER_POLICIES and name not in POLICIES
+        if to_come and problem.key in (f"policies[{index}]", f"policies[{index}].name"):
+            hint = f"there are {', '.join(POLICIES)}"
+            return replace(problem, message=f'the policy "{name}" is not there yet', hint=hint)
+    return problem
+
+
+def refused(problems: list[Problem]) -> ConfigError:
+    return ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))

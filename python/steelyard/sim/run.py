@@ -1,0 +1,119 @@
+"""Runs a scenario on the engine's simulator."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from steelyard import _core
+from steelyard.config.base import did_you_mean
+from steelyard.config.pool import POLICIES, PolicyTable
+from steelyard.config.problems import present
+from steelyard.config.source import KeyPath, Source
+from steelyard.errors import ConfigError, UsageError
+from steelyard.sim.checks import fault_endpoints, problems_of
+from steelyard.sim.document import Prepared, prepare
+from steelyard.sim.load import checked, read_scenario
+from steelyard.sim.policies import labels
+from steelyard.sim.result import Result
+from steelyard.sim.scenario import SEED_MAX, Scenario
+
+__all__ = ["Progress", "simulate"]
+
+Progress = Callable[[float], None]
+"""Called from time to time with the share that is done, from 0 to 1. What it raises ends the run."""
+
+
+def simulate(
+    scenario: Path | str | Scenario,
+    *,
+    folder: Path | None = None,
+    seed: int | None = None,
+    policies: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Compares the policies of a scenario: a file, or one that was loaded or made.
+
+    `seed` and `policies` take the place of the scenario's own. A trace with a relative path is looked for in
+    `folder`, else beside the file, else in the working directory. Every core is used, and the interpreter is
+    released meanwhile.
+
+    Raises ConfigError where the scenario is refused, and UsageError for a seed or a policy that cannot be.
+    """
+    if isinstance(scenario, Scenario):
+        source = Source("scenario", scenario.model_dump(mode="json", exclude_none=True))
+        if problems := problems_of(scenario, source):
+            raise ConfigError(problems)
+    else:
+        path = Path(scenario)
+        source = read_scenario(path)
+        folder = path.parent if folder is None else folder
+        scenario = checked(source)
+    chosen = scenario.model_copy(update=overrides(scenario, seed, policies))
+    prepared = prepare(chosen, source, folder or Path())
+    refuse_what_the_engine_refuses(chosen, prepared, source)
+    told = None if progress is None else lambda done, total: progress(done / total)
+    text = _core.simulate(json.dumps(prepared.document), told)
+    found: dict[str, Any] = json.loads(text)
+    found["warnings"] = [*prepared.notices, *found.get("warnings", [])]
+    found["endpoints"] = [endpoint["name"] for endpoint in prepared.document["endpoints"]]
+    found["faults"] = prepared.document["faults"]
+    return Result.model_validate(found)
+
+
+def overrides(scenario: Scenario, seed: int | None, policies: Sequence[str] | None) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    if seed is not None:
+        if not 0 <= seed <= SEED_MAX:
+            raise UsageError(f"{seed} is no seed", hint=f"from 0 to {SEED_MAX}")
+        changed["seed"] = seed
+    if policies:
+        own = dict(zip(labels(scenario.policies), scenario.policies, strict=True))
+        changed["policies"] = tuple(policy_of(name, own) for name in dict.fromkeys(policies))
+    return changed
+
+
+def policy_of(name: str, own: dict[str, PolicyTable]) -> PolicyTable:
+    """The scenario's own policy of this name, with its settings, or else the bare one."""
+    if name in own:
+        return own[name]
+    if name not in POLICIES:
+        known = [*own, *POLICIES]
+        hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
+        raise UsageError(f'unknown policy "{name}"', hint=hint)
+    return PolicyTable.model_validate({"name": name})
+
+
+def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, source: Source) -> None:
+    found: list[dict[str, Any]] = json.loads(_core.check_scenario(json.dumps(prepared.document)))
+    if found:
+        problems = [
+            source.problem(file_path(tuple(one["path"]), scenario, source), one["message"], one["hint"])
+            for one in found
+        ]
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def file_path(path: KeyPath, scenario: Scenario, source: Source) -> KeyPath:
+    """The key of the file that a path of the document stands for, where groups and lists are expanded."""
+    steps: list[str | int] = list(path)
+    match steps:
+        case ["pool", *rest]:
+            steps = rest
+        case ["arrivals", "times", *_]:
+            steps = ["arrivals", "file"]
+        case ["service", "samples", *_]:
+            steps = ["service", "file"]
+        case ["policies", int() as index, *_]:
+            steps = ["policies", index]
+        case ["endpoints", int() as index, *rest]:
+            groups = [number for number, group in enumerate(scenario.endpoints) for _ in range(group.count)]
+            steps = ["endpoints", *groups[index : index + 1], *rest]
+        case ["faults", int() as index, *rest]:
+            faults = [
+                number
+                for number, fault in enumerate(scenario.faults)
+                for _ in fault_endpoints(fault, scenario.endpoints)
+            ]
+            steps = ["faults", *faults[index : index + 1], *rest]
+    return present(tuple(steps), source.data) or tuple(steps)
