@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,14 +124,16 @@ def test_no_configuration_says_where_it_was_looked_for(tmp_path: Path) -> None:
         (["run", "x.toml", "--to", "a:1"], "error: --to cannot be used beside a file\n"),
         (
             ["run", "--listen", ":0", "--to", "127.0.0.1"],
-            'command line: endpoints[0]: "127.0.0.1" has no port\nhint: write "127.0.0.1:8080"\n',
+            'command line: --to: "127.0.0.1" has no port\nhint: write "127.0.0.1:8080"\n',
         ),
         (
             ["run", "--listen", ":0", "--to", "a:1", "--policy", "least_reqest"],
-            'command line: policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
+            'command line: --policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
         ),
         (["run", "--listen", ":0", "--to", "a:1", "--watch"], "error: --watch needs a file to watch\n"),
         (["weight", "a:1", "heavy"], 'error: "heavy" is no weight\n'),
+        (["weight", "a:1", "-1"], 'error: "-1" is no weight\n'),
+        (["weight", "a:1", "9" * 5_000], f'error: "{"9" * 5_000}" is no weight\n'),
     ],
 )
 def test_arguments_that_make_no_sense_end_with_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -160,7 +164,8 @@ def test_without_an_instance_clients_say_what_they_tried(command: list[str], tmp
 
 AS_NOBODY = """
 import os, sys
-import steelyard.cli.run, steelyard.cli.check, steelyard.admin.server
+import httpx, steelyard.cli.run, steelyard.cli.check, steelyard.cli.steer, steelyard.cli.demo
+import steelyard.admin.server
 from contextlib import redirect_stderr
 from io import StringIO
 from steelyard.cli import main
@@ -176,10 +181,52 @@ main()
 """
 
 
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+def as_nobody(*arguments: str, cwd: str = "/", **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a user without privileges; it is loaded before they go, wherever it lies."""
-    command = [sys.executable, "-c", AS_NOBODY, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder into which nobody else may look."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        inner = Path(folder) / "closed"
+        Path(folder).chmod(0o1777)
+        inner.mkdir(mode=0o700)
+        yield inner
+        inner.chmod(0o700)
+
+
+def test_a_runtime_folder_of_somebody_else_is_passed_over(closed: Path) -> None:
+    listen = f"unix:{closed.parent}/none/web.sock"
+    places = {"XDG_RUNTIME_DIR": str(closed), "TMPDIR": str(closed.parent)}
+    if os.geteuid() != 0:
+        closed.chmod(0o000)
+    done = as_nobody("run", "--listen", listen, "--to", "127.0.0.1:9", **places)
+    # It has found a place for the admin socket, and goes on to what cannot be bound.
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: cannot listen on {listen}")
+    asked = as_nobody("status", **places)
+    assert asked.returncode == 1
+    assert f"  {closed}/steelyard/admin.sock: permission denied\n" in asked.stderr
+    nowhere = as_nobody("status", XDG_RUNTIME_DIR=str(closed), TMPDIR=str(closed))
+    assert nowhere.stderr.startswith("error: no running instance was found; tried\n")
+
+
+def test_a_configuration_that_cannot_be_looked_for_is_refused_as_unreadable(closed: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a folder cannot be entered first and closed afterwards without privileges")
+    done = as_nobody("check", cwd=str(closed))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("steelyard.toml: permission denied\nhint: ")
 
 
 def test_a_privileged_port_is_refused_with_the_remedy() -> None:
@@ -189,10 +236,20 @@ def test_a_privileged_port_is_refused_with_the_remedy() -> None:
     port = first_free - 1
     done = as_nobody("run", "--listen", f"127.0.0.1:{port}", "--to", "127.0.0.1:9", "--socket", "off")
     assert (done.returncode, done.stdout) == (1, "")
-    refused = f'error: cannot listen on 127.0.0.1:{port} for listener "web": permission denied\n'
-    assert done.stderr.startswith(refused)
+    where = f'127.0.0.1:{port} for listener "web" of the command line'
+    assert done.stderr.startswith(f"error: cannot listen on {where}: permission denied\n")
     assert "hint: ports below 1024 need a privilege" in done.stderr
     assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+def test_a_unix_socket_where_this_user_may_not_write_is_refused_with_its_own_remedy() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        done = as_nobody(
+            "run", "--listen", f"unix:{folder}/web.sock", "--to", "127.0.0.1:9", "--socket", "off"
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("permission denied\nhint: choose a directory that this user may write to\n")
 
 
 def test_an_unreadable_file_is_refused_with_the_remedy(tmp_path: Path) -> None:

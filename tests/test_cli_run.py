@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from language import Command, command, eventually
+from steelyard.cli import complete
 
 TWO_POOLS = """\
 [listeners.web]
@@ -59,6 +62,27 @@ def test_status_names_every_endpoint_with_its_verdict() -> None:
         assert words in done.stdout
 
 
+def test_what_status_shows_and_the_shell_offers_is_what_commands_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instance = running(TWO_POOLS.replace('"127.0.0.2:9"', '"LocalHost:7"'))
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    eventually(lambda: "localhost:7 at 127.0.0.1:7" in instance.steelyard("status").stdout, "it is resolved")
+    assert complete.endpoints("") == ["localhost:7", "app/127.0.0.1:9", "app/localhost:7", "next/127.0.0.1:9"]
+    assert complete.endpoints("ne") == ["next/127.0.0.1:9"]
+    for name in complete.endpoints(""):
+        done = instance.steelyard("drain", name)
+        assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_a_name_that_is_not_resolved_is_shown_and_offered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = running(TWO_POOLS.replace('"127.0.0.2:9"', '"none.invalid:7"'))
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    assert "\nnone.invalid:7 has no address of its own" in instance.steelyard("status").stdout
+    assert "none.invalid:7" in complete.endpoints("")
+    assert instance.steelyard("drain", "none.invalid:7").returncode == 0
+
+
 def test_changes_are_told_shown_and_survive_a_reload() -> None:
     instance = running()
     for arguments, words in [
@@ -79,11 +103,25 @@ def test_changes_are_told_shown_and_survive_a_reload() -> None:
     assert "changed at run time" not in instance.steelyard("status").stdout
 
 
+def test_what_is_drained_and_away_is_shown_offered_and_can_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = running()
+    monkeypatch.setenv("STEELYARD_SOCKET", str(instance.file.parent / "admin.sock"))
+    instance.steelyard("drain", "127.0.0.2:9")
+    instance.write(TWO_POOLS.replace(', "127.0.0.2:9"', ""))
+    assert instance.steelyard("reload").returncode == 0
+    shown = instance.steelyard("status").stdout
+    assert "  app/127.0.0.2:9 is drained, once it is in the file again\n" in shown
+    assert complete.endpoints("127") == ["127.0.0.2:9"]
+    done = instance.steelyard("undrain", "127.0.0.2:9")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "127.0.0.2:9" not in instance.steelyard("status").stdout
+
+
 def test_a_change_that_makes_no_sense_ends_with_2() -> None:
     instance = running()
     for arguments, words in [
         (("drain", "127.0.0.1:9"), 'error: "127.0.0.1:9" stands in several pools\nhint: say which: app/'),
-        (("drain", "127.0.0.9:9"), 'error: there is no endpoint "127.0.0.9:9"\nhint: there are app/'),
+        (("drain", "127.0.0.9:9"), 'error: there is no endpoint "127.0.0.9:9"\nhint: the endpoints are app/'),
         (("policy", "app", "best"), 'error: unknown policy "best"\nhint: one of round_robin'),
         (("policy", "ap", "random"), 'error: there is no pool "ap"'),
         (("weight", "127.0.0.2:9", "99999999"), "error: the old configuration stays in force\n"),
@@ -106,6 +144,15 @@ def test_a_reload_with_a_mistake_says_so_and_keeps_the_old_configuration() -> No
     assert status(instance)["generation"] == before
 
 
+def test_a_reload_into_an_address_in_use_ends_with_1_as_run_does() -> None:
+    instance = running()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        instance.write(TWO_POOLS.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        done = instance.steelyard("reload")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the old configuration stays in force\ncannot listen on 127.0.0.1:")
+
+
 def test_a_hangup_reloads_and_a_mistake_is_logged() -> None:
     instance = running()
     instance.write(TWO_POOLS.replace(', "127.0.0.2:9"', ""))
@@ -116,6 +163,15 @@ def test_a_hangup_reloads_and_a_mistake_is_logged() -> None:
     instance.send_signal(signal.SIGHUP)
     instance.expect_said("the old configuration stays in force")
     assert instance.process.poll() is None
+
+
+def test_a_hangup_on_a_file_full_of_dates_ends_nothing() -> None:
+    instance = running()
+    instance.write("listen = 1979-05-27\nendpoints = [2020-01-01]\n" + TWO_POOLS)
+    instance.send_signal(signal.SIGHUP)
+    instance.expect_said("the short form does not go with")
+    assert instance.process.poll() is None
+    assert "Traceback" not in instance.errors()
 
 
 def test_terminate_ends_with_0_and_takes_the_socket_away() -> None:
@@ -137,10 +193,8 @@ def test_a_second_instance_on_the_same_socket_or_address_is_refused() -> None:
     (address,) = web["bind"]
     taken = instance.steelyard("run", "--socket", "off", "--listen", address, "--to", "127.0.0.1:9")
     assert taken.returncode == 1
-    assert (
-        f'error: cannot listen on {address} for listener "web": address already in use\nhint: '
-        in taken.stderr
-    )
+    where = f'{address} for listener "web" of the command line'
+    assert f"error: cannot listen on {where}: address already in use\nhint: " in taken.stderr
 
 
 def test_a_second_address_in_use_leaves_the_first_unbound(tmp_path: Path) -> None:

@@ -201,12 +201,18 @@ def test_the_overlay_lies_over_the_file_and_nowhere_else() -> None:
     assert config.document(loaded, undone) == document(EVERYTHING)
 
 
-def test_the_overlay_forgets_what_has_left_the_file() -> None:
+def test_the_overlay_keeps_what_has_left_the_file_and_says_so() -> None:
     overlay = (
-        config.Overlay().drain(("app", "10.0.0.1:80")).drain(("app", "10.0.0.9:80")).policy("gone", "random")
+        config.Overlay()
+        .drain(("app", "10.0.0.1:80"))
+        .weight(("app", "10.0.0.9:80"), 3)
+        .policy("gone", "random")
     )
-    kept = overlay.kept_by(config.load_text(EVERYTHING))
-    assert kept == config.Overlay().drain(("app", "10.0.0.1:80"))
+    assert overlay.as_json(config.load_text(EVERYTHING)) == {
+        "drained": [{"pool": "app", "address": "10.0.0.1:80", "waiting": False}],
+        "weights": [{"pool": "app", "address": "10.0.0.9:80", "weight": 3, "waiting": True}],
+        "policies": [{"pool": "gone", "policy": "random", "waiting": True}],
+    }
 
 
 @given(st.integers(1, 365 * 24 * 3_600_000))

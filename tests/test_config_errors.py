@@ -101,6 +101,42 @@ ONE_MISTAKE = [
         "f.toml:1:1: drain_timeout: this cannot be off\n"
         'hint: a duration is a number with its unit: "500ms", "10s", "5m", "1h"',
     ),
+    (
+        LONG + "retry.budget = nan",
+        "f.toml:6:7: pools.app.retry.budget: nan is no number of retries per request\nhint: for instance 0.2",
+    ),
+    (
+        LONG + "retry.budget = inf",
+        "f.toml:6:7: pools.app.retry.budget: inf is no number of retries per request\nhint: for instance 0.2",
+    ),
+    (
+        LONG.replace('["10.0.0.1:80"]', '["10.0.0.1:80", 2]'),
+        "f.toml:5:29: pools.app.endpoints[1]: expected an address or a table\n"
+        'hint: for instance "127.0.0.1:9001"',
+    ),
+    (
+        SHORT + "policy = 3",
+        'f.toml:3:1: policy: expected the name of a policy or a table\nhint: for instance "round_robin"',
+    ),
+    (
+        LONG + 'health.expect_status = "200"',
+        'f.toml:6:8: pools.app.health.expect_status: expected a list, found "200"\nhint: write ["200"]',
+    ),
+    # the words of other load balancers
+    (
+        LONG.replace("endpoints", "servers"),
+        'f.toml:5:1: pools.app.servers: unknown key\nhint: did you mean "endpoints"?',
+    ),
+    (SHORT + "[upstream.app]", 'f.toml:3:2: upstream: unknown key\nhint: did you mean "pools"?'),
+    (
+        SHORT + 'policy = "leastconn"',
+        'f.toml:3:1: policy: unknown policy "leastconn"\nhint: did you mean "least_request"?',
+    ),
+    (
+        "upstream app { server a:1; }",
+        "f.toml:1:10: this is no TOML\n"
+        "hint: a line is key = value or [table]; steelyard init writes a file to begin with",
+    ),
     # words that are near another
     (
         SHORT + 'policy = "round_robbin"',
@@ -164,6 +200,27 @@ ONE_MISTAKE = [
     (
         LONG + "[[routes]]\npool = 'app'\nrespond = 404",
         "f.toml:6:1: routes[0]: the route has pool and respond\nhint: one of them is all a route can do",
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nheaders = { X-A = '1', x-a = '2' }",
+        'f.toml:8:1: routes[0].headers: "x-a" is the same field as "X-A"\n'
+        "hint: keep one of them: the case is no matter",
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nset_headers = { X-A = '1', x-a = '2' }",
+        'f.toml:8:1: routes[0].set_headers: "x-a" is the same field as "X-A"\n'
+        "hint: keep one of them: the case is no matter",
+    ),
+    (
+        LONG + "[[routes]]\npool = 'app'\nset_headers = { X_Real_IP = '1', x_own = '2' }",
+        'f.toml:8:1: routes[0].set_headers: "X_Real_IP" would never be sent: '
+        'much software reads it as "X-Real-IP"\n'
+        'hint: write "X-Real-IP" if that is meant, or choose another name',
+    ),
+    (
+        LONG.replace('pool = "app"', "limits.connections = 'off'"),
+        "f.toml:3:8: listeners.web.limits.connections: connections are never without a bound\n"
+        'hint: "auto" is as many as the descriptors allow',
     ),
     # no TOML
     ("a = 1\na = 2", 'f.toml:2:1: "a" is here for the second time\nhint: keep one of them'),

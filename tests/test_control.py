@@ -1,6 +1,5 @@
 """The engine's refusals as people hear them, and the admin socket and API without a process around them."""
 
-import errno
 import json
 import os
 import socket
@@ -11,13 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from language import eventually
 from steelyard import _core, config
-from steelyard.admin.api import application
 from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
 from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
-from steelyard.control import ConfigSource, Control, reported
-from steelyard.errors import BindError, ConfigError, InstanceError, SteelyardError, UsageError
+from steelyard.control import ConfigSource, Control
+from steelyard.errors import BindError, ConfigError, InstanceError, UsageError
 
 TWO_POOLS = """\
 [log]
@@ -54,17 +53,43 @@ def endpoints(control: Control, pool: str = "app") -> dict[str, tuple[int, str]]
     return {one["address"]: (one["weight"], one["verdict"]) for one in found["endpoints"]}
 
 
-class TestRefusals:
-    def test_each_has_its_remedy(self) -> None:
-        def told(number: int) -> str:
-            return str(reported(_core.BindError(number, os.strerror(number), "web", None, ":80")))
+def known_as(control: Control) -> dict[str, str]:
+    """The verdict of each endpoint by the name that commands take; a host name may have several rows."""
+    rows = [one for pool in control.status()["pools"] for one in pool["endpoints"]]
+    return {one["configured"]: one["verdict"] for one in rows}
 
-        assert told(errno.EACCES).startswith(
-            'cannot listen on :80 for listener "web": permission denied\nhint: ports'
+
+class TestRefusals:
+    def refused(self, address: str) -> str:
+        loaded = config.load_text(TWO_POOLS.replace("127.0.0.1:0", address))
+        with pytest.raises(BindError) as caught:
+            Control.start(ConfigSource("my.toml", None, lambda: loaded), loaded)
+        assert caught.value.message.startswith(f'cannot listen on {address} for listener "web" of my.toml: ')
+        return str(caught.value).partition("my.toml: ")[2]
+
+    def test_each_has_its_remedy(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            assert self.refused(f"127.0.0.1:{taken.getsockname()[1]}") == (
+                "address already in use\n"
+                "hint: another process listens there (ss -ltnp shows which); stop it or choose another port"
+            )
+        assert self.refused("192.0.2.1:8080") == (
+            "cannot assign requested address\n"
+            "hint: this machine has no such address (ip address shows those it has)"
         )
-        assert "CAP_NET_BIND_SERVICE" in told(errno.EACCES)
-        assert "stop it or choose another port" in told(errno.EADDRINUSE)
-        assert "this machine has no such address" in told(errno.EADDRNOTAVAIL)
+        assert self.refused(f"unix:{tmp_path}/none/web.sock") == (
+            "no such file or directory\nhint: make the directory first"
+        )
+        (tmp_path / "file").touch()
+        assert self.refused(f"unix:{tmp_path}/file") == (
+            "there is a file that is no socket\nhint: move it away or choose another path"
+        )
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(f"{tmp_path}/web.sock")
+            other.listen()
+            assert self.refused(f"unix:{tmp_path}/web.sock") == (
+                "another process answers there\nhint: stop it or choose another path"
+            )
 
     def test_a_port_in_use_starts_nothing(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -86,6 +111,39 @@ class TestRunTimeChanges:
         assert len(endpoints(control)) == 3
         assert [pool["policy"] for pool in control.status()["pools"]] == ["least_request", "random"]
 
+    def test_they_hold_while_what_they_change_is_away(self, control: Control, path: Path) -> None:
+        without = TWO_POOLS.replace(', "127.0.0.2:9"', "")
+        control.drain("127.0.0.2:9")
+        control.weight("127.0.0.2:9", 7)
+        path.write_text(without)
+        control.reload()
+        assert set(endpoints(control)) == {"127.0.0.1:9"}
+        assert control.status()["overlay"]["drained"] == [
+            {"pool": "app", "address": "127.0.0.2:9", "waiting": True}
+        ]
+        path.write_text(TWO_POOLS)
+        control.reload()
+        assert endpoints(control)["127.0.0.2:9"] == (7, "draining")
+        path.write_text(without)
+        control.reload()
+        control.undrain("127.0.0.2:9")
+        control.weight("app/127.0.0.2:9", None)
+        assert control.status()["overlay"] == {"drained": [], "weights": [], "policies": []}
+        with pytest.raises(UsageError, match="there is no endpoint"):
+            control.drain("127.0.0.2:9")
+
+    def test_the_policy_of_a_pool_that_is_away_holds_too(self, control: Control, path: Path) -> None:
+        control.policy("next", "random")
+        path.write_text(TWO_POOLS.partition("[pools.next]")[0])
+        control.reload()
+        path.write_text(TWO_POOLS)
+        control.reload()
+        assert [pool["policy"] for pool in control.status()["pools"]] == ["least_request", "random"]
+        path.write_text(TWO_POOLS.partition("[pools.next]")[0])
+        control.reload()
+        control.policy("next", None)
+        assert control.status()["overlay"]["policies"] == []
+
     def test_undoing_them_gives_the_file_back(self, control: Control) -> None:
         before = endpoints(control)
         control.drain("127.0.0.2:9")
@@ -101,13 +159,69 @@ class TestRunTimeChanges:
         ):
             control.drain("127.0.0.1:9")
         with pytest.raises(
-            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: there are app/127.0.0.1:9'
+            UsageError, match=r'there is no endpoint "127.0.0.9:9"\nhint: the endpoints are app/127.0.0.1:9'
         ):
             control.drain("127.0.0.9:9")
         with pytest.raises(UsageError, match='there is no pool "ap"'):
             control.policy("ap", "random")
         with pytest.raises(UsageError, match='unknown policy "best"'):
             control.policy("app", "best")
+
+    def test_each_is_logged_once_it_is_in_force(
+        self, control: Control, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "steelyard.control")
+        control.drain("127.0.0.2:9")
+        control.undrain("127.0.0.2:9")
+        control.weight("app/127.0.0.2:9", 2)
+        control.policy("app", None)
+        with pytest.raises(UsageError):
+            control.drain("127.0.0.9:9")
+        assert caplog.messages == [
+            "127.0.0.2:9 is drained, as generation 2",
+            "127.0.0.2:9 is drained no longer, as generation 3",
+            "the weight of app/127.0.0.2:9 is 2, as generation 4",
+            "the policy of app is that of the file, as generation 5",
+        ]
+
+    def test_every_spelling_of_an_address_is_the_endpoint(self, control: Control, path: Path) -> None:
+        spellings = {
+            "[0:0::1]:9": ("[::1]:9", "[::0001]:09", "app/[0:0:0:0:0:0:0:1]:9"),
+            "LocalHost:7": ("localhost:7", "localhost.:7", "app/LOCALHOST:7"),
+            "unix:/run/App.sock": ("unix:/run/App.sock", "app/unix:/run/App.sock"),
+            "[::ffff:127.0.0.7]:9": ("127.0.0.7:9", "[::FFFF:127.0.0.7]:9"),
+        }
+        written = ", ".join(f'"{one}"' for one in spellings)
+        path.write_text(TWO_POOLS.replace('"127.0.0.2:9"', written))
+        control.reload()
+        eventually(lambda: "localhost:7" in known_as(control), "the name is resolved")
+        for in_the_file, others in spellings.items():
+            for spelling in (in_the_file, *others):
+                control.drain(spelling)
+                (drained,) = control.overlay.drained
+                (shown,) = {name for name, verdict in known_as(control).items() if verdict == "draining"}
+                assert drained == ("app", shown), spelling
+                control.undrain(shown)
+                assert not control.overlay.drained, spelling
+
+    def test_another_spelling_in_the_file_keeps_the_drain(self, control: Control, path: Path) -> None:
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "[0:0::1]:9"))
+        control.reload()
+        control.drain("[::1]:9")
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "[::1]:9"))
+        control.reload()
+        assert endpoints(control)["[::1]:9"][1] == "draining"
+
+    def test_an_address_behind_a_name_is_refused_with_the_name(self, control: Control, path: Path) -> None:
+        path.write_text(TWO_POOLS.replace("127.0.0.2:9", "localhost:7"))
+        control.reload()
+
+        def resolved() -> list[str]:
+            return [address for address in endpoints(control) if address.endswith(":7")]
+
+        eventually(resolved, "the name is resolved")
+        with pytest.raises(UsageError, match="the whole name can be steered: app/localhost:7"):
+            control.drain(resolved()[0])
 
     def test_a_weight_the_engine_refuses_leaves_the_old_one(self, control: Control) -> None:
         with pytest.raises(ConfigError):
@@ -133,6 +247,33 @@ class TestReload:
                 control.reload()
         assert [one["name"] for one in control.status()["listeners"]] == ["web"]
 
+    @pytest.mark.parametrize("failure", [TypeError("a fault of ours"), MemoryError(), RecursionError()])
+    def test_a_failure_nobody_foresaw_is_logged_and_leaves_the_old_configuration(
+        self, path: Path, failure: Exception, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def load() -> config.Config:
+            raise failure
+
+        loaded = config.load(path)
+        control = Control.start(ConfigSource(str(path), path, load), loaded, seed=1)
+        try:
+            control.try_reload()
+            assert control.status()["generation"] == 1
+        finally:
+            control.close()
+        assert "the old configuration stays in force" in caplog.text
+        assert type(failure).__name__ in caplog.text
+
+    def test_who_is_told_of_a_reload_cannot_spoil_it(
+        self, control: Control, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        told = []
+        control.on_reload(lambda _: 1 / 0)
+        control.on_reload(told.append)
+        assert control.reload() == 2
+        assert told == [control.config]
+        assert "ZeroDivisionError" in caplog.text
+
     def test_what_needs_a_restart_is_said(self, control: Control, path: Path) -> None:
         assert control.notices() == []
         path.write_text(TWO_POOLS.replace('"error"', '"warning"') + '[admin]\nsocket = "off"\n')
@@ -144,6 +285,17 @@ class TestReload:
         path.write_text(TWO_POOLS)
         control.reload()
         assert control.status()["notices"] == []
+
+    def test_what_cannot_change_is_told_with_its_place(self, control: Control, path: Path) -> None:
+        workers = control.status()["workers"] + 1
+        path.write_text(f"# a comment\nworkers = {workers}\n{TWO_POOLS}")
+        with pytest.raises(ConfigError) as caught:
+            control.reload()
+        assert str(caught.value).startswith(f"{path}:2:1: workers: the number of workers cannot change")
+
+    def test_a_change_that_is_refused_names_the_key_as_the_file_would(self, control: Control) -> None:
+        with pytest.raises(ConfigError, match=r"^what was asked for: pools.app.endpoints\[1\].weight: "):
+            control.weight("127.0.0.2:9", 2**31)
 
     def test_none_is_taken_once_it_stops(self, control: Control) -> None:
         control.stop()
@@ -219,6 +371,18 @@ class TestTheAdminSocket:
         assert server_path(None, "/file.sock", {}) == Path("/file.sock")
         assert server_path(Path("off"), "auto", {}) is None
         assert server_path(None, "off", {}) is None
+        assert server_path(None, "/file.sock", environment) == Path("/env.sock")
+
+    def test_an_empty_variable_says_nothing_and_off_is_off(self) -> None:
+        assert server_path(None, "off", {"STEELYARD_SOCKET": ""}) is None
+        assert server_path(None, "/file.sock", {"STEELYARD_SOCKET": ""}) == Path("/file.sock")
+        assert server_path(None, "auto", {"STEELYARD_SOCKET": "off"}) is None
+        assert server_path(Path("/arg.sock"), "auto", {"STEELYARD_SOCKET": "off"}) == Path("/arg.sock")
+        assert candidates(None, {"STEELYARD_SOCKET": ""}) == candidates(None, {})
+        with pytest.raises(UsageError, match=r"\$STEELYARD_SOCKET is off"):
+            candidates(None, {"STEELYARD_SOCKET": "off"})
+        with pytest.raises(UsageError, match="--socket is off"):
+            candidates(Path("off"), {})
 
 
 class TestTheAdminApi:
@@ -243,7 +407,7 @@ class TestTheAdminApi:
         answer = api.post("/v1/drain", json={"endpoint": "127.0.0.2:9"}).json()
         assert (answer["pool"], answer["address"]) == ("app", "127.0.0.2:9")
         assert api.get("/v1/status").json()["overlay"]["drained"] == [
-            {"pool": "app", "address": "127.0.0.2:9"}
+            {"pool": "app", "address": "127.0.0.2:9", "waiting": False}
         ]
         assert api.post("/v1/undrain", json={"endpoint": "127.0.0.2:9"}).status_code == 200
         assert api.post("/v1/weight", json={"endpoint": "127.0.0.2:9", "weight": 4}).json()["weight"] == 4
@@ -279,6 +443,36 @@ class TestTheAdminApi:
         assert answer.status_code == 422
         assert answer.json()["error"]["message"].startswith(f"{path}:1:1: listen: ")
 
+    def test_a_fault_of_ours_is_answered_as_json_too(
+        self, api: httpx.Client, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> int:
+            raise TypeError("nobody foresaw this")
+
+        monkeypatch.setattr(control, "reload", fail)
+        answer = api.post("/v1/reload")
+        assert answer.status_code == 500
+        assert answer.json()["error"] == {
+            "message": "the instance failed: TypeError",
+            "hint": "its log says where and why",
+        }
+
+    def test_an_address_in_use_is_no_mistake_in_the_file(self, api: httpx.Client, path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            path.write_text(TWO_POOLS.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+            answer = api.post("/v1/reload")
+        assert answer.status_code == 409
+        assert "address already in use" in answer.json()["error"]["message"]
+
+    def test_closing_what_has_ended_by_itself_does_no_harm(self, control: Control, tmp_path: Path) -> None:
+        server = AdminServer(control, AdminSocket(tmp_path / "other.sock"))
+        server.start()
+        eventually(lambda: server._server._sleeping, "it serves")
+        server._server.end()
+        server._thread.join()
+        server.close()
+        assert not (tmp_path / "other.sock").exists()
+
     def test_bodies_are_bounded(self, api: httpx.Client) -> None:
         answer = api.post("/v1/drain", content=json.dumps({"endpoint": "x" * 100_000}))
         assert answer.status_code == 413
@@ -289,13 +483,6 @@ class TestTheAdminApi:
     def test_what_is_not_there_is_said_so(self, api: httpx.Client) -> None:
         assert api.get("/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: not found"
         assert api.get("/v1/drain").status_code == 405
-
-
-def test_every_error_of_the_package_is_one_family() -> None:
-    assert all(
-        issubclass(kind, SteelyardError) for kind in (BindError, ConfigError, InstanceError, UsageError)
-    )
-    assert callable(application)
 
 
 def test_a_client_trusts_no_folder_that_another_may_have_made(

@@ -4,6 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from steelyard.demo import Demo
+from steelyard.errors import SteelyardError
+
 MAIN = "from steelyard.cli import main; main()"
 
 
@@ -36,6 +41,22 @@ def test_in_a_pipe_it_is_plain_text() -> None:
     assert "\x1b" not in done.stdout
     assert "100 requests, busy origins skipped; who served how many:" in done.stdout
     assert "no client saw an error" in done.stdout
+
+
+def test_a_policy_is_taken_as_it_is_written() -> None:
+    done = demo("--policy", 'random"\nfail_open = "x')
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown policy" in done.stderr
+    assert "fail_open: " not in done.stderr
+
+
+def test_an_origin_that_stays_ill_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steelyard.demo.START_TIMEOUT_S", 3.0)
+    with Demo() as running:
+        running.origins[1].kill()
+        monkeypatch.setattr(running, "healthy", set)
+        with pytest.raises(SteelyardError, match=r"within 3 s: .*origin-2 is unhealthy \(.*refused"):
+            running.wait_until_ready()
 
 
 def test_an_unknown_policy_is_refused() -> None:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import steelyard
@@ -20,7 +21,7 @@ ROOMS = {
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "control", "watch", "demo", "admin"},
     "origin": set(),
-    "__init__": set(),
+    "__init__": {"errors", "config", "control"},
 }
 NATIVE = {"config", "control", "origin", "__init__"}
 PRINTERS = {"cli"}
@@ -99,3 +100,46 @@ def test_help_and_check_load_no_web_framework(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, str(good)]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True)
     assert {"fastapi", "uvicorn", "httpx", "watchfiles"}.isdisjoint(loaded.stdout.split())
+
+
+def public(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "__all__":
+            return [str(name) for name in ast.literal_eval(getattr(node, "value"))]  # noqa: B009 - either kind
+    return None
+
+
+def taken(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
+    """The names that the files in a folder import from each module, and all attributes they use."""
+    names: dict[str, set[str]] = {}
+    attributes = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names.setdefault(str(node.module), set()).update(name.name for name in node.names)
+            elif isinstance(node, ast.Attribute):
+                attributes.add(node.attr)
+    return names, attributes
+
+
+def test_every_module_names_exactly_what_others_take_from_it() -> None:
+    names, attributes = taken(ROOT)
+    # Tests look into modules, too, but need no leave for it.
+    in_tests, attributes_in_tests = taken(Path(__file__).parent)
+    for _, path, tree in modules():
+        listed = public(tree)
+        assert listed is not None, f"{path} has no __all__"
+        assert len(set(listed)) == len(listed), f"{path} names something twice"
+        steps = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(["steelyard", *steps]).removesuffix(".__init__")
+        loaded = import_module(module)
+        assert all(hasattr(loaded, name) for name in listed), f"{path} names what is not there"
+        submodules = {one.stem for one in path.parent.iterdir()} if path.stem == "__init__" else set()
+        wanted = names.get(module, set()) - submodules
+        assert wanted <= set(listed), f"{path}: others take {sorted(wanted - set(listed))}"
+        if module != "steelyard":
+            # What pyproject.toml makes commands of is taken from outside.
+            used = wanted | attributes | in_tests.get(module, set()) | attributes_in_tests
+            unused = set(listed) - used - {"main"}
+            assert not unused, f"{path}: nobody takes {sorted(unused)}"

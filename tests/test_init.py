@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from steelyard import config
+from steelyard.cli.init import compose_file, unit, write
+from steelyard.errors import SteelyardError
 
 
 def steelyard(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -59,4 +63,34 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     done = steelyard("init", "nowhere/steelyard.toml", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == "error: cannot write nowhere/steelyard.toml: no such file or directory\n"
+    assert (
+        done.stderr
+        == "error: cannot write nowhere/steelyard.toml: no such file or directory; nothing was written\n"
+    )
+
+
+def test_when_one_cannot_be_written_the_others_go_again(tmp_path: Path) -> None:
+    with pytest.raises(SteelyardError, match=r"cannot write .*: file name too long; nothing was written"):
+        write({tmp_path / "first": "text", tmp_path / ("x" * 300): "text"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/etc/steelyard.toml", "/etc/steelyard.toml"),
+        ("/srv/my proxy/a.toml", '"/srv/my proxy/a.toml"'),
+        ("/srv/100%/$HOME.toml", "/srv/100%%/$$HOME.toml"),
+        ('/srv/"x" \\.toml', '"/srv/\\"x\\" \\\\.toml"'),
+    ],
+)
+def test_a_path_is_one_word_for_systemd(path: str, word: str) -> None:
+    lines = unit(Path(path)).splitlines()
+    (start,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert start.endswith(f" run {word}")
+
+
+def test_any_name_of_the_file_is_one_string_for_compose() -> None:
+    assert '      - "./my $$1 file.toml:/etc/steelyard/steelyard.toml:ro"\n' in compose_file(
+        Path("/srv/my $1 file.toml")
+    )

@@ -8,11 +8,13 @@ __all__ = [
     "BindError",
     "DocumentError",
     "Engine",
+    "EngineFailed",
     "EngineStopped",
     "Origin",
     "TomlError",
     "build_info",
     "check",
+    "is_lookalike",
     "origin_main",
     "toml_positions",
 ]
@@ -25,15 +27,22 @@ class TomlError(ValueError):
 
 class EngineStopped(RuntimeError): ...
 
+class EngineFailed(RuntimeError):
+    """The engine has stopped for a fault of its own; its log says which."""
+
 class DocumentError(ValueError):
     """A document the engine refuses. `args[0]` is the JSON list of problems that `check` returns."""
 
 class BindError(OSError):
-    """An address that cannot be bound: `filename` is the listener, `filename2` the address."""
+    """An address that cannot be bound: `filename` is the listener, `filename2` the address.
+
+    A note says what to do, where that is known.
+    """
 
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
+def is_lookalike(name: str) -> bool: ...
 
 @final
 class Engine:
@@ -41,7 +50,9 @@ class Engine:
     def start(document: str, options: str) -> Engine: ...
     def apply(self, document: str) -> str: ...
     def status(self) -> str: ...
-    def wait(self, timeout_s: float) -> str | None: ...
+    def wait(self, timeout_s: float) -> str | None:
+        """Raises `EngineFailed` once it has stopped for a fault of its own."""
+
     def stop(self, now: bool = False) -> None: ...
     def close(self) -> None: ...
 

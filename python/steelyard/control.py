@@ -5,7 +5,6 @@ is an overlay held here; it is laid over the file and the result applied, so tha
 undone. Whatever fails leaves the old configuration in force.
 """
 
-import errno
 import json
 import logging
 import os
@@ -13,10 +12,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from steelyard import _core
-from steelyard.config import POLICIES, Config, EndpointKey, Overlay
+from steelyard.config import (
+    POLICIES,
+    Config,
+    EndpointKey,
+    KeyPath,
+    Overlay,
+    canonical,
+    key_text,
+    load,
+    problem_in,
+)
 from steelyard.config import document as document_of
 from steelyard.errors import BindError, ConfigError, InstanceError, Problem, SteelyardError, UsageError
 
@@ -24,11 +33,8 @@ __all__ = ["ConfigSource", "Control", "build_info"]
 
 log = logging.getLogger("steelyard.control")
 
-CAPABILITY_HINT = (
-    "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE "
-    "(under systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; steelyard init --systemd writes that) "
-    "or listen on a port above 1023"
-)
+NAMES_MAX = 10
+"""Endpoints that a hint names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,18 @@ class ConfigSource:
     name: str
     path: Path | None
     load: Callable[[], Config]
+
+    @classmethod
+    def file(cls, path: str | Path) -> Self:
+        """The file at `path`, read anew for each reload."""
+        found = Path(path)
+        return cls(str(found), found.absolute(), lambda: load(found))
+
+    def problem(self, key: KeyPath, message: str, hint: str | None) -> Problem:
+        """What the engine says of a key, at its place."""
+        if self.path is None:
+            return Problem(message, key_text(key), hint, self.name)
+        return problem_in(self.path, self.name, key, message, hint)
 
 
 class Control:
@@ -54,7 +72,7 @@ class Control:
     @classmethod
     def start(
         cls, source: ConfigSource, loaded: Config, *, signals: bool = False, seed: int | None = None
-    ) -> "Control":
+    ) -> Self:
         """Binds and starts everything, or raises ConfigError or BindError and leaves nothing behind.
 
         With `signals` the engine takes SIGTERM, SIGINT and SIGHUP over for the whole process.
@@ -70,7 +88,7 @@ class Control:
         try:
             engine = _core.Engine.start(document, json.dumps(options))
         except (_core.DocumentError, OSError) as error:
-            raise reported(error) from error
+            raise reported(error, source) from error
         return cls(source, loaded, engine)
 
     @property
@@ -85,14 +103,22 @@ class Control:
     def status(self) -> dict[str, Any]:
         """The engine's own status, and beside it where it came from and what lies over the file."""
         status: dict[str, Any] = json.loads(self._engine.status())
+        for pool in status["pools"]:
+            pool["without_address"] = self._without_address(pool)
         return {
             **status,
             "notices": self.notices(),
             "version": _core.VERSION,
             "pid": os.getpid(),
             "config": str(self.source.path or self.source.name),
-            "overlay": self._overlay.as_json(),
+            "overlay": self._overlay.as_json(self._config),
         }
+
+    def _without_address(self, pool: dict[str, Any]) -> list[str]:
+        """Names without a row: not resolved, or to what other endpoints of the pool have already."""
+        rows = {canonical(one["configured"]) for one in pool["endpoints"]}
+        known = self._config.pools.get(pool["name"])
+        return [one.address for one in known.endpoints if one.address not in rows] if known else []
 
     def on_reload(self, tell: Callable[[Config], None]) -> None:
         """Calls `tell` with each configuration that a reload has put in force."""
@@ -107,13 +133,26 @@ class Control:
             )
         with self._change:
             loaded = self.source.load()
-            generation = self._apply(loaded, self._overlay.kept_by(loaded))
+            generation = self._apply(loaded, self._overlay, self.source)
         for tell in self._told:
-            tell(loaded)
+            try:
+                tell(loaded)
+            except Exception:
+                # It is in force already, whatever becomes of who only wants to know.
+                log.exception("not everything has followed the reload")
         log.info("reloaded %s as generation %d", self.source.name, generation)
         for notice in self.notices():
             log.warning("%s", notice)
         return generation
+
+    def try_reload(self) -> None:
+        """As `reload`, where nobody waits for the outcome: what goes wrong is logged, the old one stays."""
+        try:
+            self.reload()
+        except SteelyardError as error:
+            log.error("the old configuration stays in force: %s", error)
+        except Exception:
+            log.exception("the old configuration stays in force: the reload failed for a reason of its own")
 
     def notices(self) -> list[str]:
         """What of the configuration in force has no effect before a restart, in sentences for people."""
@@ -130,48 +169,79 @@ class Control:
 
     def drain(self, endpoint: str) -> int:
         """The endpoint takes no new requests; those in flight end."""
-        return self._overlaid(lambda: self._overlay.drain(self.find(endpoint)))
+        return self._overlaid(f"{endpoint} is drained", lambda: self._overlay.drain(self.find(endpoint)))
 
     def undrain(self, endpoint: str) -> int:
-        return self._overlaid(lambda: self._overlay.undrain(self.find(endpoint)))
+        told = f"{endpoint} is drained no longer"
+        return self._overlaid(told, lambda: self._overlay.undrain(self.find(endpoint)))
 
     def weight(self, endpoint: str, weight: int | None) -> int:
         """None gives the endpoint back the weight of the file."""
-        return self._overlaid(lambda: self._overlay.weight(self.find(endpoint), weight))
+        told = f"the weight of {endpoint} is {'that of the file' if weight is None else weight}"
+        return self._overlaid(told, lambda: self._overlay.weight(self.find(endpoint), weight))
 
     def policy(self, pool: str, policy: str | None) -> int:
         """None gives the pool back the policy of the file."""
-        return self._overlaid(lambda: self._overlay.policy(self._known_pool(pool), known_policy(policy)))
+        told = f"the policy of {pool} is {'that of the file' if policy is None else policy}"
+        return self._overlaid(
+            told, lambda: self._overlay.policy(self._known_pool(pool), known_policy(policy))
+        )
 
     def find(self, endpoint: str) -> EndpointKey:
         """The endpoint that `[POOL/]ADDRESS` names. Raises UsageError where that is none, or several."""
         known = [(name, one.address) for name, pool in self._config.pools.items() for one in pool.endpoints]
-        fits = [key for key in known if endpoint in (key[1], f"{key[0]}/{key[1]}")]
+        fits = [key for key in known if is_named(key, endpoint)]
+        # What has left the file can still be undone.
+        fits = fits or [key for key in sorted(self._overlay.endpoints()) if is_named(key, endpoint)]
         if len(fits) == 1:
             return fits[0]
         if fits:
             names = " or ".join(f"{pool}/{address}" for pool, address in fits)
             raise UsageError(f'"{endpoint}" stands in several pools', hint=f"say which: {names}")
-        names = ", ".join(f"{pool}/{address}" for pool, address in known[:10])
-        raise UsageError(f'there is no endpoint "{endpoint}"', hint=f"there are {names}")
+        if behind := self._found_behind(endpoint):
+            raise UsageError(
+                f'"{endpoint}" is where a name was found, not an endpoint of its own',
+                hint=f"the whole name can be steered: {' or '.join(behind)}",
+            )
+        there = [f"{pool}/{address}" for pool, address in known]
+        more = f" and {len(there) - NAMES_MAX} more" if len(there) > NAMES_MAX else ""
+        raise UsageError(
+            f'there is no endpoint "{endpoint}"',
+            hint=f"the endpoints are {', '.join(there[:NAMES_MAX])}{more}",
+        )
+
+    def _found_behind(self, endpoint: str) -> list[str]:
+        """The endpoints, host names, that have been resolved to this address."""
+        return [
+            f"{pool['name']}/{one['configured']}"
+            for pool in json.loads(self._engine.status())["pools"]
+            for one in pool["endpoints"]
+            if one["configured"] != one["address"] and is_named((pool["name"], one["address"]), endpoint)
+        ]
 
     def _known_pool(self, name: str) -> str:
-        if name not in self._config.pools:
-            raise UsageError(f'there is no pool "{name}"', hint=f"there are {', '.join(self._config.pools)}")
+        if name not in self._config.pools and name not in self._overlay.policies:
+            raise UsageError(
+                f'there is no pool "{name}"', hint=f"the pools are {', '.join(self._config.pools)}"
+            )
         return name
 
-    def _overlaid(self, change: Callable[[], Overlay]) -> int:
+    def _overlaid(self, told: str, change: Callable[[], Overlay]) -> int:
+        # A refusal of what was asked for is not to be looked for in the file.
+        asked = ConfigSource("what was asked for", None, lambda: self._config)
         with self._change:
-            return self._apply(self._config, change())
+            generation = self._apply(self._config, change(), asked)
+        log.info("%s, as generation %d", told, generation)
+        return generation
 
-    def _apply(self, loaded: Config, overlay: Overlay) -> int:
+    def _apply(self, loaded: Config, overlay: Overlay, source: ConfigSource) -> int:
         document = json.dumps(document_of(loaded, overlay))
         try:
             generation: int = json.loads(self._engine.apply(document))["generation"]
         except _core.EngineStopped as error:
             raise InstanceError("it is stopping, and takes no more changes") from error
         except (_core.DocumentError, OSError) as error:
-            raise reported(error) from error
+            raise reported(error, source) from error
         self._config, self._overlay = loaded, overlay
         return generation
 
@@ -188,6 +258,13 @@ class Control:
         self._engine.close()
 
 
+def is_named(key: EndpointKey, endpoint: str) -> bool:
+    """Whether `[POOL/]ADDRESS`, in any spelling, is this one."""
+    pool, address = key
+    rest = endpoint.removeprefix(f"{pool}/")
+    return address in (canonical(endpoint), canonical(rest))
+
+
 def known_policy(policy: str | None) -> str | None:
     if policy is not None and policy not in POLICIES:
         raise UsageError(f'unknown policy "{policy}"', hint=f"one of {', '.join(POLICIES)}")
@@ -200,25 +277,19 @@ def build_info() -> dict[str, Any]:
     return info
 
 
-def reported(error: Exception) -> SteelyardError:
+def reported(error: Exception, source: ConfigSource) -> SteelyardError:
     """What the engine refused, as a person should hear it."""
     if isinstance(error, _core.DocumentError):
         problems = json.loads(error.args[0])
-        return ConfigError([Problem(one["message"], key_of(one["path"]), one["hint"]) for one in problems])
+        return ConfigError(
+            [source.problem(tuple(one["path"]), one["message"], one["hint"]) for one in problems]
+        )
     if not isinstance(error, OSError):
         return SteelyardError(str(error))
-    listener, address = error.filename, error.filename2
-    where = " for ".join(str(part) for part in (address, listener and f'listener "{listener}"') if part)
     reason = (error.strerror or str(error)).lower()
-    hint = None
-    if error.errno in (errno.EACCES, errno.EPERM):
-        hint = CAPABILITY_HINT
-    elif error.errno == errno.EADDRINUSE:
-        hint = "another process listens there (ss -ltnp shows which); stop it or choose another port"
-    elif error.errno == errno.EADDRNOTAVAIL:
-        hint = "this machine has no such address; ip address shows those it has"
-    return BindError(f"cannot listen on {where}: {reason}" if where else reason, hint=hint)
-
-
-def key_of(path: list[str | int]) -> str:
-    return ".".join(str(step) for step in path)
+    if not isinstance(error, _core.BindError):
+        return SteelyardError(reason)
+    # What to do about it travels as a note.
+    hint = "\n".join(getattr(error, "__notes__", ())) or None
+    where = f'{error.filename2} for listener "{error.filename}" of {source.name}'
+    return BindError(f"cannot listen on {where}: {reason}", hint=hint)

@@ -6,6 +6,7 @@ makes the proxy skip the busy ones.
 """
 
 import http.client
+import json
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from steelyard import config
 from steelyard.control import ConfigSource, Control
 from steelyard.errors import SteelyardError
 
-__all__ = ["Demo", "Frame", "Tally"]
+__all__ = ["Demo", "Frame"]
 
 ORIGINS = 5
 CLIENTS = 10
@@ -48,7 +49,11 @@ class OriginProcess:
     def start(self) -> None:
         options = ["--listen", self.address, "--name", self.name, "--delay", SERVICE, "--concurrency", "1"]
         command = [sys.executable, "-c", "from steelyard.origin import main; main()", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SteelyardError(f"{self.name} did not start: {command[0]}: {reason}") from error
         self._process = process
         # The first line says where it listens; a process that cannot start closes its output instead.
         line = process.stdout.readline() if process.stdout else ""
@@ -222,7 +227,7 @@ bind = ["127.0.0.1:0"]
 pool = "app"
 
 [pools.app]
-policy = "{self._policy}"
+policy = {json.dumps(self._policy)}
 endpoints = [{addresses}]
 threshold.requests = 1
 health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }}
@@ -236,12 +241,23 @@ health = {{ path = "/healthz", interval = "250ms", timeout = "250ms", fall = 2 }
         (pool,) = self.control.status()["pools"]
         return {one["address"] for one in pool["endpoints"] if one["verdict"] == "healthy"}
 
+    def ailing(self) -> str:
+        """The origins that are not healthy, and why."""
+        names = self.names()
+        (pool,) = self.control.status()["pools"]
+        return "; ".join(
+            f"{names[one['address']]} is {one['verdict']} ({one['why'] or 'not probed yet'})"
+            for one in pool["endpoints"]
+            if one["verdict"] != "healthy"
+        )
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while len(self.healthy()) < ORIGINS:
             if time.monotonic() > deadline:
                 raise SteelyardError(
-                    "the origins did not become healthy", hint="steelyard demo --json shows why"
+                    f"the origins did not become healthy within {START_TIMEOUT_S:.0f} s: {self.ailing()}",
+                    hint="probes are given 250 ms; is this machine busy with something else?",
                 )
             self.control.wait(0.02)
 

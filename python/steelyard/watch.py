@@ -7,21 +7,30 @@ from pathlib import Path
 import watchfiles
 
 from steelyard.control import Control
-from steelyard.errors import SteelyardError
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "content"]
 
 log = logging.getLogger("steelyard.watch")
 
+LOOK_S = 2.0
+"""How often the file is looked at though nothing was reported."""
+DEBOUNCE_MS = 200
+
 
 class Watch:
-    """Watches the folder of the file, since editors replace files rather than write into them."""
+    """Watches the folder of the file, since editors replace files rather than write into them.
 
-    def __init__(self, control: Control, path: Path) -> None:
+    What is reported only wakes it: the content is compared, and looked at now and then without any report,
+    since none comes where the file is a link into another folder, or lies where the kernel reports nothing.
+    `seen` is what the file held before the control loaded it, so that no change in between is lost.
+    """
+
+    def __init__(self, control: Control, path: Path, seen: bytes | None) -> None:
         self._control = control
         self._path = path
+        self._seen = seen
+        self._failure = ""
         self._stop = threading.Event()
-        self._seen = content(path)
         self._thread = threading.Thread(target=self._run, name="steelyard-watch", daemon=True)
 
     def start(self) -> None:
@@ -32,16 +41,39 @@ class Watch:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        folder = self._path.absolute().parent
-        for _ in watchfiles.watch(folder, stop_event=self._stop, recursive=False, debounce=200):
-            now = content(self._path)
-            if now is None or now == self._seen:
-                continue
-            self._seen = now
+        while not self._stop.is_set():
+            self._look()
             try:
-                self._control.reload()
-            except SteelyardError as error:
-                log.error("the old configuration stays in force: %s", error)
+                self._follow()
+            except Exception as error:
+                # Of a folder that goes away, or watches that have run out, one line is enough.
+                if (failure := str(error)) != self._failure:
+                    self._failure = failure
+                    log.warning("nothing reports changes of %s: %s", self._path, failure)
+                self._stop.wait(LOOK_S)
+
+    def _follow(self) -> None:
+        """Looks whenever something is reported, and every few seconds, until told to stop."""
+        for _ in watchfiles.watch(
+            self._path.absolute().parent,
+            # The names that editors and tools use for their own are no reason to overlook a configuration.
+            watch_filter=None,
+            stop_event=self._stop,
+            recursive=False,
+            debounce=DEBOUNCE_MS,
+            rust_timeout=int(LOOK_S * 1000),
+            yield_on_timeout=True,
+        ):
+            self._failure = ""
+            self._look()
+
+    def _look(self) -> None:
+        now = content(self._path)
+        if now is None or now == self._seen:
+            return
+        # Kept before it is loaded: what changes meanwhile is seen the next time.
+        self._seen = now
+        self._control.try_reload()
 
 
 def content(path: Path) -> bytes | None:

@@ -11,6 +11,8 @@ from steelyard import _core
 
 def main() -> None:
     first = json.loads(sys.stdin.readline())
+    if first["after_another"]:
+        _core.Engine.start(first["start"], json.dumps(first["options"])).close()
     engine = _core.Engine.start(first["start"], json.dumps(first["options"]))
     answer(engine.status())
     threading.Thread(target=end_with, args=(engine,), daemon=True).start()

@@ -204,9 +204,9 @@ class Plan:
         """Runs it in this process, on native threads."""
         return keep(Running.start(self.json()))
 
-    def spawn(self, *, descriptors: int | None = None) -> SpawnedEngine:
-        """Runs it in a process of its own, with so many descriptors at most."""
-        return keep(SpawnedEngine(self.json(), descriptors=descriptors))
+    def spawn(self, *, descriptors: int | None = None, after_another: bool = False) -> SpawnedEngine:
+        """Runs it in a process of its own, with so many descriptors at most, and as its second engine if so asked."""
+        return keep(SpawnedEngine(self.json(), descriptors=descriptors, after_another=after_another))
 
 
 def laid_over(defaults: Settings, given: Settings | None) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Running(Views):
 class SpawnedEngine(Views):
     """An engine in a process of its own, which heeds signals."""
 
-    def __init__(self, document: str, *, descriptors: int | None) -> None:
+    def __init__(self, document: str, *, descriptors: int | None, after_another: bool = False) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
         self.process = subprocess.Popen(
             [sys.executable, "-m", "language.engine_main"],
@@ -113,7 +113,8 @@ class SpawnedEngine(Views):
             cwd=Path(__file__).parent.parent,
             preexec_fn=limited_to(descriptors),
         )
-        self._begun = self._ask({"start": document, "options": {**OPTIONS, "signals": True}})
+        options = {**OPTIONS, "signals": True}
+        self._begun = self._ask({"start": document, "options": options, "after_another": after_another})
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self._ask({"ask": "status"})

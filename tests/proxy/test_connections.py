@@ -195,6 +195,28 @@ def test_at_the_bound_an_idle_connection_of_another_worker_is_closed_first() -> 
     assert running.endpoint(server)["connections"] == 1
 
 
+@pytest.mark.parametrize("stays", [True, False], ids=["falls idle", "closes"])
+def test_a_bound_that_comes_with_a_reload_is_kept_and_lets_the_next_in(stays: bool) -> None:
+    server = scripted()
+    running = proxy().pool(server).start()
+    first = raw(running).get("/first")
+    connection = server.accept()
+    connection.expect_request("GET", "/first")
+    running.apply(proxy().pool(server, connections={"max": 1}))
+    second = raw(running).get("/second")
+    eventually(lambda: running.in_flight() == 2)
+    assert not server.is_called()
+    if stays:
+        connection.send(ok())
+    else:
+        connection.send(ok(b"ok", "Connection: close")).close()
+    first.expect_response(200)
+    next_one = connection if stays else server.accept()
+    next_one.expect_request("GET", "/second")
+    next_one.send(ok())
+    second.expect_response(200)
+
+
 def test_an_idle_client_is_let_go() -> None:
     running = proxy().listener(timeouts={"idle_ms": 50}).pool(origin()).start()
     asking = raw(running).get()

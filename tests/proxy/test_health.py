@@ -188,6 +188,14 @@ class TestFailuresOfRequests:
         assert running.endpoint(bad)["failures"] == 3
         assert bad.requests == 3
 
+    def test_end_an_ejection_without_a_probe_where_probes_are_off(self) -> None:
+        bad = origin().fault("reset")
+        running = proxy().pool(bad).spawn()
+        for _ in range(3):
+            assert request(running).status == 502
+        eventually(lambda: "ejection is over" in running.errors())
+        assert "probing" not in running.errors()
+
     def test_do_not_eject_where_a_success_comes_between(self) -> None:
         server, other = origin().start(), origin()
         running = proxy().pool(server, other, policy="round_robin", retry={"attempts": 1}).start()

@@ -1,6 +1,7 @@
 """Where requests wait when every endpoint is at its threshold: nobody is lost, overtaken or stranded."""
 
 from language import (
+    Origin,
     Raw,
     Running,
     ScriptedConnection,
@@ -15,6 +16,9 @@ from language import (
     request,
     scripted,
 )
+from language.client import Pending
+
+UPGRADE = b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 
 
 def one_served_at_a_time(**queue: int | None) -> tuple[Running, ScriptedConnection, Raw]:
@@ -172,17 +176,60 @@ def test_who_waits_is_served_by_whoever_returns() -> None:
     assert hanging.reply().status == 502
 
 
+class TestAPoolThatLeaves:
+    """Its endpoint is held by a tunnel, and a request waits for it."""
+
+    def one_waits_for_a_tunnel(self) -> tuple[Running, Raw, Pending, Origin]:
+        server = origin()
+        running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": None}).start()
+        tunnel = raw(running).send(UPGRADE)
+        tunnel.expect_interim(101)
+        waiting = in_background(running)
+        eventually(lambda: running.pool()["queued"] == 1)
+        return running, tunnel, waiting, server
+
+    def test_serves_those_who_wait_with_what_falls_free(self) -> None:
+        running, tunnel, waiting, server = self.one_waits_for_a_tunnel()
+        running.apply(proxy().pool(origin(), name="other"))
+        tunnel.close()
+        assert waiting.reply().origin == server.name
+        running.expect_nothing_left()
+
+    def test_and_comes_back_counts_on(self) -> None:
+        running, tunnel, waiting, server = self.one_waits_for_a_tunnel()
+        running.apply(proxy().pool(origin(), name="other"))
+        running.apply(proxy().pool(server, threshold={"requests": 1}))
+        assert running.pool()["queued"] == 1
+        assert running.in_flight() == 1
+        tunnel.close()
+        assert waiting.reply().origin == server.name
+        running.expect_nothing_left()
+
+    def test_is_still_looked_at_for_loads_that_fall_by_themselves(self) -> None:
+        server = origin().body_bytes(1_000_000)
+        running = (
+            proxy()
+            .pool(server, threshold={"bytes_per_second": 20_000}, queue={"timeout_ms": None})
+            .start()
+        )
+        assert request(running).status == 200
+        eventually(lambda: running.endpoint(server)["over_threshold"] == "bytes_per_second")
+        waiting = in_background(running)
+        eventually(lambda: running.pool()["queued"] == 1)
+        running.apply(proxy().pool(origin(), name="other"))
+        assert waiting.reply().origin == server.name
+
+
 def test_who_waits_is_turned_away_when_the_last_endpoint_is_gone_for_good() -> None:
     server = origin()
-    running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": 100}).start()
+    running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": None}).start()
     hanging = in_background(running, "/hang", method="POST")
     eventually(lambda: running.in_flight() == 1)
     waiting = in_background(running)
     eventually(lambda: running.pool()["queued"] == 1)
-    running.apply(
-        proxy().pool(endpoint(server, drain=True), threshold={"requests": 1}, queue={"timeout_ms": 100})
-    )
+    running.apply(proxy().pool(endpoint(server, drain=True), threshold={"requests": 1}))
     assert waiting.reply().status == 503
+    assert running.pool()["queue_timeouts"] == 0
     server.die()
     assert hanging.reply().status == 502
     assert request(running).status == 503

@@ -47,6 +47,18 @@ class TestAPath:
         running = stage().route(path="/api/", pool="api").start()
         assert went_to(running, target) == where
 
+    @pytest.mark.parametrize(
+        ("path", "targets"),
+        [
+            ("/@internal/", ["/@internal/x", "/%40internal/x", "/%40%69nternal/x"]),
+            ("/%7Bx%7D/", ["/%7Bx%7D/x", "/%7bx%7d/x", "/{x}/x", "/{x%7D/x"]),
+            ("/a:b+c/", ["/a:b+c/x", "/a%3Ab+c/x", "/a%3ab%2Bc/x"]),
+        ],
+    )
+    def test_is_matched_however_it_is_spelt(self, path: str, targets: list[str]) -> None:
+        running = stage().route(path=path, pool="api").start()
+        assert {target: went_to(running, target) for target in targets} == dict.fromkeys(targets, "api")
+
     def test_may_be_exact(self) -> None:
         running = stage().route(path="=/api", pool="api").start()
         found = {
@@ -209,6 +221,20 @@ class TestWhatHappens:
             for target in ("/api/x/y?z", "/api/", "/x")
         }
         assert seen == {"/api/x/y?z": "/x/y?z", "/api/": "/", "/x": "/x"}
+
+    def test_its_prefix_is_taken_off_however_it_is_spelt_and_the_rest_stays(self) -> None:
+        plan = proxy().pool(origin().fault("echo")).route(path="/@a/", pool="app", strip_prefix=True)
+        running = plan.start()
+        seen = {
+            target: request(running, target=target).json()["target"]
+            for target in ("/@a/x%3Ay", "/%40a/x%3Ay", "/%40a/{y}", "/x/%40a")
+        }
+        assert seen == {
+            "/@a/x%3Ay": "/x%3Ay",
+            "/%40a/x%3Ay": "/x%3Ay",
+            "/%40a/{y}": "/%7By%7D",
+            "/x/%40a": "/x/%40a",
+        }
 
     def test_its_fields_are_set_and_removed(self) -> None:
         running = (

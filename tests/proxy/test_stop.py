@@ -120,6 +120,13 @@ class TestTerminate:
         idle.expect_closed()
         assert running.expect_exit() == 0
 
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_drains_the_second_engine_of_a_process_too(self, number: signal.Signals) -> None:
+        running = proxy().pool(origin()).spawn(after_another=True)
+        assert request(running).status == 200
+        running.send_signal(number)
+        assert running.expect_exit() == 0
+
     def test_sigusr2_does_not_end_it(self) -> None:
         running = proxy().pool(origin()).spawn()
         running.send_signal(signal.SIGUSR2)

@@ -53,7 +53,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
     let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
     let snapshot = Snapshot::build(&document, None, &Resolved::default(), &options).expect("it is sound");
     let pool = Arc::clone(&snapshot.pools[0]);
-    pool.activate(None, NOW);
+    pool.activate(NOW);
     pool
 }
 

@@ -352,8 +352,8 @@ impl Endpoint {
         now.since(Nanos(self.born.load(Ordering::Relaxed))).0 as f64 * 1e-9
     }
 
-    /// Notes a good attempt: failures are no longer in a row.
-    pub fn note_success(&self) {
+    /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.
+    pub fn forget_failures(&self) {
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
             self.failures_in_a_row.store(0, Ordering::Relaxed);
         }

@@ -58,6 +58,8 @@ pub struct Rules {
 /// The three facts, and what timing them needs.
 #[derive(Debug)]
 pub struct Health {
+    /// Whether it is probed at all.
+    probes: bool,
     probed: Probed,
     /// Probes in a row that disagree with `probed`.
     streak: u32,
@@ -77,6 +79,7 @@ impl Health {
     /// Before any probe; without probes (`probes == false`) it counts as good.
     pub fn new(probes: bool) -> Self {
         Self {
+            probes,
             probed: if probes { Probed::Never } else { Probed::Good },
             streak: 0,
             last_probe: String::new(),
@@ -133,12 +136,22 @@ impl Health {
         }
     }
 
-    /// Forgets what probes said, because they were switched on or off.
-    pub fn reset_probes(&mut self, probes: bool) {
+    /// Switches probes on or off, and then forgets what they said. Asked of each endpoint, not of its pool: one may
+    /// have been away when the others were switched.
+    pub fn set_probes(&mut self, probes: bool) {
+        if self.probes == probes {
+            return;
+        }
+        self.probes = probes;
         self.probed = if probes { Probed::Never } else { Probed::Good };
         self.streak = 0;
         self.last_probe.clear();
         self.next_probe = Nanos(0);
+    }
+
+    /// Whether it is out, until [`Health::end_ejection`] says otherwise.
+    pub fn is_ejected(&self) -> bool {
+        self.ejected_until.is_some()
     }
 
     /// Puts it out for a while; says whether it was in.

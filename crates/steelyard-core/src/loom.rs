@@ -43,7 +43,8 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
         })
         .collect();
     let options = Options { workers: 0, phase: Phase::Zero, seed: 0 };
-    Arc::new(Pool::build(&config, generation, members, previous, &options).unwrap())
+    let before = previous.map(|pool| Arc::clone(pool.shared()));
+    Arc::new(Pool::build(&config, generation, members, before, &options).unwrap())
 }
 
 fn admit(pool: &Pool) -> Pick {
@@ -228,8 +229,8 @@ fn a_swap_of_snapshots_strands_nobody_who_lines_up_on_the_old_one() {
         occupy(&old);
         let new = pool(1, 2, 2, Some(&old));
         let control = {
-            let (old, new) = (Arc::clone(&old), Arc::clone(&new));
-            thread::spawn(move || new.activate(Some(&old), NOW))
+            let new = Arc::clone(&new);
+            thread::spawn(move || new.activate(NOW))
         };
         let waiter = match admit(&old) {
             Pick::Taken(_) => panic!("the old threshold is 1"),

@@ -1,8 +1,12 @@
-//! The normal form of a request's path, which routes are matched on and endpoints see.
+//! The normal form of a request's path, which endpoints see, and the form of that which routes are matched on.
 //!
-//! Dot segments are removed (RFC 3986, 5.2.4), escaped unreserved octets decoded and other escapes written in
-//! upper case (6.2.2), so that no two spellings of a path can take different routes. Nothing else changes:
-//! empty segments stay, since to some endpoints they mean something.
+//! Dot segments are removed (RFC 3986, 5.2.4), escaped unreserved octets decoded, other escapes written in upper case
+//! (6.2.2), and what no path may hold raw is escaped. Nothing else changes: empty segments stay, since to some
+//! endpoints they mean something, and so do the escapes of reserved characters, for the same reason: "%3A" need not be
+//! the ":" that begins a verb.
+//!
+//! An endpoint may just as well take the two for the same, so routes are matched on a form that does
+//! ([`for_matching`]): no two spellings of a path can take different routes.
 
 /// Why a path has no normal form. The client's fault; the answer is 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +47,42 @@ pub fn normalise<'a>(
         match CLASS[byte as usize] {
             Class::Plain => {}
             Class::Dot if previous != b'/' => {}
-            Class::Dot | Class::Percent => return rewrite(path, allow_encoded_slash, buffer),
+            Class::Dot | Class::Percent | Class::Raw => return rewrite(path, allow_encoded_slash, buffer),
             Class::Forbidden => return Err(PathError::ForbiddenByte),
         }
         previous = byte;
     }
     Ok(path)
+}
+
+/// The form of a normal path that routes are matched on: escapes of what may stand in a segment as itself (RFC 3986, 3.3)
+/// are decoded too, but for ";", which begins a parameter. The path itself where there are none; else written to `buffer`,
+/// which is cleared first.
+pub fn for_matching<'a>(normal: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    if !normal.contains(&b'%') {
+        return normal;
+    }
+    buffer.clear();
+    let mut rest = normal;
+    while let Some((byte, after)) = split_first(rest) {
+        buffer.push(byte);
+        rest = after;
+    }
+    buffer
+}
+
+/// What is left of a normal path when so many bytes are taken off the front of its form for matching.
+pub fn skip(normal: &[u8], count: usize) -> &[u8] {
+    (0..count).fold(normal, |rest, _| split_first(rest).map_or(rest, |(_, after)| after))
+}
+
+/// The next byte of the form for matching, and what follows it.
+fn split_first(normal: &[u8]) -> Option<(u8, &[u8])> {
+    let (&byte, after) = normal.split_first()?;
+    match octet(after) {
+        Some(octet) if byte == b'%' && b":@!$&'()*+,=".contains(&octet) => Some((octet, &after[2..])),
+        _ => Some((byte, after)),
+    }
 }
 
 fn rewrite<'a>(
@@ -73,6 +107,7 @@ fn rewrite<'a>(
                 rest = &after[2..];
                 push_octet(octet, allow_encoded_slash, buffer)?;
             }
+            (_, Class::Raw) => push_escape(byte, buffer),
             _ => buffer.push(byte),
         }
     }
@@ -100,15 +135,19 @@ fn end_segment(buffer: &mut Vec<u8>) -> bool {
 }
 
 fn push_octet(octet: u8, allow_encoded_slash: bool, buffer: &mut Vec<u8>) -> Result<(), PathError> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     match octet {
         0 => return Err(PathError::EscapedNul),
         b'/' | b'\\' if !allow_encoded_slash => return Err(PathError::EscapedSlash),
         b'-' | b'.' | b'_' | b'~' => buffer.push(octet),
         _ if octet.is_ascii_alphanumeric() => buffer.push(octet),
-        _ => buffer.extend([b'%', DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]),
+        _ => push_escape(octet, buffer),
     }
     Ok(())
+}
+
+fn push_escape(octet: u8, buffer: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    buffer.extend([b'%', DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]);
 }
 
 /// The octet that the first two bytes write in hexadecimal.
@@ -147,6 +186,8 @@ enum Class {
     Plain,
     Dot,
     Percent,
+    /// To be escaped: no path may hold it as itself, though some clients send it.
+    Raw,
     Forbidden,
 }
 
@@ -155,6 +196,14 @@ const CLASS: [Class; 256] = {
     let mut byte = 0;
     while byte <= 0x20 {
         table[byte] = Class::Forbidden;
+        byte += 1;
+    }
+    while byte < table.len() {
+        if byte >= 0x80
+            || matches!(byte as u8, b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}')
+        {
+            table[byte] = Class::Raw;
+        }
         byte += 1;
     }
     table[0x7f] = Class::Forbidden;
@@ -170,6 +219,7 @@ const CLASS: [Class; 256] = {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fmt::Write;
 
     fn normal(path: &str) -> Result<String, PathError> {
         normal_with(path, false)
@@ -183,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_normal_path_is_passed_on_where_it_lies() {
-        for path in ["/", "/a/b", "/a.b/c..", "/a//b/", "/a/b;c=d", "/~x/_y-z", "/\u{e9}", "/a{b}|c"] {
+        for path in ["/", "/a/b", "/a.b/c..", "/a//b/", "/a/b;c=d", "/~x/_y-z", "/a:b@c!$&'()*+,="] {
             let mut buffer = Vec::new();
             let normal = normalise(path.as_bytes(), false, &mut buffer).unwrap();
             assert!(std::ptr::eq(normal, path.as_bytes()), "{path}");
@@ -225,6 +275,9 @@ mod tests {
             ("/%2e", "/"),
             ("/%2541", "/%2541"),
             ("/a%20b%3F%23", "/a%20b%3F%23"),
+            ("/%40a%2b", "/%40a%2B"),
+            ("/{x}|\u{e9}", "/%7Bx%7D%7C%C3%A9"),
+            ("/[^`\"<>", "/%5B%5E%60%22%3C%3E"),
         ] {
             assert_eq!(normal(path).unwrap(), expected, "{path}");
         }
@@ -264,10 +317,42 @@ mod tests {
         }
     }
 
+    fn matched(path: &str) -> Result<String, PathError> {
+        let (mut normal, mut decoded) = (Vec::new(), b"left over".to_vec());
+        let normal = normalise(path.as_bytes(), false, &mut normal)?;
+        Ok(String::from_utf8(for_matching(normal, &mut decoded).to_vec()).unwrap())
+    }
+
+    #[test]
+    fn routes_are_matched_on_one_form_of_all_that_may_mean_the_same() {
+        for (path, expected) in [
+            ("/%40internal/", "/@internal/"),
+            ("/%3A%21%24%26%27%28%29%2a%2B%2C%3D", "/:!$&'()*+,="),
+            ("/{x}/", "/%7Bx%7D/"),
+            ("/%7bx%7d/", "/%7Bx%7D/"),
+            ("/a;b%3Bc", "/a;b%3Bc"),
+            ("/%2540", "/%2540"),
+            ("/%25%340", "/%2540"),
+        ] {
+            assert_eq!(matched(path).unwrap(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_was_matched_is_taken_off_as_it_was_spelt() {
+        for (path, count, rest) in
+            [("/a/b", 2, "/b"), ("/%40/%3A", 2, "/%3A"), ("/%20/", 4, "/"), ("/a", 9, "")]
+        {
+            assert_eq!(skip(path.as_bytes(), count), rest.as_bytes(), "{path}");
+        }
+    }
+
     /// Paths rich in what matters here.
     fn paths() -> impl Strategy<Value = String> {
-        const PIECES: [&str; 14] =
-            ["/", ".", "..", "a", "%2e", "%2E", "%2f", "%5C", "%41", "%3a", "%25", "%", "%00", "b."];
+        const PIECES: [&str; 22] = [
+            "/", ".", "..", "a", "%2e", "%2E", "%2f", "%5C", "%41", "%3a", "%25", "%", "%00", "b.", ":", "@",
+            "%40", "{", "%7b", "\u{e9}", "%3B", ";",
+        ];
         proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..12)
             .prop_map(|pieces| format!("/{}", pieces.concat()))
     }
@@ -290,12 +375,35 @@ mod tests {
         }
 
         #[test]
-        fn two_spellings_of_a_path_have_one_normal_form(path in "/[a-c./]{0,12}") {
-            let escaped: String = path
-                .chars()
-                .map(|c| if c == '/' { "/".to_owned() } else { format!("%{:02x}", c as u32) })
-                .collect();
-            prop_assert_eq!(normal(&escaped), normal(&path));
+        fn two_spellings_of_a_path_take_one_route(
+            path in "/[a-c./:@!$&'()*+,=\\[\\]^`{|}\"<>\u{e9}~-]{0,12}",
+            which: u16,
+        ) {
+            let spelt = |escaped: u16| {
+                let mut spelt = String::new();
+                for (place, byte) in path.bytes().enumerate() {
+                    match byte {
+                        b'/' => spelt.push('/'),
+                        // A character of two bytes is escaped as a whole.
+                        _ if !byte.is_ascii() || escaped >> (place % 16) & 1 == 1 => {
+                            write!(spelt, "%{byte:02x}").unwrap();
+                        }
+                        _ => spelt.push(char::from(byte)),
+                    }
+                }
+                spelt
+            };
+            prop_assert_eq!(matched(&spelt(which)), matched(&path));
+            prop_assert_eq!(matched(&spelt(u16::MAX)), matched(&path));
+        }
+
+        #[test]
+        fn what_is_left_after_a_match_is_the_rest_of_it(path in paths(), count in 0usize..12) {
+            if let (Ok(normal), Ok(whole)) = (normal(&path), matched(&path)) {
+                let mut decoded = Vec::new();
+                let rest = for_matching(skip(normal.as_bytes(), count), &mut decoded).to_vec();
+                prop_assert_eq!(rest, whole.as_bytes().get(count..).unwrap_or_default());
+            }
         }
 
         #[test]

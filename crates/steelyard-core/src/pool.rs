@@ -92,7 +92,8 @@ pub enum Pick {
     Nobody,
 }
 
-/// What outlives snapshots, kept by the pool's name.
+/// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
+/// a request of it lasts.
 #[derive(Debug)]
 pub struct Shared {
     rotation: Rotation,
@@ -125,16 +126,16 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Builds a pool over the state of `previous`; `None` when there is no policy of that name. Nothing that is
-    /// live changes before [`Pool::activate`].
+    /// Builds a pool over the state that it had before, if it had one; `None` when there is no policy of that name.
+    /// Nothing that is live changes before [`Pool::activate`].
     pub fn build(
         config: &document::Pool,
         generation: u64,
         resolved: Vec<Resolved>,
-        previous: Option<&Pool>,
+        before: Option<Arc<Shared>>,
         options: &Options,
     ) -> Option<Self> {
-        let shared = previous.map_or_else(|| Arc::new(Shared::new(options)), |pool| pool.shared.clone());
+        let shared = before.unwrap_or_else(|| Arc::new(Shared::new(options)));
         let probes = config.health.interval_ms.is_some();
         let mut known = lock(&shared.known);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
@@ -183,16 +184,12 @@ impl Pool {
 
     /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
     /// off, the retry budget. Waiters then get what has become free.
-    pub fn activate(self: &Arc<Self>, previous: Option<&Pool>, now: Nanos) {
+    pub fn activate(self: &Arc<Self>, now: Nanos) {
         let probes = self.config.health.interval_ms.is_some();
-        let switched =
-            previous.is_some_and(|previous| previous.config.health.interval_ms.is_some() != probes);
         for member in &self.members {
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
-            if switched {
-                health.reset_probes(probes);
-            }
+            health.set_probes(probes);
             member.endpoint.publish(&health);
             drop(health);
             member.endpoint.weigh_latency(&self.threshold);
@@ -245,7 +242,7 @@ impl Pool {
     }
 
     /// What outlives snapshots.
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -298,7 +295,7 @@ impl Pool {
     }
 
     /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
-    /// all that are not draining.
+    /// all that are not draining, if there are any.
     pub fn refresh(&self) -> u8 {
         let present = self
             .members
@@ -309,7 +306,7 @@ impl Pool {
             HEALTHY
         } else if present & UNKNOWN != 0 {
             UNKNOWN
-        } else if self.config.fail_open {
+        } else if self.config.fail_open && present & DOWN != 0 {
             DOWN
         } else {
             HEALTHY
@@ -330,7 +327,7 @@ impl Pool {
         }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
             (Outcome::Success, lasted_s) => {
-                endpoint.note_success();
+                endpoint.forget_failures();
                 if let Some(lasted_s) = lasted_s {
                     self.teach(endpoint, lasted_s, now);
                 }
@@ -345,9 +342,7 @@ impl Pool {
                 } else if let Some(lasted_s) = lasted_s {
                     endpoint.teach_at_least(lasted_s, &self.threshold, now);
                 }
-                if endpoint.note_failure() >= FAILURES_TO_EJECT {
-                    self.eject(endpoint, how, now);
-                }
+                self.count_failure(endpoint, how, now);
             }
             (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
             (Outcome::Cancelled, None) => {}
@@ -389,14 +384,18 @@ impl Pool {
         endpoint.smoothed_s().or_else(|| self.shared.success.get()).unwrap_or(PHANTOM_S_FIRST)
     }
 
-    fn eject(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
+    /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
+    /// and all when the pool fails open) counts for nothing, so that an endpoint returns with a clean sheet.
+    fn count_failure(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
         let mut health = endpoint.health();
-        if health.eject(how, now) {
-            endpoint.note_success();
-            endpoint.publish(&health);
-            drop(health);
-            self.verdicts_changed(now);
+        if health.is_ejected() || endpoint.note_failure() < FAILURES_TO_EJECT {
+            return;
         }
+        endpoint.forget_failures();
+        health.eject(how, now);
+        endpoint.publish(&health);
+        drop(health);
+        self.verdicts_changed(now);
     }
 
     /// Takes in one probe; says whether the verdict changed.
@@ -420,7 +419,8 @@ impl Pool {
         self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
-            if member.endpoint.verdict() == Verdict::Down {
+            // What is ejected is down, or drains; the lock of the others is left alone.
+            if matches!(member.endpoint.verdict(), Verdict::Down | Verdict::Draining) {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
                     member.endpoint.publish(&health);

@@ -4,7 +4,7 @@
 //! order and tickets; the data plane brings the wakers.
 
 use crate::endpoint::Endpoint;
-use crate::pool::{Pick, Pool};
+use crate::pool::{Pick, Pool, Shared};
 use crate::random::Generator;
 use crate::seeker::Seeker;
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
@@ -50,6 +50,8 @@ struct Lines {
     /// The newest snapshot of the pool that has come by: what waiters may be given.
     newest: Weak<Pool>,
     generation: u64,
+    /// The same, held while anybody waits: its pool may leave the configuration before they do.
+    waited_for: Option<Arc<Pool>>,
 }
 
 impl Queue {
@@ -64,6 +66,7 @@ impl Queue {
                 rng,
                 newest: Weak::new(),
                 generation: 0,
+                waited_for: None,
             }),
         }
     }
@@ -76,6 +79,33 @@ impl Queue {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Gives a slot back; says whether anybody waits for one.
+    fn give(&self, endpoint: &Endpoint) -> bool {
+        endpoint.give();
+        // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
+        // the give and this look already say to the machine.
+        #[cfg(loom)]
+        fence(Ordering::SeqCst);
+        !self.is_empty()
+    }
+}
+
+impl Shared {
+    /// Gives a slot back and hands it to the oldest waiter, for one that holds no snapshot: the pool may have left the
+    /// configuration, or have come back to it.
+    pub fn release(&self, endpoint: &Endpoint, now: Nanos) {
+        if self.queue.give(endpoint)
+            && let Some(pool) = self.waited_for()
+        {
+            pool.wake_waiters(now);
+        }
+    }
+
+    /// The newest snapshot of the pool, while anybody waits in it.
+    pub fn waited_for(&self) -> Option<Arc<Pool>> {
+        lock(&self.queue.lines).waited_for.clone()
     }
 }
 
@@ -124,17 +154,15 @@ impl Pool {
         } else if let Ok(place) = lines.waiting.binary_search_by_key(&ticket.0, |waiter| waiter.ticket.0) {
             lines.waiting.remove(place);
             self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+            if lines.waiting.is_empty() {
+                lines.waited_for = None;
+            }
         }
     }
 
     /// Gives a slot back and hands it to the oldest waiter.
     pub fn release(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
-        endpoint.give();
-        // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
-        // the give and this look already say to the machine.
-        #[cfg(loom)]
-        fence(Ordering::SeqCst);
-        if self.shared.queue.waiting.load(Ordering::SeqCst) > 0 {
+        if self.shared.queue.give(endpoint) {
             self.wake_waiters(now);
         }
     }
@@ -172,6 +200,7 @@ impl Pool {
             }
         }
         self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        lines.waited_for = (!lines.waiting.is_empty()).then_some(newest);
         woken
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub trait RouteView {
     /// The authority as the client sent it: any case, with or without a port; empty where there is none.
     fn host(&self) -> &[u8];
-    /// The normalised path, without query; see [`crate::path::normalise`].
+    /// The path in the form for matching, without query; see [`crate::path::for_matching`].
     fn path(&self) -> &[u8];
     /// The value of the first field of that name, which is given in lower case.
     fn field(&self, lower_case_name: &[u8]) -> Option<&[u8]>;

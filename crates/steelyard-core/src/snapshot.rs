@@ -9,14 +9,14 @@ mod pools;
 use crate::address::EndpointAddress;
 use crate::document::Document;
 use crate::listener::Listener;
-use crate::pool::Pool;
+use crate::pool::{Pool, Shared};
 use crate::problem::{Problem, Refusal, Report};
 use crate::route::Router;
 use listeners::ListenerPlan;
 use pools::PoolPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub use crate::pool::Options;
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// In the order of the document.
     pub pools: Vec<Arc<Pool>>,
+    /// Pools that have left the configuration, by name, while requests of theirs last.
+    departed: Vec<(String, Weak<Shared>)>,
 }
 
 /// What the host names of a document stand for at present.
@@ -50,6 +52,11 @@ impl Resolved {
         self.addresses.insert((host, port), addresses);
     }
 
+    /// Whether it has ever been set, if only to nothing.
+    pub fn is_known(&self, host: &str, port: u16) -> bool {
+        self.addresses.contains_key(&(host.to_owned(), port))
+    }
+
     /// The addresses of a name; none while it has not been resolved.
     pub fn get(&self, host: &str, port: u16) -> &[SocketAddr] {
         self.addresses.get(&(host.to_owned(), port)).map_or(&[], Vec::as_slice)
@@ -59,7 +66,8 @@ impl Resolved {
 impl Snapshot {
     /// The snapshot of a document, or every problem that it has.
     ///
-    /// Live state is taken over from `previous` for every endpoint that stays. A host name that `resolved` does
+    /// Live state is taken over from `previous` for every endpoint that stays, and for every pool that comes back before
+    /// its last request has ended. A host name that `resolved` does
     /// not know contributes no endpoint.
     pub fn build(
         document: &Document,
@@ -73,9 +81,9 @@ impl Snapshot {
             .pools
             .iter()
             .map(|pool| {
-                let before = previous.and_then(|previous| previous.pool(&pool.config.name));
+                let before = previous.and_then(|previous| previous.shared(&pool.config.name));
                 let members = pool.members(resolved);
-                Pool::build(pool.config, generation, members, before.map(Arc::as_ref), options).map(Arc::new)
+                Pool::build(pool.config, generation, members, before, options).map(Arc::new)
             })
             .collect::<Option<_>>()
             // The plan has refused every name that is no policy.
@@ -86,8 +94,37 @@ impl Snapshot {
             workers: document.workers,
             drain_timeout_ms: document.drain_timeout_ms,
             listeners,
+            departed: previous.map_or_else(Vec::new, |previous| previous.departed(&pools)),
             pools: pools.to_vec(),
         })
+    }
+
+    /// Every pool that requests are in: those of the configuration, and those that have left it while somebody waits.
+    pub fn live_pools(&self) -> impl Iterator<Item = Arc<Pool>> {
+        let waited_for = self.departed.iter().filter_map(|(_, shared)| shared.upgrade()?.waited_for());
+        self.pools.iter().cloned().chain(waited_for)
+    }
+
+    /// What outlives snapshots of the pool of this name, present or departed.
+    fn shared(&self, name: &str) -> Option<Arc<Shared>> {
+        self.pool(name).map(|pool| Arc::clone(pool.shared())).or_else(|| {
+            self.departed
+                .iter()
+                .find(|(departed, _)| departed == name)
+                .and_then(|(_, shared)| shared.upgrade())
+        })
+    }
+
+    /// The pools that are live here and not among the next ones.
+    fn departed(&self, next: &[Arc<Pool>]) -> Vec<(String, Weak<Shared>)> {
+        let here = self.pools.iter().map(|pool| (pool.name().to_owned(), Arc::downgrade(pool.shared())));
+        let stays = |name: &str| next.iter().any(|pool| pool.name() == name);
+        self.departed
+            .iter()
+            .cloned()
+            .chain(here)
+            .filter(|(name, shared)| !stays(name) && shared.strong_count() > 0)
+            .collect()
     }
 
     /// The pool of this name.

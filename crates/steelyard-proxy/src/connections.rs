@@ -63,24 +63,23 @@ pub struct Connection {
 struct Counted {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
-    bounded: bool,
 }
 
 impl Counted {
     /// Counts one more, unless there are `max` already.
     fn take(endpoint: &Arc<Endpoint>, shared: &Arc<Shared>, max: Option<u32>) -> Option<Self> {
         let below = |count: u32| (count < max.unwrap_or(u32::MAX)).then_some(count + 1);
-        endpoint.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, below).ok()?;
-        Some(Self { endpoint: endpoint.clone(), shared: shared.clone(), bounded: max.is_some() })
+        // Sequentially consistent for the sake of those who wait; see `ConnectionWaits::begin`.
+        endpoint.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).ok()?;
+        Some(Self { endpoint: endpoint.clone(), shared: shared.clone() })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.endpoint.connections.fetch_sub(1, Ordering::AcqRel);
-        if self.bounded {
-            self.shared.connection_waits.wake_one(key(&self.endpoint));
-        }
+        self.endpoint.connections.fetch_sub(1, Ordering::SeqCst);
+        // Whether or not the pool bounded connections when this one was opened: it may do so now.
+        self.shared.connection_waits.wake_one(key(&self.endpoint));
     }
 }
 
@@ -188,9 +187,9 @@ impl Connections {
         if let Some(count) = Counted::take(endpoint, shared, max) {
             return Ok(Leave::Open(count));
         }
+        let waits = shared.connection_waits.begin(key(endpoint));
         loop {
-            let waits = shared.connection_waits.of(key(endpoint));
-            let mut freed = std::pin::pin!(waits.notified());
+            let mut freed = std::pin::pin!(waits.freed.notified());
             freed.as_mut().enable();
             // One that fell idle here is used as it is; one that will not do makes room.
             if !wanted.fresh
@@ -202,7 +201,7 @@ impl Connections {
             if let Some(count) = Counted::take(endpoint, shared, max) {
                 return Ok(Leave::Open(count));
             }
-            if endpoint.idle_connections.load(Ordering::Relaxed) > 0 {
+            if endpoint.idle_connections.load(Ordering::SeqCst) > 0 {
                 let done = Arc::new(AtomicBool::new(false));
                 for worker in &shared.workers {
                     // A worker that has ended has no idle connections.
@@ -240,21 +239,21 @@ impl Connections {
         if theirs.is_some_and(|until| until <= now) {
             return;
         }
-        endpoint.idle_connections.fetch_add(1, Ordering::Relaxed);
-        let bounded = connection.count.bounded;
-        let shared = bounded.then(|| connection.count.shared.clone());
+        endpoint.idle_connections.fetch_add(1, Ordering::SeqCst);
+        connection.count.shared.connection_waits.wake_one(key(&endpoint));
         stack.push(Idle { connection, since: now, until: earlier(ours, theirs) });
-        if let Some(shared) = shared {
-            shared.connection_waits.wake_one(key(&endpoint));
-        }
     }
 
-    /// Closes the oldest idle connection to an endpoint; says whether there was one.
-    pub fn close_one(&self, endpoint: usize) -> bool {
-        let mut all = self.idle.borrow_mut();
-        let Some(stack) = all.get_mut(&endpoint).filter(|stack| !stack.is_empty()) else { return false };
-        drop(stack.remove(0).wake_up());
-        true
+    /// Whether there is an idle connection to an endpoint.
+    pub fn has_one(&self, endpoint: usize) -> bool {
+        self.idle.borrow().get(&endpoint).is_some_and(|stack| !stack.is_empty())
+    }
+
+    /// Closes the oldest idle connection to an endpoint, if there is one.
+    pub fn close_one(&self, endpoint: usize) {
+        if let Some(stack) = self.idle.borrow_mut().get_mut(&endpoint).filter(|stack| !stack.is_empty()) {
+            drop(stack.remove(0).wake_up());
+        }
     }
 
     /// Closes the idle connections to endpoints that are not to be kept.

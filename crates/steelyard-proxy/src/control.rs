@@ -11,12 +11,13 @@ pub(crate) mod schedule;
 pub(crate) mod signals;
 mod watch;
 
-use crate::engine::{Event, State};
+use crate::engine::{Crew, Event, State};
 use crate::sys;
 use probes::Probes;
 use resolver::Resolver;
 use signals::{Signal, Signals};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use watch::Watch;
 
+/// The name of the thread.
+pub(crate) const THREAD: &str = "control";
 /// Between two looks at everything that is timed.
 const TICK: Duration = Duration::from_millis(50);
 /// The same once the engine is ending, where somebody waits for it.
@@ -46,6 +49,9 @@ pub(crate) enum Order {
     Stop,
     /// The same, and end the control thread too.
     Close,
+    /// Fail, to see what comes of it.
+    #[cfg(test)]
+    Panic,
 }
 
 /// How far the end has come.
@@ -63,7 +69,7 @@ enum Stage {
 /// What the control thread works with.
 pub(crate) struct Control {
     state: Arc<State>,
-    workers: Vec<JoinHandle<()>>,
+    crew: Crew,
     signals: Option<Signals>,
     stage: Stage,
     closing: bool,
@@ -83,46 +89,60 @@ pub(crate) fn spawn(
     runtime: Runtime,
     orders: mpsc::UnboundedReceiver<Order>,
 ) -> io::Result<JoinHandle<()>> {
-    Builder::new().name("control".to_owned()).spawn(move || {
-        runtime.block_on(control.run(orders));
+    Builder::new().name(THREAD.to_owned()).spawn(move || {
+        supervise(control, &runtime, orders);
         // A look-up that hangs in the system cannot be called off; it ends alone.
         runtime.shutdown_background();
     })
 }
 
+/// Runs the thread, once more after a panic: what is left to do then is to end the workers, and the process where it
+/// is ours.
+fn supervise(mut control: Control, runtime: &Runtime, mut orders: mpsc::UnboundedReceiver<Order>) {
+    for _ in 0..2 {
+        let run = AssertUnwindSafe(|| runtime.block_on(control.run(&mut orders)));
+        if catch_unwind(run).is_ok() {
+            return;
+        }
+        control.fail("its control thread has panicked");
+    }
+    let state = Arc::clone(&control.state);
+    drop(control);
+    state.events.tell(Event::Stopped);
+}
+
 impl Control {
     /// Takes the workers over.
-    pub fn new(state: Arc<State>, workers: Vec<JoinHandle<()>>, signals: Option<Signals>) -> Self {
+    pub fn new(state: Arc<State>, crew: Crew, signals: Option<Signals>) -> Self {
         let now = state.shared.clock.now();
         Self {
             probes: Probes::new(state.shared.seed),
             resolver: Resolver::new(now),
             watch: Watch::default(),
             state,
-            workers,
+            crew,
             signals,
             stage: Stage::Running,
             closing: false,
         }
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) {
         let mut ticks = every(TICK);
         loop {
+            // Only a tick looks at every endpoint: with thousands of them, one look for each answer is a core's work.
+            let mut timed = false;
             tokio::select! {
                 order = orders.recv() => self.obey(order.unwrap_or(Order::Close)),
                 signal = signals::next(&mut self.signals) => self.heed(signal),
-                Some(probed) = self.probes.next() => {
-                    self.probes.record(probed, &self.state.shared);
-                    self.watch.look(&self.state.shared);
-                }
+                Some(probed) = self.probes.next() => self.probes.record(probed, &self.state.shared),
                 answers = self.resolver.next() => self.resolver.take(answers),
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => timed = true,
             }
             if self.stage != Stage::Running && ticks.period() != TICK_ENDING {
                 ticks = every(TICK_ENDING);
             }
-            self.look();
+            self.look(timed);
             if self.closing && matches!(self.stage, Stage::Stopped(_)) {
                 return;
             }
@@ -141,6 +161,8 @@ impl Control {
                 self.closing = true;
                 self.stop();
             }
+            #[cfg(test)]
+            Order::Panic => panic!("as it was told"),
         }
     }
 
@@ -171,12 +193,20 @@ impl Control {
     fn stop(&mut self) {
         if matches!(self.stage, Stage::Running | Stage::Draining(_)) {
             self.stage = Stage::Stopping(self.now());
+            self.probes.abort();
             self.state.stop();
         }
     }
 
-    /// Everything that is due.
-    fn look(&mut self) {
+    /// Stops for a fault of our own, of which the owner is told.
+    fn fail(&mut self, why: &'static str) {
+        tracing::error!(why, "the engine has failed; stopping");
+        self.state.events.tell(Event::Failed);
+        self.stop();
+    }
+
+    /// How far the end has come, and with `timed` everything that is due.
+    fn look(&mut self, timed: bool) {
         let now = self.now();
         match self.stage {
             Stage::Draining(until) if until <= now => {
@@ -192,35 +222,38 @@ impl Control {
             Stage::Running | Stage::Draining(_) | Stage::Stopping(_) => {}
             Stage::Stopped(since) => return self.end_process_if_stuck(now.since(since)),
         }
-        if self.workers.iter().all(JoinHandle::is_finished) {
+        if self.crew.has_ended() {
             return self.ended(now);
         }
-        self.tick(now);
+        if timed && matches!(self.stage, Stage::Running | Stage::Draining(_)) {
+            self.tick(now);
+        }
     }
 
     fn tick(&mut self, now: Nanos) {
-        for pool in &self.state.shared.snapshot.load().pools {
+        for pool in self.state.shared.snapshot.load().live_pools() {
             for returned in pool.tick(now) {
-                let address = returned.endpoint.address();
-                tracing::info!(pool = pool.name(), endpoint = %address, "ejection is over; probing at once");
-                returned.endpoint.health().next_probe = Nanos(0);
+                let (pool, endpoint) = (&pool, returned.endpoint.address());
+                if pool.config().health.interval_ms.is_some() {
+                    tracing::info!(pool = pool.name(), %endpoint, "ejection is over; probing at once");
+                    returned.endpoint.health().next_probe = Nanos(0);
+                } else {
+                    tracing::info!(pool = pool.name(), %endpoint, "ejection is over");
+                }
             }
         }
         self.watch.look(&self.state.shared);
         if self.stage == Stage::Running {
             self.resolver.tick(&self.state, now);
         }
-        self.probes.start_due(&self.state.shared, now);
+        self.probes.look(&self.state.shared, now);
     }
 
     fn ended(&mut self, now: Nanos) {
-        for worker in self.workers.drain(..) {
-            if worker.join().is_err() {
-                tracing::error!("a worker ended in a panic");
-            }
+        if self.stage == Stage::Running {
+            self.fail("its workers have ended without being told to");
         }
-        // When workers ended without being told to, nothing may go on binding for them.
-        self.state.stop();
+        self.crew.join();
         self.probes.abort();
         self.stage = Stage::Stopped(now);
         tracing::info!("stopped");
@@ -232,7 +265,7 @@ impl Control {
         let patience = if self.state.events.is_end_acknowledged() { PATIENCE_HEARD } else { PATIENCE };
         if self.state.owns_process && !self.closing && since > patience {
             tracing::warn!("the interpreter does not end the process; ending it");
-            sys::exit_now(0);
+            sys::exit_now(i32::from(self.state.events.is_failed()));
         }
     }
 }

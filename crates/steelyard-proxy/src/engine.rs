@@ -3,29 +3,30 @@
 //! [`Engine::apply`] prepares everything (snapshot built, sockets bound), then swaps one snapshot in; whatever fails
 //! leaves the one in force as it was and nothing half done.
 
+mod crew;
 mod events;
 mod limits;
 mod state;
 
-use crate::control::resolve;
+use crate::control::resolve::{self, Answers, Name};
 use crate::control::signals::Signals;
 use crate::control::{self, Control, Order};
 use crate::logging;
-use crate::shared::Command;
 use crate::sockets::BindError;
-use crate::{status, worker};
+use crate::status;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steelyard_core::document::Document;
 use steelyard_core::policy::Phase;
 use steelyard_core::problem::Problem;
 use steelyard_core::snapshot::{self, Resolved};
 use tokio::sync::mpsc;
 
+pub(crate) use crew::Crew;
 pub use events::Event;
 pub(crate) use events::Events;
 pub(crate) use state::{LiveListener, State};
@@ -97,20 +98,18 @@ impl Engine {
     pub fn start(document: &str, options: &Options) -> Result<Self, EngineError> {
         logging::start(options.log_level, options.log_format);
         let document = snapshot::parse(document)?;
-        let resolved = resolve_first(&document, &Resolved::default())?;
+        let names = snapshot::names(&document);
+        let answers = look_up_first(names.clone())?;
+        let (resolved, _) = resolve::merge(&Resolved::default(), names, answers);
         let (state, mailboxes) = State::new(document, resolved, options)?;
         let state = Arc::new(state);
-        let mut crew = Crew { state: Arc::clone(&state), workers: Vec::with_capacity(mailboxes.len()) };
-        for (index, mailbox) in mailboxes.into_iter().enumerate() {
-            let worker = worker::spawn(index, Arc::clone(&state.shared), mailbox);
-            crew.workers.push(worker.map_err(EngineError::Thread)?);
-        }
+        let crew = Crew::hire(&state, mailboxes).map_err(EngineError::Thread)?;
         let runtime = control::runtime().map_err(EngineError::Thread)?;
         let signals = options.signals.then(|| Signals::take(&runtime)).transpose();
         let signals = signals.map_err(EngineError::Thread)?;
-        let threads: Vec<_> = crew.workers.iter().map(|worker| worker.thread().id()).collect();
+        let threads = crew.threads();
         let (orders, inbox) = mpsc::unbounded_channel();
-        let control = Control::new(Arc::clone(&state), crew.sign_on(), signals);
+        let control = Control::new(Arc::clone(&state), crew, signals);
         let control = control::spawn(control, runtime, inbox).map_err(EngineError::Thread)?;
         let shared = Arc::downgrade(&state.shared);
         logging::watch_panics(threads.into_iter().chain([control.thread().id()]), &shared);
@@ -123,8 +122,8 @@ impl Engine {
     pub fn apply(&self, document: &str) -> Result<u64, EngineError> {
         self.state.here()?;
         let document = snapshot::parse(document)?;
-        let resolved = resolve_first(&document, &self.state.resolved())?;
-        self.state.apply(document, resolved)
+        let answers = look_up_first(self.state.unasked(snapshot::names(&document)))?;
+        self.state.apply(document, answers)
     }
 
     /// The status as JSON.
@@ -133,13 +132,14 @@ impl Engine {
         Ok(status::render(&self.state))
     }
 
-    /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] is told again at each call.
+    /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] and [`Event::Failed`] are told again at each
+    /// call.
     pub fn wait(&self, limit: Duration) -> Result<Option<Event>, EngineError> {
         self.state.here()?;
         Ok(self.state.events.wait(limit))
     }
 
-    /// Says that [`Event::Stopped`] was not only told but heard: a caller that is free to go on will end the
+    /// Says that the end was not only told but heard: a caller that is free to go on will end the
     /// process, and gets more time for it than one that is stuck.
     pub fn acknowledge_end(&self) {
         if self.state.here().is_ok() {
@@ -187,41 +187,16 @@ impl Drop for Engine {
     }
 }
 
-/// Workers that nobody owns yet: they end when something fails before somebody does.
-struct Crew {
-    state: Arc<State>,
-    workers: Vec<JoinHandle<()>>,
-}
-
-impl Crew {
-    fn sign_on(mut self) -> Vec<JoinHandle<()>> {
-        mem::take(&mut self.workers)
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        if self.workers.is_empty() {
-            return;
-        }
-        self.state.tell_workers(|| Command::Stop);
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has been logged and has ended all the same.
-            let _ = worker.join();
+/// Looks up names that nobody has asked for before, while somebody waits for the change that brings them.
+fn look_up_first(names: BTreeSet<Name>) -> Result<Answers, EngineError> {
+    let answers = resolve::now(names, RESOLVE_LIMIT).map_err(EngineError::Thread)?;
+    for ((host, port), answer) in &answers {
+        if let Err(why) = answer {
+            let name = format!("{host}:{port}");
+            tracing::warn!(name, why, "cannot resolve an endpoint's name; it will be tried again");
         }
     }
-}
-
-/// What the names of a document stand for: the known ones as they are, the new ones asked for now.
-fn resolve_first(document: &Document, known: &Resolved) -> Result<Resolved, EngineError> {
-    let names = snapshot::names(document);
-    let new = names.iter().filter(|(host, port)| known.get(host, *port).is_empty()).cloned().collect();
-    let answers = resolve::now(new, RESOLVE_LIMIT).map_err(EngineError::Thread)?;
-    let (resolved, failed) = resolve::merge(known, names, answers);
-    for (name, why) in failed {
-        tracing::warn!(name, why, "cannot resolve an endpoint's name; it will be tried again");
-    }
-    Ok(resolved)
+    Ok(answers)
 }
 
 #[cfg(test)]

@@ -192,7 +192,15 @@ fn route<'s>(
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
-    let view = View { peer: client.peer, host, path, query, fields: request.fields, bytes: request.bytes };
+    let mut decoded;
+    let matched = if path.contains(&b'%') {
+        decoded = client.worker.vectors.lend();
+        steelyard_core::path::for_matching(path, &mut decoded)
+    } else {
+        path
+    };
+    let (peer, fields, bytes) = (client.peer, request.fields, request.bytes);
+    let view = View { peer, host, path: matched, query, fields, bytes };
     let decision = listener.router.decide(&view, &mut *client.worker.rng.borrow_mut());
     match decision {
         Decision::Pool { pool, edit } => {

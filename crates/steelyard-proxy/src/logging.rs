@@ -1,5 +1,6 @@
 //! What the engine says of itself, on standard error, without ever calling Python.
 
+use crate::control;
 use crate::shared::Shared;
 use serde::Deserialize;
 use std::any::Any;
@@ -99,12 +100,10 @@ fn report_panic(info: &PanicHookInfo<'_>) -> bool {
     engine.panics.fetch_add(1, Ordering::Relaxed);
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let message = bounded(message(info.payload()));
-    tracing::error!(
-        thread = thread.name(),
-        place,
-        message,
-        "panicked; one connection ends, the others go on"
-    );
+    // A worker runs one task for each connection. What becomes of the control thread it says itself.
+    let what =
+        if thread.name() == Some(control::THREAD) { "" } else { "; one connection ends, the others go on" };
+    tracing::error!(thread = thread.name(), place, message, "panicked{what}");
     true
 }
 

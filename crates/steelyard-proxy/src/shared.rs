@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use steelyard_core::listener::Listener;
 use steelyard_core::snapshot::Snapshot;
@@ -32,16 +32,41 @@ pub struct Shared {
 
 /// Wakes requests that wait for a connection to an endpoint that has as many as it may.
 #[derive(Debug, Default)]
-pub struct ConnectionWaits(Mutex<HashMap<usize, Arc<Notify>>>);
+pub struct ConnectionWaits {
+    /// Requests that wait now, over all endpoints: while there are none, connections come and go without the lock.
+    waiting: AtomicUsize,
+    endpoints: Mutex<HashMap<usize, Arc<Notify>>>,
+}
+
+/// One request that waits for a connection.
+#[derive(Debug)]
+pub struct ConnectionWait<'w> {
+    waits: &'w ConnectionWaits,
+    /// Notified when a connection to its endpoint closes or falls idle.
+    pub freed: Arc<Notify>,
+}
+
+impl Drop for ConnectionWait<'_> {
+    fn drop(&mut self) {
+        self.waits.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl ConnectionWaits {
-    /// What is notified when a connection to this endpoint (by the address of its state) closes or falls idle.
-    pub fn of(&self, endpoint: usize) -> Arc<Notify> {
-        self.lock().entry(endpoint).or_default().clone()
+    /// Begins to wait for a connection to this endpoint (by the address of its state). Whoever has begun looks at the
+    /// counts of the endpoint once more: a connection that went before says nothing, any after it is told.
+    pub fn begin(&self, endpoint: usize) -> ConnectionWait<'_> {
+        // In one order with the changes of the endpoint's counts and with the look in `wake_one`: of two that do not
+        // see each other one would wait for ever.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        ConnectionWait { waits: self, freed: self.lock().entry(endpoint).or_default().clone() }
     }
 
-    /// Wakes one that waits for a connection to this endpoint, if anyone ever did.
+    /// Wakes one that waits for a connection to this endpoint, if anyone does.
     pub fn wake_one(&self, endpoint: usize) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         if let Some(waits) = self.lock().get(&endpoint) {
             waits.notify_one();
         }
@@ -53,7 +78,7 @@ impl ConnectionWaits {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -194,7 +194,9 @@ fn hint_for(bind: &Bind, error: &io::Error) -> Option<&'static str> {
             "another process listens there (ss -ltnp shows which); stop it or choose another port"
         }
         (_, io::ErrorKind::PermissionDenied) => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; or choose a port above 1023"
+            "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE (under systemd \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE; steelyard init --systemd writes that) or listen on a \
+             port above 1023"
         }
         (_, io::ErrorKind::AddrNotAvailable) => {
             "this machine has no such address (ip address shows those it has)"

@@ -1,6 +1,6 @@
 //! The engine, as Python drives it. Every call lets the interpreter run.
 
-use crate::errors::to_python;
+use crate::errors::{failed, to_python};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,7 +45,8 @@ impl Engine {
         detached(py, || self.engine.status())
     }
 
-    /// `"reload"`, `"stopped"`, or `None` once the time is over.
+    /// `"reload"`, `"stopped"`, or `None` once the time is over. Raises `EngineFailed` when it has stopped for a fault of
+    /// its own.
     fn wait(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Option<&'static str>> {
         let limit = Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::MAX);
         let start = Instant::now();
@@ -53,10 +54,10 @@ impl Engine {
             let left = limit.saturating_sub(start.elapsed());
             match detached(py, || self.engine.wait(left.min(SIGNAL_INTERVAL)))? {
                 Some(Event::Reload) => return Ok(Some("reload")),
-                Some(Event::Stopped) => {
+                Some(end @ (Event::Stopped | Event::Failed)) => {
                     // The interpreter let this thread go on, so it is not stuck.
                     self.engine.acknowledge_end();
-                    return Ok(Some("stopped"));
+                    return if end == Event::Stopped { Ok(Some("stopped")) } else { Err(failed()) };
                 }
                 None if left <= SIGNAL_INTERVAL => return Ok(None),
                 None => py.check_signals()?,
@@ -91,7 +92,9 @@ pub fn close_engines(py: Python<'_>) {
             // An error says that this is a fork, in which nothing runs.
             if engine.stop(false).is_ok() {
                 // Draining is bounded by the engine itself.
-                while !matches!(engine.wait(Duration::MAX), Ok(Some(Event::Stopped)) | Err(_)) {}
+                while !matches!(engine.wait(Duration::MAX), Ok(Some(Event::Stopped | Event::Failed)) | Err(_))
+                {
+                }
                 engine.close();
             }
         }
@@ -103,5 +106,5 @@ fn engines() -> MutexGuard<'static, Vec<Weak<engine::Engine>>> {
 }
 
 fn detached<T: Send>(py: Python<'_>, call: impl FnOnce() -> Result<T, EngineError> + Send) -> PyResult<T> {
-    py.detach(call).map_err(|error| to_python(&error))
+    py.detach(call).map_err(|error| to_python(py, &error))
 }

@@ -36,13 +36,13 @@ mod _core {
     use crate::build_info;
 
     #[pymodule_export]
-    use crate::check::check;
+    use crate::check::{check, is_lookalike};
 
     #[pymodule_export]
     use crate::engine::Engine;
 
     #[pymodule_export]
-    use crate::errors::{BindError, DocumentError, EngineStopped};
+    use crate::errors::{BindError, DocumentError, EngineFailed, EngineStopped};
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};

@@ -45,6 +45,7 @@ def application(control: Control) -> FastAPI:
     app.add_exception_handler(SteelyardError, refused)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(HTTPException, no_such)
+    app.add_exception_handler(Exception, broken)
     add_questions(app, control)
     add_changes(app, control)
     return app
@@ -60,7 +61,7 @@ def add_questions(app: FastAPI, control: Control) -> None:
         return {
             "config": str(control.source.path or control.source.name),
             "toml": config.show(control.config),
-            "overlay": control.overlay.as_json(),
+            "overlay": control.overlay.as_json(control.config),
         }
 
     @app.get("/v1/version")
@@ -85,16 +86,21 @@ def add_changes(app: FastAPI, control: Control) -> None:
 
     @app.post("/v1/drain")
     def drain(change: EndpointChange) -> dict[str, Any]:
-        return {"generation": control.drain(change.endpoint), **named(control, change.endpoint)}
+        return {**named(control, change.endpoint), "generation": control.drain(change.endpoint)}
 
     @app.post("/v1/undrain")
     def undrain(change: EndpointChange) -> dict[str, Any]:
-        return {"generation": control.undrain(change.endpoint), **named(control, change.endpoint)}
+        # Named before it is undone: what has left the file is known by the change alone.
+        return {**named(control, change.endpoint), "generation": control.undrain(change.endpoint)}
 
     @app.post("/v1/weight")
     def weight(change: WeightChange) -> dict[str, Any]:
-        generation = control.weight(change.endpoint, change.weight)
-        return {"generation": generation, **named(control, change.endpoint), "weight": change.weight}
+        found = named(control, change.endpoint)
+        return {
+            **found,
+            "generation": control.weight(change.endpoint, change.weight),
+            "weight": change.weight,
+        }
 
     @app.post("/v1/policy")
     def policy(change: PolicyChange) -> dict[str, Any]:
@@ -118,7 +124,9 @@ async def refused(_: Request, error: Exception) -> JSONResponse:
         400
         if isinstance(error, UsageError)
         else 422
-        if isinstance(error, ConfigError | BindError)
+        if isinstance(error, ConfigError)
+        else 409
+        if isinstance(error, BindError)
         else 503
         if isinstance(error, InstanceError)
         else 500
@@ -141,6 +149,12 @@ async def no_such(request: Request, error: Exception) -> JSONResponse:
     message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
     unknown = error.status_code in (404, 405)
     return answer(error.status_code, message, "GET /openapi.json lists what there is" if unknown else None)
+
+
+async def broken(_: Request, error: Exception) -> JSONResponse:
+    """A fault of ours. It is raised on afterwards, so that it is logged where it can be looked into."""
+    message = f"the instance failed: {type(error).__name__}"
+    return answer(500, message, "its log says where and why")
 
 
 class BoundedBody:

@@ -12,8 +12,10 @@ from steelyard.errors import AdminError, InstanceError
 __all__ = ["AdminClient"]
 
 TIMEOUT_S = 30.0
-REFUSED = 422
-"""The answer to a change that the configuration or the engine does not allow."""
+REFUSED = {422: 2, 409: 1}
+"""Answers to a change that is not made, and what the command ends with, as `run` does: the configuration is
+wrong, or the machine does not allow it, as with an address in use.
+"""
 
 
 class AdminClient:
@@ -57,8 +59,8 @@ def reason(error: httpx.ConnectError, socket: Path) -> str:
     try:
         if not socket.exists():
             return "no such file"
-    except PermissionError:
-        return "permission denied"
+    except OSError as failure:
+        return (failure.strerror or str(failure)).lower()
     text = str(error).lower()
     if "refused" in text:
         return "nobody listens (left by an instance that is gone)"
@@ -76,10 +78,10 @@ def content(response: httpx.Response, socket: Path) -> dict[str, Any]:
         return body
     problem = body.get("error", {})
     message = str(problem.get("message", f"status {response.status_code}"))
-    if response.status_code == REFUSED:
+    if response.status_code in REFUSED:
         message = f"the old configuration stays in force\n{message}"
     raise AdminError(
         message,
         hint=problem.get("hint"),
-        exit_code=2 if response.status_code < 500 else 1,
+        exit_code=REFUSED.get(response.status_code, 2 if response.status_code < 500 else 1),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import uvicorn
 
@@ -33,7 +34,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
         if self._sleeping:
             loop, end = self._sleeping
-            loop.call_soon_threadsafe(end.set)
+            # A loop that has ended, with its thread, needs no telling.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(end.set)
 
 
 class AdminServer:

@@ -14,6 +14,7 @@ from steelyard.errors import InstanceError, UsageError
 __all__ = ["AdminSocket", "candidates", "is_trusted", "server_path"]
 
 VARIABLE = "STEELYARD_SOCKET"
+OFF = "off"
 FILE = "admin.sock"
 PATH_BYTES_MAX = 107
 BACKLOG = 64
@@ -21,10 +22,26 @@ BACKLOG = 64
 
 def candidates(given: Path | None, environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Where a client looks, in this order; one place only where it was told which."""
+    if told := named(given, environment):
+        path, by = told
+        if str(path) == OFF:
+            raise UsageError(
+                f"{by} is off, so that no instance can be asked", hint="--socket PATH says where"
+            )
+        return [path]
+    return usual_places(environment)
+
+
+def named(given: Path | None, environment: Mapping[str, str]) -> tuple[Path, str] | None:
+    """The path that was told, and by what. An empty variable says nothing."""
     if given is not None:
-        return [given]
-    if named := environment.get(VARIABLE):
-        return [Path(named)]
+        return given, "--socket"
+    if written := environment.get(VARIABLE):
+        return Path(written), f"${VARIABLE}"
+    return None
+
+
+def usual_places(environment: Mapping[str, str]) -> list[Path]:
     places = []
     if runtime := environment.get("RUNTIME_DIRECTORY"):
         places.append(Path(runtime.split(":")[0]))
@@ -43,19 +60,22 @@ def server_path(
 
     The command line wins over the environment and that over the file.
     """
-    if given is not None:
-        return None if str(given) == "off" else given
-    if VARIABLE not in environment and configured != "auto":
-        return None if configured == "off" else Path(configured)
-    found = candidates(None, environment)
+    if told := named(given, environment):
+        return None if str(told[0]) == OFF else told[0]
+    if configured != "auto":
+        return None if configured == OFF else Path(configured)
+    found = usual_places(environment)
     return next((path for path in found if usable(path.parent)), found[-1])
 
 
 def usable(folder: Path) -> bool:
     """Whether we may put a socket there, or make the folder to put it in."""
-    if folder.is_dir():
-        return os.access(folder, os.W_OK | os.X_OK)
-    return folder.parent.is_dir() and os.access(folder.parent, os.W_OK | os.X_OK)
+    try:
+        there = folder if folder.is_dir() else folder.parent
+        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except PermissionError:
+        # It lies in a folder of somebody else, as $XDG_RUNTIME_DIR does after su.
+        return False
 
 
 class AdminSocket:
@@ -111,7 +131,8 @@ def is_trusted(folder: Path) -> bool:
         return True
     try:
         found = folder.lstat()
-    except FileNotFoundError:
+    except OSError:
+        # Nothing that could be used is there.
         return True
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 

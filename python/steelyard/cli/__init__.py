@@ -6,7 +6,6 @@ results to standard output.
 
 import sys
 
-from steelyard.cli.app import app
 from steelyard.cli.output import report
 from steelyard.errors import SteelyardError
 
@@ -18,6 +17,9 @@ def main() -> None:
     if sys.platform != "linux":
         report(SteelyardError(f"steelyard runs on Linux only for now, and this is {sys.platform}"))
         sys.exit(1)
+    # Only now, since it needs the extension.
+    from steelyard.cli.app import app
+
     try:
         app()
     except SteelyardError as error:

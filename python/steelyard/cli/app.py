@@ -41,7 +41,7 @@ EndpointArgument = Annotated[
     str,
     typer.Argument(
         metavar="EP",
-        help="An endpoint as the file writes it, or POOL/ADDRESS.",
+        help="An endpoint as the file or status has it: ADDRESS or POOL/ADDRESS.",
         autocompletion=complete.endpoints,
     ),
 ]
@@ -73,10 +73,14 @@ def run(
     ] = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="How --to is chosen.", autocompletion=complete.policies),
+        typer.Option(
+            metavar="NAME",
+            help="How one of --to is chosen; least_request unless given.",
+            autocompletion=complete.policies,
+        ),
     ] = None,
     health: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The path of the health check of --to.")
+        str | None, typer.Option(metavar="PATH", help="The path that is probed; a TCP connect unless given.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Reload when the file changes.")] = False,
     socket: Annotated[
@@ -167,7 +171,8 @@ def undrain(endpoint: EndpointArgument, socket: SocketOption = None, json: JsonO
     steer.undrain(socket, endpoint, as_json=json)
 
 
-@app.command(rich_help_panel=STEER)
+# What looks like an option may be a number below 0, which is told so.
+@app.command(rich_help_panel=STEER, context_settings={"ignore_unknown_options": True})
 def weight(
     endpoint: EndpointArgument,
     weight: Annotated[str, typer.Argument(metavar="N", help='A number, or "default": as the file has it.')],

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from steelyard import config
-from steelyard.cli.output import print_json, report, say
+from steelyard.cli.output import counted, print_json, report, say
 from steelyard.control import build_info
 from steelyard.errors import ConfigError
 
@@ -47,7 +47,7 @@ def summary(loaded: config.Config) -> str:
         "pool": len(loaded.pools),
         "endpoint": endpoints,
     }
-    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items() if count)
+    return ", ".join(counted(count, word) for word, count in counts.items() if count)
 
 
 def version(*, as_json: bool) -> None:

@@ -1,7 +1,10 @@
 """The command `init`: a configuration to begin with, and a unit or a compose file beside it."""
 
+import json
+import os
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
@@ -32,17 +35,21 @@ def init(path: Path, *, systemd: bool, compose: bool, as_json: bool) -> None:
 
 def write(files: dict[Path, str]) -> None:
     """All of them or none, and never over one that is there."""
-    if there := [str(file) for file in files if file.exists() or file.is_symlink()]:
+    if there := [str(file) for file in files if os.path.lexists(file)]:
         verb = "is" if len(there) == 1 else "are"
         raise UsageError(
             f"{' and '.join(there)} {verb} there already; nothing was written", hint="name another file"
         )
-    for file, text in files.items():
-        try:
-            with file.open("x", encoding="utf-8") as opened:
-                opened.write(text)
-        except OSError as error:
-            raise SteelyardError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+    with ExitStack() as undo:
+        for file, text in files.items():
+            try:
+                with file.open("x", encoding="utf-8") as opened:
+                    undo.callback(file.unlink, missing_ok=True)
+                    opened.write(text)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise SteelyardError(f"cannot write {file}: {reason}; nothing was written") from error
+        undo.pop_all()
 
 
 def configuration() -> str:
@@ -86,7 +93,9 @@ health = "/healthz"                     # the path that is asked; without this l
 
 
 def unit(path: Path) -> str:
-    command = shutil.which("steelyard") or sys.argv[0]
+    command = systemd_word(shutil.which("steelyard") or sys.argv[0])
+    # Of the words only the program is no place for variables.
+    file = systemd_word(str(path).replace("$", "$$"))
     return f"""\
 # Put this in /etc/systemd/system/, then: systemctl daemon-reload && systemctl enable --now steelyard
 [Unit]
@@ -95,8 +104,8 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStartPre={command} check {path}
-ExecStart={command} run {path}
+ExecStartPre={command} check {file}
+ExecStart={command} run {file}
 ExecReload={command} reload
 Restart=on-failure
 # Longer than drain_timeout, so that a stop can drain.
@@ -119,7 +128,20 @@ WantedBy=multi-user.target
 """
 
 
+def systemd_word(text: str) -> str:
+    """One word of a command line of systemd, which has specifiers (%) and quotes of its own."""
+    text = text.replace("%", "%%")
+    if not any(character in text for character in " \t\"'\\;"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def compose_file(path: Path) -> str:
+    source = f"./{path.name}".replace("$", "$$")
+    volume = f"{source}:/etc/steelyard/steelyard.toml:ro"
+    if not all(character.isalnum() or character in "./_:-" for character in volume):
+        # A string of JSON is one of YAML.
+        volume = json.dumps(volume, ensure_ascii=False)
     return f"""\
 # docker compose up; an endpoint on this machine is then host.docker.internal:PORT in {path.name}
 services:
@@ -130,7 +152,7 @@ services:
         RUN pip install --no-cache-dir steelyard=={__version__}
     command: ["steelyard", "run", "/etc/steelyard/steelyard.toml"]
     volumes:
-      - ./{path.name}:/etc/steelyard/steelyard.toml:ro
+      - {volume}
     ports:
       - "8080:8080"
     extra_hosts:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from steelyard.errors import ConfigError, SteelyardError
 
-__all__ = ["byte_text", "console", "print_json", "report", "say", "seconds_text", "verdict_style"]
+__all__ = ["byte_text", "console", "counted", "print_json", "report", "say", "seconds_text", "verdict_style"]
 
 PIPE_WIDTH = 200
 
@@ -64,6 +64,10 @@ def seconds_text(seconds: float | None) -> str:
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
     return "0 s" if seconds == 0 else f"{seconds * 1e6:.2g} µs"
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def byte_text(size: float) -> str:

@@ -10,7 +10,7 @@ from steelyard import __version__, config
 from steelyard.admin.socket import AdminSocket, server_path
 from steelyard.cli import logs
 from steelyard.control import ConfigSource, Control
-from steelyard.errors import SteelyardError, UsageError
+from steelyard.errors import UsageError
 
 __all__ = ["run", "source_of"]
 
@@ -26,8 +26,7 @@ def source_of(
     given = {"--listen": listen, "--to": to, "--policy": policy, "--health": health}
     named = [name for name, value in given.items() if value]
     if not named:
-        found = config.find(path)
-        return ConfigSource(str(found), found.absolute(), lambda: config.load(found))
+        return ConfigSource.file(config.find(path))
     if path is not None:
         raise UsageError(
             f"{' and '.join(named)} cannot be used beside a file", hint=f"leave out {path}, or write it there"
@@ -46,6 +45,7 @@ def source_of(
 
 def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
     """Returns when the engine has drained and stopped."""
+    seen = content(source.path) if watch and source.path else None
     loaded = source.load()
     logs.set_up(loaded)
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
         if opened:
             stack.enter_context(serving(control, opened))
         if watch and source.path:
-            stack.enter_context(watching(control, source.path))
+            stack.enter_context(watching(control, source.path, seen))
         announce(control, opened)
         until_stopped(control)
     log.info("stopped")
@@ -80,15 +80,21 @@ def serving(control: Control, socket: AdminSocket) -> Iterator[None]:
 
 
 @contextmanager
-def watching(control: Control, path: Path) -> Iterator[None]:
+def watching(control: Control, path: Path, seen: bytes | None) -> Iterator[None]:
     from steelyard.watch import Watch
 
-    watch = Watch(control, path)
+    watch = Watch(control, path, seen)
     watch.start()
     try:
         yield
     finally:
         watch.close()
+
+
+def content(path: Path) -> bytes | None:
+    from steelyard.watch import content
+
+    return content(path)
 
 
 def announce(control: Control, socket: AdminSocket | None) -> None:
@@ -110,7 +116,4 @@ def announce(control: Control, socket: AdminSocket | None) -> None:
 def until_stopped(control: Control) -> None:
     while (event := control.wait(WAIT_S)) != "stopped":
         if event == "reload":
-            try:
-                control.reload()
-            except SteelyardError as error:
-                log.error("the old configuration stays in force: %s", error)
+            control.try_reload()

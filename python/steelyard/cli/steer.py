@@ -1,5 +1,6 @@
 """The commands that speak to a running instance."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from steelyard.admin.client import AdminClient
 from steelyard.admin.socket import candidates
-from steelyard.cli.output import byte_text, console, print_json, seconds_text, verdict_style
+from steelyard.cli.output import byte_text, console, counted, print_json, seconds_text, verdict_style
 from steelyard.errors import UsageError
 
 __all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
@@ -46,9 +47,10 @@ def undrain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
 
 
 def weight(socket: Path | None, endpoint: str, written: str, *, as_json: bool) -> None:
-    if written != DEFAULT and not (written.isascii() and written.isdecimal()):
+    # The instance says which is too large; what no weight comes near is not even asked for.
+    if written != DEFAULT and not re.fullmatch("[0-9]{1,9}", written):
         raise UsageError(
-            f'"{written}" is no weight', hint='a number from 0, or "default": as the file has it'
+            f'"{written}" is no weight', hint='a whole number from 0, or "default": as the file has it'
         )
     wanted = None if written == DEFAULT else int(written)
     answer = client(socket).post("/v1/weight", {"endpoint": endpoint, "weight": wanted})
@@ -80,6 +82,8 @@ def status(socket: Path | None, *, as_json: bool) -> None:
         out.print()
         out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
         out.print(pool_table(pool))
+        for name in pool["without_address"]:
+            out.print(Text(f"{name} has no address of its own: not resolved, or another's"), soft_wrap=True)
     for line in [*overlay_lines(answer["overlay"]), *(f"notice: {one}" for one in answer["notices"])]:
         out.print(Text(line), soft_wrap=True)
 
@@ -90,14 +94,14 @@ def headline(answer: dict[str, Any]) -> str:
     )
     return (
         f"steelyard {answer['version']}, process {answer['pid']}, {answer['state']} for {up}, "
-        f"generation {answer['generation']}, {answer['workers']} workers, {answer['config']}"
+        f"generation {answer['generation']}, {counted(answer['workers'], 'worker')}, {answer['config']}"
     )
 
 
 def listener_line(listener: dict[str, Any]) -> str:
     return (
         f"listener {listener['name']} on {', '.join(listener['bind'])}: "
-        f"{listener['connections']} connections, {listener['requests']} requests, "
+        f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
         f"{listener['bad_requests']} bad"
     )
 
@@ -131,7 +135,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
     for one in pool["endpoints"]:
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
         table.add_row(
-            one["address"],
+            endpoint_name(one),
             Text(one["verdict"], style=verdict_style(one["verdict"])),
             str(one["weight"]),
             *(str(one[name]) for name in ("in_flight", "requests", "failures", "retries")),
@@ -143,9 +147,18 @@ def pool_table(pool: dict[str, Any]) -> Table:
     return table
 
 
+def endpoint_name(one: dict[str, Any]) -> str:
+    """What commands call it, and for a host name the address behind this row."""
+    configured, address = one["configured"], one["address"]
+    return str(configured) if configured == address else f"{configured} at {address}"
+
+
 def overlay_lines(overlay: dict[str, Any]) -> list[str]:
     """What was changed at run time and lies over the file."""
-    lines = [f"  {one['pool']}/{one['address']} is drained" for one in overlay["drained"]]
-    lines += [f"  {one['pool']}/{one['address']} weighs {one['weight']}" for one in overlay["weights"]]
-    lines += [f"  {one['pool']} chooses by {one['policy']}" for one in overlay["policies"]]
+    changes = [(one, f"{name_of(one)} is drained") for one in overlay["drained"]]
+    changes += [(one, f"{name_of(one)} weighs {one['weight']}") for one in overlay["weights"]]
+    changes += [(one, f"{one['pool']} chooses by {one['policy']}") for one in overlay["policies"]]
+    lines = [
+        f"  {text}" + (", once it is in the file again" if one["waiting"] else "") for one, text in changes
+    ]
     return ["", "changed at run time, over the file:", *lines] if lines else []

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from steelyard.config.address import canonical
 from steelyard.config.document import document
-from steelyard.config.load import from_arguments, load, load_text
+from steelyard.config.load import from_arguments, load, load_text, problem_in
 from steelyard.config.overlay import EndpointKey, Overlay
 from steelyard.config.pool import DEFAULT_POLICY, POLICIES
 from steelyard.config.root import Config
 from steelyard.config.search import find
 from steelyard.config.show import show
+from steelyard.config.source import KeyPath, key_text
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -16,12 +18,16 @@ __all__ = [
     "SCHEMA_PATH",
     "Config",
     "EndpointKey",
+    "KeyPath",
     "Overlay",
+    "canonical",
     "document",
     "find",
     "from_arguments",
+    "key_text",
     "load",
     "load_text",
+    "problem_in",
     "show",
 ]
 

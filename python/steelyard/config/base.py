@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from steelyard.config.units import refuse
 
-__all__ = ["Model", "Name", "did_you_mean", "nearest", "one_of", "table_with"]
+__all__ = ["Model", "Name", "nearest", "one_of", "table_with"]
 
 
 class Model(BaseModel):
@@ -18,11 +18,40 @@ class Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+# What other load balancers call it.
+ELSEWHERE = {
+    "server": "endpoints",
+    "servers": "endpoints",
+    "targets": "endpoints",
+    "backend": "pools",
+    "backends": "pools",
+    "cluster": "pools",
+    "clusters": "pools",
+    "upstream": "pools",
+    "upstreams": "pools",
+    "frontend": "listeners",
+    "frontends": "listeners",
+    "balance": "policy",
+    "algorithm": "policy",
+    "lb_policy": "policy",
+    "maxconn": "requests",
+    "leastconn": "least_request",
+    "least_conn": "least_request",
+    "roundrobin": "round_robin",
+}
+
+
 def nearest(written: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
-    by_plain = {word.lower().replace("-", "_"): word for word in known}
-    near = get_close_matches(written.lower().replace("-", "_"), by_plain, n=1, cutoff=0.6)
+    by_plain = {plain(word): word for word in known}
+    if same := by_plain.get(ELSEWHERE.get(plain(written), "")):
+        return same
+    near = get_close_matches(plain(written), by_plain, n=1, cutoff=0.6)
     return by_plain[near[0]] if near else None
+
+
+def plain(word: str) -> str:
+    return word.lower().replace("-", "_")
 
 
 def did_you_mean(written: str, known: Iterable[str]) -> str | None:
@@ -48,9 +77,18 @@ def one_of(what: str, *known: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def table_with(key: str) -> Any:
+def table_with(key: str, what: str, example: str) -> Any:
     """A validator that takes a bare string for a table with only this key."""
-    return lambda value: {key: value} if isinstance(value, str) else value
+
+    def check(value: object) -> object:
+        # A model has been checked already.
+        if isinstance(value, dict | BaseModel):
+            return value
+        if not isinstance(value, str):
+            raise refuse(f"expected {what} or a table", f"for instance {example}")
+        return {key: value}
+
+    return check
 
 
 NAME = "[A-Za-z0-9_.-]{1,64}"

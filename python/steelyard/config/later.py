@@ -6,7 +6,7 @@ from typing import Any
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
 
-__all__ = ["LATER_POLICIES", "take_out"]
+__all__ = ["take_out"]
 
 LATER_POLICIES = frozenset(
     {

@@ -7,13 +7,19 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.units import Count, DurationOrOff, Size, WrittenCount, parse_count, refuse
 
-__all__ = ["Listener", "ListenerLimits", "ListenerTimeouts", "Strings"]
+__all__ = ["Listener", "Strings"]
 
 Strings = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 def auto_or_count(value: object) -> int | None:
-    return None if value in ("auto", "off") else parse_count(value, off=True)
+    if value == "auto":
+        return None
+    if value == "off":
+        raise refuse("connections are never without a bound", '"auto" is as many as the descriptors allow')
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise refuse('expected a whole number or "auto"')
+    return parse_count(value, off=False)
 
 
 def must_be_list(value: object) -> object:
@@ -29,7 +35,7 @@ class ListenerLimits(Model):
 
     connections: Annotated[
         int | None,
-        BeforeValidator(auto_or_count, json_schema_input_type=WrittenCount | Literal["auto", "off"]),
+        BeforeValidator(auto_or_count, json_schema_input_type=WrittenCount | Literal["auto"]),
         PlainSerializer(lambda value: "auto" if value is None else value),
     ] = Field(default="auto", validate_default=True)
     """Open connections; "auto" is bounded by the file descriptors of the process."""

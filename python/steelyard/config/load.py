@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from steelyard.config.pool import POLICIES
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
-from steelyard.config.source import KeyPath, Source, read, read_text
+from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["from_arguments", "load", "load_text"]
+__all__ = ["from_arguments", "load", "load_text", "problem_in"]
 
 # What the short form calls otherwise than the long one.
 SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
@@ -27,6 +28,8 @@ SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("pools", SHORT_POOL, "policy"), ("policy",)),
     (("pools", SHORT_POOL, "health"), ("health",)),
 )
+# What the command line calls otherwise than the short form.
+ARGUMENTS = {"listen": "--listen", "endpoints": "--to", "policy": "--policy", "health": "--health"}
 
 
 def load(path: Path) -> Config:
@@ -44,7 +47,18 @@ def from_arguments(
 ) -> Config:
     """The short form, given on a command line instead of in a file."""
     given = {"listen": list(listen), "endpoints": list(to), "policy": policy, "health": health}
-    return checked(Source("command line", {key: value for key, value in given.items() if value is not None}))
+    try:
+        return checked(
+            Source("command line", {key: value for key, value in given.items() if value is not None})
+        )
+    except ConfigError as error:
+        raise ConfigError([replace(one, key=argument(one.key)) for one in error.problems]) from None
+
+
+def argument(key: str | None) -> str | None:
+    """What the person wrote: `--to` where a file has `endpoints[0]`."""
+    name = (key or "").partition("[")[0]
+    return ARGUMENTS.get(name, key)
 
 
 def checked(source: Source) -> Config:
@@ -86,6 +100,15 @@ def from_engine(config: Config, source: Source) -> list[Problem]:
         source.problem(file_path(tuple(one["path"]), source.data), one["message"], one["hint"])
         for one in found
     ]
+
+
+def problem_in(path: Path, name: str, key: KeyPath, message: str, hint: str | None) -> Problem:
+    """What the engine says of a key of the document, at its place in the file as it is now."""
+    try:
+        source = read_text(read_file(path), name)
+    except ConfigError:
+        return Problem(message, key_text(key), hint, name)
+    return source.problem(file_path(key, source.data), message, hint)
 
 
 def file_path(path: KeyPath, data: dict[str, Any]) -> KeyPath:

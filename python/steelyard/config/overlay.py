@@ -9,12 +9,16 @@ from steelyard.config.root import Config
 __all__ = ["EndpointKey", "Overlay"]
 
 EndpointKey = tuple[str, str]
-"""The name of a pool and the address of an endpoint, as the file writes it."""
+"""The name of a pool and the address of an endpoint, in its canonical spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Drained endpoints, weights and policies set while the process runs. Never changed in place."""
+    """Drained endpoints, weights and policies set while the process runs. Never changed in place.
+
+    What it says of an endpoint or pool that leaves the file is kept until it is undone: who drains a server
+    and sees it go and come back wants it drained still.
+    """
 
     drained: frozenset[EndpointKey] = frozenset()
     weights: Mapping[EndpointKey, int] = field(default_factory=dict)
@@ -36,23 +40,24 @@ class Overlay:
         others = {key: value for key, value in self.policies.items() if key != pool}
         return replace(self, policies=others if policy is None else {**others, pool: policy})
 
-    def kept_by(self, config: Config) -> "Overlay":
-        """What of it still has its endpoint or pool."""
-        endpoints = {
+    def endpoints(self) -> set[EndpointKey]:
+        """Those it changes, whether the configuration has them or not."""
+        return {*self.drained, *self.weights}
+
+    def as_json(self, config: Config) -> dict[str, Any]:
+        """What waits has left the configuration, and is in force again once it is back."""
+        there = {
             (name, endpoint.address) for name, pool in config.pools.items() for endpoint in pool.endpoints
         }
-        return Overlay(
-            self.drained & endpoints,
-            {key: weight for key, weight in self.weights.items() if key in endpoints},
-            {pool: policy for pool, policy in self.policies.items() if pool in config.pools},
-        )
 
-    def as_json(self) -> dict[str, Any]:
+        def entry(key: EndpointKey, **values: Any) -> dict[str, Any]:
+            return {"pool": key[0], "address": key[1], **values, "waiting": key not in there}
+
         return {
-            "drained": [{"pool": pool, "address": address} for pool, address in sorted(self.drained)],
-            "weights": [
-                {"pool": pool, "address": address, "weight": weight}
-                for (pool, address), weight in sorted(self.weights.items())
+            "drained": [entry(key) for key in sorted(self.drained)],
+            "weights": [entry(key, weight=weight) for key, weight in sorted(self.weights.items())],
+            "policies": [
+                {"pool": pool, "policy": policy, "waiting": pool not in config.pools}
+                for pool, policy in sorted(self.policies.items())
             ],
-            "policies": [{"pool": pool, "policy": policy} for pool, policy in sorted(self.policies.items())],
         }

@@ -1,8 +1,10 @@
 """Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -13,6 +15,7 @@ from pydantic import (
 )
 
 from steelyard import _core
+from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
 from steelyard.config.units import (
     U32_MAX,
@@ -26,7 +29,7 @@ from steelyard.config.units import (
     refuse,
 )
 
-__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Health", "Pool", "Threshold"]
+__all__ = ["DEFAULT_POLICY", "POLICIES", "Endpoint", "Policy", "Pool", "must_have_endpoints"]
 
 POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
 DEFAULT_POLICY = "least_request"
@@ -55,7 +58,10 @@ def write_policy(policy: PolicyTable) -> object:
 
 Policy = Annotated[
     PolicyTable,
-    BeforeValidator(table_with("name"), json_schema_input_type=PolicyName | PolicyTable),
+    BeforeValidator(
+        table_with("name", "the name of a policy", '"round_robin"'),
+        json_schema_input_type=PolicyName | PolicyTable,
+    ),
     PlainSerializer(write_policy),
 ]
 
@@ -63,7 +69,7 @@ Policy = Annotated[
 class EndpointTable(Model):
     """An endpoint with more than its address."""
 
-    address: str
+    address: Annotated[str, AfterValidator(canonical)]
     """"10.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/path"."""
     weight: Annotated[int, Field(ge=0, le=U32_MAX)] = 1
     """Its share beside the others; 0 takes no new requests."""
@@ -75,7 +81,9 @@ class EndpointTable(Model):
 
 Endpoint = Annotated[
     EndpointTable,
-    BeforeValidator(table_with("address"), json_schema_input_type=str | EndpointTable),
+    BeforeValidator(
+        table_with("address", "an address", '"127.0.0.1:9001"'), json_schema_input_type=str | EndpointTable
+    ),
     PlainSerializer(
         lambda endpoint: (
             endpoint.address
@@ -202,6 +210,8 @@ def parse_budget(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refuse('expected a number of retries per request or "off"', "for instance 0.2")
+    if not math.isfinite(value):
+        raise refuse(f"{value} is no number of retries per request", "for instance 0.2")
     if value == 0:
         raise refuse("0 is no budget", '"off" is no bound on retries; attempts = 1 is no retries')
     return float(value)

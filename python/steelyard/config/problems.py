@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from steelyard.config.base import nearest
 from steelyard.config.root import Config, ConfigFile
+from steelyard.config.show import value_of
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
 
@@ -81,7 +82,8 @@ def problem(details: ErrorDetails, source: Source) -> Problem:
     if kind == "steelyard":
         return source.problem(path, str(context["reason"]), context.get("hint"))
     if kind in EXPECTED:
-        return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}")
+        hint = f"write [{value_of(value)}]" if EXPECTED[kind] == "a list" and isinstance(value, str) else None
+        return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}", hint)
     if kind == "greater_than_equal":
         return source.problem(path, f"{value} is out of range", f"at least {context['ge']}")
     if kind == "less_than_equal":

@@ -10,7 +10,7 @@ from steelyard.config.pool import Endpoint, Policy, Pool, must_have_endpoints
 from steelyard.config.route import Route
 from steelyard.config.units import Duration, refuse
 
-__all__ = ["SHORT_FORM", "Admin", "Config", "ConfigFile", "Log"]
+__all__ = ["SHORT_FORM", "SHORT_LISTENER", "SHORT_POOL", "Config", "ConfigFile"]
 
 WORKERS_MAX = 1024
 SHORT_FORM = ("listen", "endpoints", "health", "policy")

@@ -2,15 +2,40 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from steelyard import _core
 from steelyard.config.base import Model, Name
 from steelyard.config.listener import Strings
 from steelyard.config.units import U32_MAX, refuse
 
-__all__ = ["ACTIONS", "Route"]
+__all__ = ["Route"]
 
 ACTIONS = ("pool", "split", "redirect", "respond")
+
+
+def each_once(fields: dict[str, str]) -> dict[str, str]:
+    """Names of header fields know no case, so that a twin would be lost."""
+    seen: dict[str, str] = {}
+    for name in fields:
+        if twin := seen.get(name.lower()):
+            raise refuse(f'"{name}" is the same field as "{twin}"', "keep one of them: the case is no matter")
+        seen[name.lower()] = name
+    return fields
+
+
+def sent_on(fields: dict[str, str]) -> dict[str, str]:
+    for name in fields:
+        if _core.is_lookalike(name):
+            raise refuse(
+                f'"{name}" would never be sent: much software reads it as "{name.replace("_", "-")}"',
+                f'write "{name.replace("_", "-")}" if that is meant, or choose another name',
+            )
+    return fields
+
+
+Fields = Annotated[dict[str, str], AfterValidator(each_once)]
+FieldsToSet = Annotated[Fields, AfterValidator(sent_on)]
 
 
 class Route(Model):
@@ -22,7 +47,7 @@ class Route(Model):
     """Exact, or "*.example.com"."""
     path: str | None = None
     """A prefix, "=/exact" or "~regex"."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Fields = Field(default_factory=dict)
     """Header fields that must be there with exactly this value."""
     pool: Name | None = None
     """Where the request goes."""
@@ -34,7 +59,7 @@ class Route(Model):
     """Answered with this status and no body."""
     strip_prefix: bool = False
     """Whether the matched prefix is taken off before the request goes on."""
-    set_headers: dict[str, str] = Field(default_factory=dict)
+    set_headers: FieldsToSet = Field(default_factory=dict)
     """Header fields set on the request."""
     remove_headers: Strings = ()
     """Header fields removed from the request."""

@@ -19,8 +19,16 @@ def find(named: Path | None, environment: Mapping[str, str] = os.environ) -> Pat
     if from_environment := environment.get(VARIABLE):
         return Path(from_environment)
     for place in PLACES:
-        if place.exists():
+        if may_be(place):
             return place
     names = (str(place) if place.is_absolute() else f"./{place}" for place in PLACES)
     tried = ", ".join([f"${VARIABLE}", *names])
     raise UsageError(f"there is no configuration; looked at {tried}", hint="steelyard init writes one")
+
+
+def may_be(place: Path) -> bool:
+    """What cannot be looked at may be there; who reads it then says that it may not."""
+    try:
+        return place.exists()
+    except PermissionError:
+        return True

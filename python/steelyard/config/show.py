@@ -2,11 +2,12 @@
 
 import json
 import re
+from datetime import date, time
 from typing import Any
 
 from steelyard.config.root import Config
 
-__all__ = ["show"]
+__all__ = ["show", "value_of"]
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -63,6 +64,9 @@ def value_of(value: Any) -> str:
             return "true" if value else "false"
         case int() | float():
             return str(value)
+        case date() | time():
+            # Nothing of ours is one, but a file may hold one where something else belongs.
+            return value.isoformat()
         case dict():
             if not value:
                 return "{}"

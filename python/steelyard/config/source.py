@@ -10,7 +10,7 @@ from typing import Any
 from steelyard import _core
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["KeyPath", "Source", "read", "read_text"]
+__all__ = ["KeyPath", "Source", "key_text", "read", "read_file", "read_text"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -110,4 +110,7 @@ def syntax_problem(text: str, name: str, message: str, line: int, column: int) -
         word = rest.split("#")[0].strip().rstrip(",]}").strip()
         message = "a value is missing" if not word else "this is no TOML value"
         hint = f'text stands in quotes: "{word}"' if word else "write it after the ="
+    elif message.startswith("key with no value"):
+        message = "this is no TOML"
+        hint = "a line is key = value or [table]; steelyard init writes a file to begin with"
     return Problem(message, None, hint, name, line, column)

@@ -11,13 +11,19 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "U32_MAX",
     "Count",
     "CountOrOff",
     "Duration",
     "DurationOrOff",
     "Size",
     "SizeOrOff",
+    "WrittenCount",
+    "WrittenOff",
     "duration_text",
+    "parse_count",
+    "parse_duration",
+    "parse_size",
     "refuse",
     "size_text",
 ]
@@ -28,6 +34,8 @@ SIZE_MAX = 2**50
 
 DURATION_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SIZE_UNITS = {"": 1, "k": 2**10, "M": 2**20, "G": 2**30}
+DIGITS_MAX = 24
+"""Few enough for exact arithmetic, far more than any range here needs."""
 WRITTEN_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 
 OFF_HINT = 'write "off" to turn it off'
@@ -40,7 +48,11 @@ def refuse(message: str, hint: str | None = None) -> PydanticCustomError:
 
 def number_and_unit(text: str) -> tuple[Decimal, str] | None:
     found = WRITTEN_NUMBER.fullmatch(text)
-    return (Decimal(found[1]), found[2]) if found else None
+    if found is None:
+        return None
+    if len(found[1]) > DIGITS_MAX:
+        raise refuse(f"a number of {len(found[1])} characters is out of range", f"at most {DIGITS_MAX}")
+    return Decimal(found[1]), found[2]
 
 
 def no_unit(value: float | str) -> PydanticCustomError:

@@ -113,6 +113,6 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
     let document = parse(&document.to_string()).expect("the document has its shape");
     let snapshot = Snapshot::build(&document, None, &Resolved::default(), &options).expect("it is sound");
     let pool = Arc::clone(&snapshot.pools[0]);
-    pool.activate(None, NOW);
+    pool.activate(NOW);
     pool
 }

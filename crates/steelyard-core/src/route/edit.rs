@@ -8,7 +8,7 @@ use crate::problem::{Refusal, Report};
 /// What changes on a request before it is forwarded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteEdit {
-    /// Bytes taken off the front of the normalised path; see [`RouteEdit::path`].
+    /// Bytes taken off the front of the path, as counted in its form for matching; see [`RouteEdit::path`].
     pub strip: usize,
     /// Fields that replace those of the same name. Names are in lower case and distinct; `host` may be one.
     pub set: Vec<Field>,
@@ -17,23 +17,12 @@ pub struct RouteEdit {
 }
 
 impl RouteEdit {
-    /// Whether the request is forwarded as it came.
-    pub fn is_empty(&self) -> bool {
-        self.strip == 0 && self.set.is_empty() && self.remove.is_empty()
-    }
-
     /// The path to forward, in two parts to be written one after the other: it always begins with a slash.
     ///
-    /// `path` is the one the route was decided on.
+    /// `path` is normal, and the route was decided on its form for matching.
     pub fn path<'p>(&self, path: &'p [u8]) -> (&'static [u8], &'p [u8]) {
-        let rest = path.get(self.strip..).unwrap_or_default();
+        let rest = crate::path::skip(path, self.strip);
         (if rest.starts_with(b"/") { b"" } else { b"/" }, rest)
-    }
-
-    /// Whether a field of this name, in any case, is not taken over from the request.
-    pub fn drops(&self, name: &[u8]) -> bool {
-        self.set.iter().any(|(set, _)| set.eq_ignore_ascii_case(name))
-            || self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
 
     pub(super) fn compile(route: &document::Route, strip: usize, report: &mut Report) -> Option<Self> {

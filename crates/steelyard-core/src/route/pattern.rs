@@ -94,11 +94,11 @@ impl PathPattern {
             let hint = format!("write \"{}/{path}\"", if exact { "=" } else { "" });
             return Err(Refusal::new(format!("{text:?}: a path begins with a slash")).hint(hint));
         }
-        let normal = normal(path)?;
+        let normal = normal(path, if exact { "=" } else { "" })?;
         Ok(if exact { Self::Exact(normal) } else { Self::Prefix(normal) })
     }
 
-    /// `path` is normalised.
+    /// `path` is in the form for matching; see [`crate::path::for_matching`].
     pub fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Prefix(prefix) => path.starts_with(prefix),
@@ -108,14 +108,15 @@ impl PathPattern {
     }
 }
 
-/// A path that no normalised path could equal would be a rule that never matches.
-fn normal(path: &str) -> Result<Box<[u8]>, Refusal> {
-    let mut buffer = Vec::new();
+/// A path that no request's path could equal would be a rule that never matches.
+fn normal(path: &str, sign: &str) -> Result<Box<[u8]>, Refusal> {
+    let (mut buffer, mut decoded) = (Vec::new(), Vec::new());
     let normal = crate::path::normalise(path.as_bytes(), true, &mut buffer)
         .map_err(|error| Refusal::new(format!("{path:?}: {error}")).hint("write it without a query"))?;
+    let normal = crate::path::for_matching(normal, &mut decoded);
     if normal != path.as_bytes() {
         return Err(Refusal::new(format!("{path:?} is not in normal form, so no request would match it"))
-            .hint(format!("write {:?}", String::from_utf8_lossy(normal))));
+            .hint(format!("write \"{sign}{}\"", String::from_utf8_lossy(normal))));
     }
     Ok(normal.into())
 }
@@ -216,6 +217,10 @@ mod tests {
             ("", "begins with a slash", "write \"/\""),
             ("/a/../b", "not in normal form", "write \"/b\""),
             ("/%61", "not in normal form", "write \"/a\""),
+            ("/%40x/", "not in normal form", "write \"/@x/\""),
+            ("/{x}/", "not in normal form", "write \"/%7Bx%7D/\""),
+            ("=/\u{e9}", "not in normal form", "write \"=/%C3%A9\""),
+            ("/\"<>", "not in normal form", "write \"/%22%3C%3E\""),
             ("/a?b=c", "must not", "without a query"),
             ("~(", "unclosed group", ""),
             ("~(?:a{1000}){1000}", "too large", "bound its repetitions"),

@@ -19,7 +19,7 @@ impl Redirect {
         }
         // All leading slashes go: after a location of "/", one left over would make "//host" of the path, which
         // names another server.
-        let rest = path.get(self.strip..).unwrap_or_default();
+        let rest = crate::path::skip(path, self.strip);
         let start = rest.iter().position(|&byte| byte != b'/').unwrap_or(rest.len());
         out.extend_from_slice(&rest[start..]);
         if let Some(query) = query {

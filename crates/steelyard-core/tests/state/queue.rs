@@ -233,3 +233,58 @@ fn an_ejected_endpoint_that_returns_serves_those_who_wait() {
     pool.tick(millis(5_000));
     assert_eq!(bell.rung(), 1);
 }
+
+#[test]
+fn who_waits_in_a_pool_that_has_left_is_served_by_whoever_held_its_slot() {
+    let mut document = pool_document("least_request", &[1]);
+    document["threshold"]["requests"] = 1.into();
+    let first = snapshot(&document, None);
+    let endpoint = Arc::clone(&first.pools[0].members()[0].endpoint);
+    // Held as a tunnel holds it.
+    let shared = Arc::clone(first.pools[0].shared());
+    assert_eq!(admit(&first.pools[0], millis(0), &mut generator()), Pick::Taken(0));
+    let second = snapshot(&document, Some(&first));
+    let pool = Arc::clone(&first.pools[0]);
+    let (bell, waker) = Bell::waker();
+    let ticket = pool.enqueue(millis(0), Excluded::default(), waker.clone()).unwrap();
+
+    let mut other = pool_document("least_request", &[1]);
+    other["name"] = "other".into();
+    let without = snapshot(&other, Some(&second));
+    drop((first, second));
+    assert_eq!(without.live_pools().map(|pool| pool.name().to_owned()).collect::<Vec<_>>(), ["other", "app"]);
+    shared.release(&endpoint, millis(0));
+    assert_eq!(bell.rung(), 1);
+    assert!(matches!(pool.claim(ticket, &waker), Some(Grant::Slot(_))));
+    assert_eq!(without.live_pools().count(), 1, "nobody waits any more");
+    assert_eq!(Arc::strong_count(&pool), 1, "and nothing holds its last snapshot");
+}
+
+#[test]
+fn a_pool_that_comes_back_while_a_request_lasts_is_the_same() {
+    let mut document = pool_document("least_request", &[1]);
+    document["threshold"]["requests"] = 1.into();
+    let mut other = document.clone();
+    other["name"] = "other".into();
+    let first = snapshot(&document, None);
+    assert_eq!(admit(&first.pools[0], millis(0), &mut generator()), Pick::Taken(0));
+    let shared = Arc::clone(first.pools[0].shared());
+    let endpoint = Arc::clone(&first.pools[0].members()[0].endpoint);
+    let mut gone = snapshot(&other, Some(&first));
+    drop(first);
+    for _ in 0..3 {
+        gone = snapshot(&other, Some(&gone));
+    }
+    let back = snapshot(&document, Some(&gone));
+    assert_eq!(admit(&back.pools[0], millis(0), &mut generator()), Pick::Full);
+    let (bell, waker) = Bell::waker();
+    back.pools[0].enqueue(millis(0), Excluded::default(), waker).unwrap();
+    shared.release(&endpoint, millis(0));
+    assert_eq!(bell.rung(), 1);
+
+    // Once nothing of it lasts, its name is free for a new one.
+    drop((back, shared, endpoint));
+    let gone = snapshot(&other, Some(&gone));
+    let new = snapshot(&document, Some(&gone));
+    assert_eq!(admit(&new.pools[0], millis(0), &mut generator()), Pick::Taken(0));
+}

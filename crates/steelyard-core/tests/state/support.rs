@@ -215,7 +215,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
         "listeners": [{
-            "name": "web", "bind": [":0"], "pool": "app", "trusted_proxies": [], "allow_encoded_slash": false,
+            "name": "web", "bind": [":0"], "pool": pool["name"], "trusted_proxies": [], "allow_encoded_slash": false,
             "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
                        "target_bytes_max": 8192},
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
@@ -225,8 +225,7 @@ pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
     let options = Options { workers: 1, phase: Phase::Zero, seed: 0 };
     let snapshot =
         Snapshot::build(&document, previous, &Resolved::default(), &options).expect("the document is sound");
-    let before = previous.map(|snapshot| &*snapshot.pools[0]);
-    snapshot.pools[0].activate(before, millis(0));
+    snapshot.pools[0].activate(millis(0));
     snapshot
 }
 

@@ -2,8 +2,9 @@
 
 use crate::support::{admit, generator, millis, pool, pool_document, snapshot};
 use proptest::prelude::*;
+use std::sync::Arc;
 use steelyard_core::health::{Health, Rules, Verdict};
-use steelyard_core::pool::{Outcome, Pick};
+use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::time::Nanos;
 
 #[derive(Debug, Clone, Copy)]
@@ -197,4 +198,79 @@ fn a_request_on_an_older_snapshot_does_not_decide_for_newer_ones() {
     for _ in 0..20 {
         assert_eq!(admit(&newer.pools[0], millis(4), &mut rng), Pick::Taken(1));
     }
+}
+
+/// Fails as often at this moment as one burst of requests does.
+fn fail(pool: &Arc<Pool>, times: usize, now: Nanos) {
+    for _ in 0..times {
+        pool.learn(&pool.members()[0].endpoint, Outcome::Failure("reset"), None, now);
+    }
+}
+
+#[test]
+fn failures_of_an_ejected_endpoint_do_not_shorten_its_next_chance() {
+    // In a pool of one it fails open: requests go on failing while it is ejected.
+    let pool = pool("round_robin", &[1], |_| {});
+    let endpoint = &pool.members()[0].endpoint;
+    fail(&pool, 10, millis(0));
+    assert_eq!(pool.tick(millis(5_000)).len(), 1);
+    fail(&pool, 2, millis(5_001));
+    assert_eq!(endpoint.verdict(), Verdict::Healthy, "it takes three anew");
+    fail(&pool, 1, millis(5_002));
+    assert_eq!(endpoint.verdict(), Verdict::Down);
+}
+
+#[test]
+fn nothing_fails_open_where_nobody_is_known_to_be_bad() {
+    for change in [("drain", true.into()), ("weight", 0.into())] {
+        let pool = pool("random", &[1, 1], |document| {
+            for endpoint in document["endpoints"].as_array_mut().unwrap() {
+                endpoint[change.0] = serde_json::Value::clone(&change.1);
+            }
+        });
+        assert_eq!(admit(&pool, millis(0), &mut generator()), Pick::Nobody);
+        assert!(!pool.failing_open(), "{}", change.0);
+    }
+}
+
+#[test]
+fn an_ejection_ends_while_its_endpoint_drains() {
+    let drained = |drain: bool| {
+        let mut document = pool_document("random", &[1]);
+        document["endpoints"][0]["drain"] = drain.into();
+        document
+    };
+    let before = snapshot(&drained(false), None);
+    fail(&before.pools[0], 3, millis(0));
+    let draining = snapshot(&drained(true), Some(&before));
+    assert_eq!(draining.pools[0].tick(millis(5_000)).len(), 1);
+    let after = snapshot(&drained(false), Some(&draining));
+    let endpoint = &after.pools[0].members()[0].endpoint;
+    assert_eq!(endpoint.verdict(), Verdict::Healthy);
+    // A minute in since the end of the first, so the next is short again.
+    fail(&after.pools[0], 3, millis(65_000));
+    assert_eq!(after.pools[0].tick(millis(70_000)).len(), 1);
+}
+
+#[test]
+fn an_endpoint_that_was_away_while_probes_were_switched_off_comes_back_unjudged() {
+    let probed = |interval_ms: Option<u64>, endpoints: &[u32]| {
+        let mut document = pool_document("random", endpoints);
+        document["health"]["interval_ms"] = interval_ms.into();
+        document
+    };
+    let first = snapshot(&probed(Some(1_000), &[1, 1]), None);
+    // Somebody's tunnel keeps it alive.
+    let kept = first.pools[0].members()[1].endpoint.clone();
+    for _ in 0..3 {
+        first.pools[0].record_probe(&kept, false, "refused".into(), millis(1));
+    }
+    assert_eq!(kept.verdict(), Verdict::Down);
+    let without = snapshot(&probed(Some(1_000), &[1]), Some(&first));
+    let off = snapshot(&probed(None, &[1]), Some(&without));
+    let back = snapshot(&probed(None, &[1, 1]), Some(&off));
+    assert!(Arc::ptr_eq(&back.pools[0].members()[1].endpoint, &kept));
+    assert_eq!(kept.verdict(), Verdict::Healthy);
+    let on = snapshot(&probed(Some(1_000), &[1, 1]), Some(&back));
+    assert_eq!(on.pools[0].members()[1].endpoint.verdict(), Verdict::Unknown);
 }

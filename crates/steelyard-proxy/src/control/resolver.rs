@@ -1,6 +1,6 @@
 //! Looks host names up again and again, and puts a change in force.
 
-use super::resolve::{self, Answers, Name};
+use super::resolve::{self, Answers, Lookups, Name};
 use crate::engine::{EngineError, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(8);
 pub(super) struct Resolver {
     next: Nanos,
     running: bool,
+    lookups: Lookups,
     sender: mpsc::UnboundedSender<Answers>,
     inbox: mpsc::UnboundedReceiver<Answers>,
     /// Answers that wait for a change that is under way.
@@ -34,6 +35,7 @@ impl Resolver {
         Self {
             next: now.plus(INTERVAL),
             running: false,
+            lookups: Lookups::default(),
             sender,
             inbox,
             waiting: None,
@@ -70,10 +72,10 @@ impl Resolver {
 
     fn start(&mut self, names: BTreeSet<Name>) {
         self.running = true;
-        let sender = self.sender.clone();
+        let (sender, lookups) = (self.sender.clone(), self.lookups.clone());
         tokio::spawn(async move {
             // Nobody to tell means that the control thread has ended.
-            let _ = sender.send(resolve::look_up(names, LIMIT).await);
+            let _ = sender.send(lookups.look_up(names, LIMIT).await);
         });
     }
 

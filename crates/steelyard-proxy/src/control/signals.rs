@@ -1,8 +1,10 @@
 //! Signals, when the engine owns the process.
 
 use crate::sys;
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -30,7 +32,7 @@ impl Signals {
     pub fn take(runtime: &Runtime) -> io::Result<Self> {
         let _inside = runtime.enter();
         let take = |kind: SignalKind| {
-            sys::forget_handler(kind.as_raw_value());
+            forget_handler_once(kind);
             signal(kind)
         };
         Ok(Self {
@@ -39,6 +41,16 @@ impl Signals {
             hang_up: take(SignalKind::hangup())?,
             hand_over: take(SignalKind::user_defined2())?,
         })
+    }
+}
+
+/// The runtime puts its handler in once per process and signal, and never again: taken away a second time, the signal
+/// would have no handler at all, and end the process.
+fn forget_handler_once(kind: SignalKind) {
+    static FORGOTTEN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+    let number = kind.as_raw_value();
+    if FORGOTTEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number) {
+        sys::forget_handler(number);
     }
 }
 

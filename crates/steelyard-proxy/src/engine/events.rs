@@ -10,6 +10,8 @@ pub enum Event {
     Reload,
     /// Every worker has ended.
     Stopped,
+    /// The same, and not because anybody asked for it.
+    Failed,
 }
 
 /// Events that nobody has taken yet. Reloads that come before one is taken are one.
@@ -20,9 +22,11 @@ pub(crate) struct Events {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and lives for itself")]
 struct Pending {
     reload: bool,
     stopped: bool,
+    failed: bool,
     /// Whether somebody has heard that it has stopped, and was free to go on.
     acknowledged: bool,
 }
@@ -34,6 +38,8 @@ impl Events {
         match event {
             Event::Reload => pending.reload = true,
             Event::Stopped => pending.stopped = true,
+            // Heard once the workers have ended.
+            Event::Failed => pending.failed = true,
         }
         drop(pending);
         self.changed.notify_all();
@@ -45,7 +51,7 @@ impl Events {
         let mut pending = self.lock();
         loop {
             if pending.stopped {
-                return Some(Event::Stopped);
+                return Some(if pending.failed { Event::Failed } else { Event::Stopped });
             }
             if std::mem::take(&mut pending.reload) {
                 return Some(Event::Reload);
@@ -61,6 +67,11 @@ impl Events {
     /// Somebody has heard that everything has ended, and is about to end the process.
     pub fn acknowledge_end(&self) {
         self.lock().acknowledged = true;
+    }
+
+    /// Whether it is an end in failure.
+    pub fn is_failed(&self) -> bool {
+        self.lock().failed
     }
 
     /// Whether somebody has.

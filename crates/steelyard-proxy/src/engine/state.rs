@@ -3,6 +3,7 @@
 use super::{EngineError, Events, Options, limits};
 use crate::clock::Clock;
 use crate::connections;
+use crate::control::resolve::{self, Answers, Name};
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
 use crate::sockets::{Opened, Prepared, Sockets};
 use arc_swap::ArcSwap;
@@ -96,7 +97,7 @@ impl State {
             listeners: Mutex::default(),
         };
         let snapshot = state.shared.snapshot.load_full();
-        state.put_in_force(&mut state.lock_change(), &snapshot, None, prepared);
+        state.put_in_force(&mut state.lock_change(), &snapshot, prepared);
         Ok((state, mailboxes))
     }
 
@@ -105,18 +106,24 @@ impl State {
         if std::process::id() == self.pid { Ok(()) } else { Err(EngineError::Forked) }
     }
 
-    /// What the host names stand for at present.
-    pub fn resolved(&self) -> Resolved {
-        self.lock_change().resolved.clone()
+    /// Those of these names that have never been asked for. One that had no answer is not among them: it is asked for
+    /// again from time to time, and no change needs to wait for it.
+    pub fn unasked(&self, names: BTreeSet<Name>) -> BTreeSet<Name> {
+        let change = self.lock_change();
+        names.into_iter().filter(|(host, port)| !change.resolved.is_known(host, *port)).collect()
     }
 
-    /// Puts a document in force.
-    pub fn apply(&self, document: Document, resolved: Resolved) -> Result<u64, EngineError> {
-        self.change(&mut self.lock_change(), document, resolved)
+    /// Puts a document in force. `answers` are to what was [`State::unasked`] a while ago; where somebody else has had an
+    /// answer meanwhile, that one is newer and stays.
+    pub fn apply(&self, document: Document, mut answers: Answers) -> Result<u64, EngineError> {
+        let mut change = self.lock_change();
+        answers.retain(|(host, port), _| change.resolved.get(host, *port).is_empty());
+        let (resolved, _) = resolve::merge(&change.resolved, snapshot::names(&document), answers);
+        self.change(&mut change, document, resolved)
     }
 
     /// The host names of the document in force; `None` while a change is under way.
-    pub fn names(&self) -> Option<BTreeSet<(String, u16)>> {
+    pub fn names(&self) -> Option<BTreeSet<Name>> {
         Some(snapshot::names(&self.try_lock_change()?.document))
     }
 
@@ -151,7 +158,7 @@ impl State {
         self.shared.snapshot.store(Arc::clone(&snapshot));
         change.document = document;
         change.resolved = resolved;
-        self.put_in_force(change, &snapshot, Some(&previous), prepared);
+        self.put_in_force(change, &snapshot, prepared);
         Ok(snapshot.generation)
     }
 
@@ -166,16 +173,10 @@ impl State {
         Err(vec![Problem { path: vec!["workers".into()], message, hint }].into())
     }
 
-    fn put_in_force(
-        &self,
-        change: &mut Change,
-        snapshot: &Snapshot,
-        previous: Option<&Snapshot>,
-        prepared: Prepared,
-    ) {
+    fn put_in_force(&self, change: &mut Change, snapshot: &Snapshot, prepared: Prepared) {
         let now = self.shared.clock.now();
         for pool in &snapshot.pools {
-            pool.activate(previous.and_then(|previous| previous.pool(pool.name())).map(Arc::as_ref), now);
+            pool.activate(now);
         }
         let members = || snapshot.pools.iter().flat_map(|pool| pool.members());
         let endpoints: HashSet<usize> = members().map(|member| connections::key(&member.endpoint)).collect();

@@ -1,6 +1,7 @@
 //! An engine over its life: what it refuses leaves the rest as it was.
 
 use super::*;
+use crate::shared::Command;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -194,5 +195,75 @@ fn a_tunnel_holds_nothing_of_its_snapshot() {
     while status(&engine)["pools"][0]["endpoints"][0]["in_flight"] != 0 {
         assert!(std::time::Instant::now() < end, "the slot is given back");
         assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
+    }
+}
+
+fn name(host: &str) -> Name {
+    (host.to_owned(), 1)
+}
+
+#[test]
+fn a_change_does_not_undo_what_was_looked_up_meanwhile() {
+    let engine = start(&document(&[("web", "127.0.0.1:0")], &["localhost:1"])).unwrap();
+    let found = |last: u8| vec![SocketAddr::from(([127, 0, 0, last], 1))];
+    let next = document(&[("web", "127.0.0.1:0")], &["localhost:1", "new.invalid:1"]);
+    let next = snapshot::parse(&next.to_string()).unwrap();
+    // Another change has brought the new name in, and both have been looked up again, while this one was prepared.
+    let mut newer = Resolved::default();
+    newer.insert("localhost".to_owned(), 1, found(8));
+    newer.insert("new.invalid".to_owned(), 1, found(9));
+    assert!(matches!(engine.state.refresh(|_, _| Some(newer)), Some(Ok(Some(2)))));
+    let answers = Answers::from([(name("new.invalid"), Ok(found(7)))]);
+    engine.state.apply(next, answers).unwrap();
+    let status = status(&engine);
+    let addresses = [0, 1].map(|index| status["pools"][0]["endpoints"][index]["address"].clone());
+    assert_eq!(addresses, ["127.0.0.8:1", "127.0.0.9:1"]);
+}
+
+#[test]
+fn a_name_that_has_no_answer_is_waited_for_once() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1", "none.invalid:1"]);
+    let engine = start(&document).unwrap();
+    let unasked = engine.state.unasked(BTreeSet::from([name("none.invalid"), name("new.invalid")]));
+    assert_eq!(unasked, BTreeSet::from([name("new.invalid")]));
+    assert_eq!(engine.apply(&document.to_string()).unwrap(), 2);
+}
+
+#[test]
+fn workers_end_with_a_control_thread_that_never_ran() {
+    let document =
+        snapshot::parse(&document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]).to_string()).unwrap();
+    let (state, mailboxes) = State::new(document, Resolved::default(), &Options::default()).unwrap();
+    let state = Arc::new(state);
+    let crew = Crew::hire(&state, mailboxes).unwrap();
+    // As when the system refuses the thread: what it was to work with is dropped.
+    drop(Control::new(Arc::clone(&state), crew, None));
+    assert_eq!(Arc::strong_count(&state.shared), 1, "no worker holds it");
+}
+
+#[test]
+fn workers_that_end_untold_are_a_failure() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    let engine = start(&document).unwrap();
+    engine.state.tell_workers(|| Command::Stop);
+    for _ in 0..2 {
+        assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
+    }
+    assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+}
+
+#[test]
+fn a_panic_of_the_control_thread_stops_the_engine_and_is_a_failure() {
+    let document = document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"]);
+    for panics in 1..=3 {
+        let engine = start(&document).unwrap();
+        let bound = address(&engine, 0);
+        for _ in 0..panics {
+            engine.order(Order::Panic);
+        }
+        assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
+        assert!(TcpStream::connect(bound).is_err());
+        assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+        engine.close();
     }
 }

@@ -7,16 +7,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use steelyard_core::endpoint::{Cells, Endpoint};
 use steelyard_core::histogram::bump;
-use steelyard_core::pool::{Outcome, Pool};
+use steelyard_core::pool::{Outcome, Pool, Shared};
 use steelyard_core::time::Nanos;
 
 /// Bytes that are counted at once; fewer wait for more or for the end.
 const COUNT_BYTES: usize = 64 * 1024;
 
-/// A pool as the request first saw it, or its name alone.
+/// A pool as the request first saw it, or only what of it outlives snapshots.
 enum Held {
     Pool(Arc<Pool>),
-    Name(Box<str>),
+    Shared(Arc<Shared>),
 }
 
 /// How far the outcome is known. Dropped while it is open, an attempt was *cancelled*.
@@ -107,7 +107,7 @@ impl Slot {
     /// snapshot that its pool belongs to.
     pub fn let_pool_go(&mut self) {
         if let Held::Pool(pool) = &self.pool {
-            self.pool = Held::Name(pool.name().into());
+            self.pool = Held::Shared(Arc::clone(pool.shared()));
         }
     }
 
@@ -183,7 +183,7 @@ impl Drop for Slot {
         }
         match &self.pool {
             Held::Pool(pool) => pool.release(&self.endpoint, now),
-            Held::Name(name) => self.worker.release(name, &self.endpoint, now),
+            Held::Shared(shared) => shared.release(&self.endpoint, now),
         }
     }
 }
