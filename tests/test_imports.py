@@ -16,7 +16,7 @@ ROOMS = {
     "errors": set(),
     "config": {"errors"},
     "control": {"errors", "config"},
-    "watch": {"errors", "control"},
+    "watch": {"errors", "config", "control"},
     "demo": {"errors", "config", "control"},
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "control", "watch", "demo", "admin"},

@@ -208,9 +208,7 @@ class TestAPoolThatLeaves:
     def test_is_still_looked_at_for_loads_that_fall_by_themselves(self) -> None:
         server = origin().body_bytes(1_000_000)
         running = (
-            proxy()
-            .pool(server, threshold={"bytes_per_second": 20_000}, queue={"timeout_ms": None})
-            .start()
+            proxy().pool(server, threshold={"bytes_per_second": 20_000}, queue={"timeout_ms": None}).start()
         )
         assert request(running).status == 200
         eventually(lambda: running.endpoint(server)["over_threshold"] == "bytes_per_second")

@@ -20,6 +20,7 @@ pub mod pool;
 pub mod problem;
 pub mod queue;
 pub mod random;
+pub mod reading;
 pub mod retry;
 pub mod route;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::load::{Smoothed, Tail};
 use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
+use crate::reading::{Live, Reading};
 use crate::retry::Budget;
 use crate::seeker::Seeker;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
@@ -263,14 +264,23 @@ impl Pool {
 
     /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
     pub fn admit(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
-        if self.shared.queue.is_empty() { self.pick(now, rng, seeker) } else { Pick::Full }
+        self.admit_by(&Live, now, rng, seeker)
+    }
+
+    /// The same for a balancer that knows the loads only as `reading` tells them.
+    pub fn admit_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, seeker) } else { Pick::Full }
     }
 
     /// Chooses an endpoint and takes a slot of it.
     pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        self.pick_by(&Live, now, rng, seeker)
+    }
+
+    fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         let mut accept = self.accept.load(Ordering::Relaxed);
         loop {
-            let view = View { pool: self, now, seeker, accept };
+            let view = View { pool: self, reading, now, seeker, accept };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
@@ -287,7 +297,7 @@ impl Pool {
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
     pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
         let any = |accept| {
-            let view = View { pool: self, now, seeker, accept };
+            let view = View { pool: self, reading: &Live, now, seeker, accept };
             (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
@@ -466,17 +476,22 @@ impl Shared {
     }
 }
 
-/// The live members as a policy sees them, for one request at one moment.
-struct View<'a> {
+/// The members as a policy sees them, for one request at one moment.
+struct View<'a, R> {
     pool: &'a Pool,
+    reading: &'a R,
     now: Nanos,
     seeker: &'a Seeker,
     accept: u8,
 }
 
-impl View<'_> {
+impl<R: Reading> View<'_, R> {
     fn member(&self, index: usize) -> &Member {
         &self.pool.members[index]
+    }
+
+    fn burden(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.burden_beside(self.reading.in_flight(endpoint), self.now, || self.pool.phantom_s())
     }
 
     /// Whether only a threshold can keep it from serving this request.
@@ -488,7 +503,7 @@ impl View<'_> {
     }
 }
 
-impl Candidates for View<'_> {
+impl<R: Reading> Candidates for View<'_, R> {
     fn len(&self) -> usize {
         self.pool.members.len()
     }
@@ -510,7 +525,7 @@ impl Candidates for View<'_> {
 
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
+        (1.0 + self.burden(&member.endpoint)) * member.inverse_weight
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -518,8 +533,7 @@ impl Candidates for View<'_> {
         let eligible = member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
             && !self.seeker.excludes(member.endpoint.id());
-        let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
-        eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+        eligible.then(|| (1.0 + self.burden(&member.endpoint)) * member.inverse_weight)
     }
 
     fn load(&self, index: usize) -> f32 {
@@ -533,13 +547,13 @@ impl Candidates for View<'_> {
 
     fn time_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let ahead = 1.0 + member.endpoint.in_flight() as f32;
+        let ahead = 1.0 + self.reading.in_flight(&member.endpoint) as f32;
         self.pool.expected_s(&member.endpoint) * ahead * member.inverse_weight
     }
 
     fn peak_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let pending = member.endpoint.in_flight() as f32;
+        let pending = self.reading.in_flight(&member.endpoint) as f32;
         let peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
         cost * member.inverse_weight

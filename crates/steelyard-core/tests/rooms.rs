@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("steelyard-sim", &["steelyard-core"]),
     ("steelyard-origin", &[]),
     ("steelyard-py", &["steelyard-core", "steelyard-proxy", "steelyard-sim", "steelyard-origin"]),
-    ("steelyard-bench-tools", &["steelyard-core", "steelyard-proxy", "steelyard-origin"]),
+    ("steelyard-bench-tools", &["steelyard-core", "steelyard-proxy", "steelyard-sim", "steelyard-origin"]),
 ];
 
 /// Foreign crates that only these may depend on.

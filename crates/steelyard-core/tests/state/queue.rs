@@ -246,7 +246,7 @@ fn who_waits_in_a_pool_that_has_left_is_served_by_whoever_held_its_slot() {
     let second = snapshot(&document, Some(&first));
     let pool = Arc::clone(&first.pools[0]);
     let (bell, waker) = Bell::waker();
-    let ticket = pool.enqueue(millis(0), Excluded::default(), waker.clone()).unwrap();
+    let ticket = pool.enqueue(millis(0), Seeker::default(), waker.clone()).unwrap();
 
     let mut other = pool_document("least_request", &[1]);
     other["name"] = "other".into();
@@ -278,7 +278,7 @@ fn a_pool_that_comes_back_while_a_request_lasts_is_the_same() {
     let back = snapshot(&document, Some(&gone));
     assert_eq!(admit(&back.pools[0], millis(0), &mut generator()), Pick::Full);
     let (bell, waker) = Bell::waker();
-    back.pools[0].enqueue(millis(0), Excluded::default(), waker).unwrap();
+    back.pools[0].enqueue(millis(0), Seeker::default(), waker).unwrap();
     shared.release(&endpoint, millis(0));
     assert_eq!(bell.rung(), 1);
 

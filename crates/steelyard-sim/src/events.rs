@@ -1,0 +1,116 @@
+//! What ends service and when: a 4-ary heap of numbers, earliest first, and among equals the one set first.
+
+use steelyard_core::time::Nanos;
+
+/// Bits of an event that name a server.
+const SERVER_BITS: u32 = 24;
+/// The most servers of all endpoints together.
+pub(crate) const SERVERS_MAX: u64 = 1 << SERVER_BITS;
+
+/// An end of service. Its number is unique in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub at: Nanos,
+    pub number: u64,
+    pub server: u32,
+}
+
+/// Events to come. Each is one number: the moment, then the event's own number, then the server.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    heap: Vec<u128>,
+    next: u64,
+}
+
+impl Events {
+    /// Adds an event and gives its number.
+    pub fn push(&mut self, at: Nanos, server: u32) -> u64 {
+        self.next += 1;
+        let event = u128::from(at.0) << 64 | u128::from(self.next) << SERVER_BITS | u128::from(server);
+        self.heap.push(event);
+        self.rise(self.heap.len() - 1, event);
+        self.next
+    }
+
+    /// When the next one is due.
+    pub fn next_at(&self) -> Nanos {
+        self.heap.first().map_or(crate::clock::NEVER, |event| Nanos((event >> 64) as u64))
+    }
+
+    /// Takes the next one out.
+    pub fn pop(&mut self) -> Option<Event> {
+        let event = *self.heap.first()?;
+        if let Some(last) = self.heap.pop()
+            && !self.heap.is_empty()
+        {
+            self.sink(last);
+        }
+        Some(Event {
+            at: Nanos((event >> 64) as u64),
+            number: event as u64 >> SERVER_BITS,
+            server: event as u32 & (SERVERS_MAX as u32 - 1),
+        })
+    }
+
+    fn rise(&mut self, start: usize, event: u128) {
+        let mut place = start;
+        while place > 0 {
+            let parent = (place - 1) / 4;
+            if self.heap[parent] <= event {
+                break;
+            }
+            self.heap[place] = self.heap[parent];
+            place = parent;
+        }
+        self.heap[place] = event;
+    }
+
+    /// Puts an event into the hole at the top: down along the least children to the bottom, and up again to where
+    /// it belongs. What comes from the end of the heap belongs near the bottom.
+    fn sink(&mut self, event: u128) {
+        let heap = &mut self.heap[..];
+        let mut place = 0;
+        loop {
+            let first = 4 * place + 1;
+            let Some(children) = heap.get(first..(first + 4).min(heap.len())) else { break };
+            let mut least = 0;
+            for child in 1..children.len() {
+                if children[child] < children[least] {
+                    least = child;
+                }
+            }
+            let Some(&child) = children.get(least) else { break };
+            heap[place] = child;
+            place = first + least;
+        }
+        self.rise(place, event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_order_and_equals_as_they_were_set() {
+        let mut events = Events::default();
+        let mut expected = Vec::new();
+        for step in 0..1_000u64 {
+            let at = Nanos(step.wrapping_mul(0x9e37_79b9) % 97);
+            expected.push((at, events.push(at, (step % 50) as u32)));
+            if step % 3 == 0 {
+                expected.sort_unstable();
+                let event = events.pop().unwrap();
+                assert_eq!((event.at, event.number), expected.remove(0));
+            }
+        }
+        expected.sort_unstable();
+        for (at, number) in expected {
+            assert_eq!(events.next_at(), at);
+            let event = events.pop().unwrap();
+            assert_eq!((event.at, event.number, u64::from(event.server)), (at, number, (number - 1) % 50));
+        }
+        assert_eq!(events.pop(), None);
+        assert_eq!(events.next_at(), crate::clock::NEVER);
+    }
+}

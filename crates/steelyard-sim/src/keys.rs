@@ -1,0 +1,45 @@
+//! What requests are hashed by: keys whose popularity follows Zipf's law.
+
+use crate::streams::uniform;
+use steelyard_core::key::hash;
+use steelyard_core::random::{Generator, below};
+
+/// Draws keys.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    /// All of so many alike.
+    Uniform(usize),
+    /// By the cumulative share of each.
+    Zipf(Vec<f64>),
+}
+
+impl Keys {
+    pub fn new(count: u32, skew: f64) -> Self {
+        if skew <= 0.0 {
+            return Self::Uniform(count as usize);
+        }
+        let mut sum = 0.0;
+        let mut shares: Vec<f64> = (1..=count)
+            .map(|rank| {
+                sum += f64::from(rank).powf(-skew);
+                sum
+            })
+            .collect();
+        for share in &mut shares {
+            *share /= sum;
+        }
+        Self::Zipf(shares)
+    }
+
+    /// The hash of one, as a pool would make it of the request.
+    pub fn draw(&self, rng: &mut Generator) -> u64 {
+        match self {
+            Self::Uniform(count) => hash(&(below(rng, *count) as u64).to_le_bytes()),
+            Self::Zipf(shares) => {
+                let point = uniform(rng);
+                let rank = shares.partition_point(|share| *share < point).min(shares.len() - 1);
+                hash(&(rank as u64).to_le_bytes())
+            }
+        }
+    }
+}
