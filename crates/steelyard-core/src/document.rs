@@ -151,6 +151,13 @@ pub struct Policy {
     pub decay_ms: Option<u64>,
 }
 
+impl Policy {
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.score.as_ref().map_or(&self.name, |score| &score.label)
+    }
+}
+
 /// A policy written in Python, compiled to native code.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
