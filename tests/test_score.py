@@ -1,4 +1,4 @@
-"""Policies written in Python: found by name, compiled, tried, and refused with the line where they are wrong."""
+"""Policies written in Python: found by name, compiled, tried, and refused where they are wrong."""
 
 import json
 import subprocess
@@ -84,7 +84,11 @@ class TestASoundScore:
 
 WRONG = {
     "no such function": ("def other(endpoint): return 1", 'has no function "score"', "it has other"),
-    "wrong arity": ("def score(a, b): return a", "mine.py:1: score(a, b) does not take one endpoint", "write def"),
+    "wrong arity": (
+        "def score(a, b): return a",
+        "mine.py:1: score(a, b) does not take one endpoint",
+        "write def",
+    ),
     "syntax": ("def score(endpoint)\n    return 1", "mine.py:1: expected ':'", ""),
     "import fails": ("import nowhere", "No module named 'nowhere'", "looked in"),
     "unknown reading": (

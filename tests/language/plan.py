@@ -205,7 +205,7 @@ class Plan:
         return keep(Running.start(self.json()))
 
     def spawn(self, *, descriptors: int | None = None, after_another: bool = False) -> SpawnedEngine:
-        """Runs it in a process of its own, with so many descriptors at most, and as its second engine if so asked."""
+        """Runs it in a process of its own: with so many descriptors at most, as its second engine."""
         return keep(SpawnedEngine(self.json(), descriptors=descriptors, after_another=after_another))
 
 

@@ -64,7 +64,6 @@ class PolicyTable(Model):
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 
-
     _score: Compiled | None = PrivateAttr(None)
 
     @property
@@ -74,14 +73,20 @@ class PolicyTable(Model):
 
     @model_validator(mode="after")
     def compile(self, info: ValidationInfo) -> Self:
+        if self._score is not None:
+            return self
         if is_score(self.name):
             folder = info.context.get("folder") if isinstance(info.context, dict) else None
             try:
                 self._score = compile_score(self.name, folder)
             except ScoreError as error:
-                raise refuse(str(error), error.hint or "see the manual on policies written in Python") from error
+                raise refuse(
+                    str(error), error.hint or "see the manual on policies written in Python"
+                ) from error
         elif self.choices is not None:
-            raise refuse(f'{self.name} has no "choices"', "p2c compares two, least_request all of a small pool")
+            raise refuse(
+                f'{self.name} has no "choices"', "p2c compares two, least_request all of a small pool"
+            )
         return self
 
 

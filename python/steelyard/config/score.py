@@ -5,16 +5,16 @@ A score is a function of one endpoint that says how little it is wanted; the low
     def score(endpoint):
         return (1 + endpoint.in_flight) * endpoint.latency / endpoint.weight
 
-The workers call the compiled function without the interpreter, so it may do arithmetic and nothing else: what could
-raise an error or allocate memory is refused when the configuration is read.
+The workers call the compiled function without the interpreter, so it may do arithmetic and nothing else:
+what could raise an error or allocate memory is refused when the configuration is read.
 """
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import itertools
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-__all__ = ["Compiled", "Endpoint", "ScoreError", "compile_score", "is_score"]
+__all__ = ["Compiled", "ScoreError", "compile_score", "is_score"]
 
 
 class Endpoint(NamedTuple):
@@ -62,7 +62,7 @@ class Compiled:
 
 
 _kept: dict[tuple[str, str], Compiled] = {}
-"""Every function that was ever compiled, by name and content: workers may call one for as long as any request lasts."""
+"""Every function that was ever compiled, by name and content: a worker may call one while a request lasts."""
 
 
 def is_score(name: str) -> bool:
@@ -97,9 +97,8 @@ def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
     try:
         if beside is not None and beside.is_file():
             text = beside.read_bytes()
-            spec = importlib.util.spec_from_file_location(name, beside)
-            assert spec is not None and spec.loader is not None, "a file with this ending has a loader"
-            module = importlib.util.module_from_spec(spec)
+            module = ModuleType(name)
+            module.__file__ = str(beside)
             # Read anew each time and registered nowhere: a reload sees what the file says now.
             exec(compile(text, str(beside), "exec"), module.__dict__)
             return module, f"{beside}:{hashlib.sha256(text).hexdigest()}"
@@ -160,7 +159,8 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
     for call, what in _FORBIDDEN.items():
         if call in machine:
             raise ScoreError(f"{function.__name__} {what}", hint=_HINT, place=place)
-    return int(native.address), native
+    address: Any = native.address
+    return int(address), native
 
 
 _HINT = "a score may do arithmetic on the endpoint's numbers, and nothing else"
@@ -180,19 +180,26 @@ def _first_line(error: Exception) -> str:
 
 
 def _line_of(error: Any, function: Callable[..., Any]) -> str | None:
-    location = getattr(error, "loc", None)
+    """The innermost line of the function's file that the compiler names."""
     filename = function.__code__.co_filename
-    if location is not None and location.filename == filename:
-        return f"{filename}:{location.line}"
-    return None
+    # It writes paths as they are seen from the working directory.
+    named = re.findall(r'File "([^"]+)", line (\d+)', str(error))
+    lines = [line for path, line in named if Path(path).name == Path(filename).name]
+    return f"{filename}:{lines[-1]}" if lines else None
 
 
 def _try(compiled: Compiled, place: str) -> None:
     """Calls it with what endpoints look like, and refuses what is no number."""
     call = compiled.native.ctypes
-    for values in itertools.product((0, 1, 1000), (0, 0.01, 60), (0, 1), (1, 100), (0, 1e6), (0, 3600), (0, 1)):
+    for values in itertools.product(
+        (0, 1, 1000), (0, 0.01, 60), (0, 1), (1, 100), (0, 1e6), (0, 3600), (0, 1)
+    ):
         if math.isnan(call(*map(float, values))):
-            told = ", ".join(f"{name}={value:g}" for name, value in zip(Endpoint._fields, values, strict=True))
+            told = ", ".join(
+                f"{name}={value:g}" for name, value in zip(Endpoint._fields, values, strict=True)
+            )
             raise ScoreError(
-                f"the score is no number for {told}", hint="guard the division, for instance by max(x, 1e-3)", place=place
+                f"the score is no number for {told}",
+                hint="guard the division, for instance by max(x, 1e-3)",
+                place=place,
             )
