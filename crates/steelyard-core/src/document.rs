@@ -143,9 +143,31 @@ pub struct Policy {
     /// Where the key of a request is found: see [`crate::key::KeySource`].
     #[serde(default)]
     pub key: Option<String>,
+    /// The compiled function of a policy written in Python.
+    #[serde(default)]
+    pub score: Option<Score>,
     /// The time constant with which a peak of response times decays, in milliseconds.
     #[serde(default)]
     pub decay_ms: Option<u64>,
+}
+
+impl Policy {
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.score.as_ref().map_or(&self.name, |score| &score.label)
+    }
+}
+
+/// A policy written in Python, compiled to native code.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// What people call it: `"module:function"`.
+    pub label: String,
+    /// Where the compiled function is; see [`crate::native::Native::at`].
+    pub address: u64,
+    /// Whether two are drawn by weight instead of all compared, however few there are.
+    pub of_two: bool,
 }
 
 /// What `least_load` compares.

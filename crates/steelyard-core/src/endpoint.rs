@@ -115,6 +115,10 @@ pub struct Endpoint {
     latency: Smoothed,
     /// Of response times; fed only where the policy goes by it.
     pub peak: Peak,
+    /// The share of attempts that failed, smoothed; fed only where the policy goes by it.
+    pub errors: Smoothed,
+    /// When it joined or returned.
+    born: AtomicU64,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -140,6 +144,8 @@ impl Endpoint {
             begun: AtomicU32::new(0),
             latency: Smoothed::default(),
             peak: Peak::default(),
+            errors: Smoothed::default(),
+            born: AtomicU64::new(0),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),
@@ -344,6 +350,16 @@ impl Endpoint {
     /// The decaying byte rate.
     pub fn bytes_per_second(&self, now: Nanos) -> f32 {
         self.bytes.get(now, BYTES_TIME_CONSTANT_S) / BYTES_TIME_CONSTANT_S
+    }
+
+    /// It is there from now on, unless it was before.
+    pub fn joins(&self, now: Nanos) {
+        let _ = self.born.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// For how long it has been there, in seconds.
+    pub fn age_s(&self, now: Nanos) -> f64 {
+        now.since(Nanos(self.born.load(Ordering::Relaxed))).0 as f64 * 1e-9
     }
 
     /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.

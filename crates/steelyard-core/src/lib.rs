@@ -13,6 +13,7 @@ pub mod listener;
 pub mod load;
 #[cfg(all(test, loom))]
 mod loom;
+pub mod native;
 pub mod path;
 pub mod policy;
 pub mod pool;

@@ -12,12 +12,15 @@ mod peak_ewma;
 mod random;
 mod rotation;
 mod round_robin;
+mod scored;
 mod weighted;
 mod weighted_random;
 
 pub use rotation::{Phase, Rotation};
+pub use scored::Facts;
 
 use crate::document;
+use crate::native::Native;
 use crate::random::below;
 use rand::Rng;
 use weighted::Cycle;
@@ -35,6 +38,9 @@ pub const NAMES: [&str; 9] = [
     "peak_ewma",
     "least_time",
 ];
+
+/// The name under which a policy written in Python crosses; people call it by its module and function.
+pub const SCORED: &str = "scored";
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -65,6 +71,8 @@ pub trait Candidates {
     fn time_cost(&self, index: usize) -> f32;
     /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
     fn peak_cost(&self, index: usize) -> f32;
+    /// What a policy written in Python may look at.
+    fn facts(&self, index: usize) -> Facts;
     /// The key of the request, for policies that go by one.
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
@@ -94,6 +102,8 @@ pub enum Policy {
     PeakEwma(Alias),
     /// The shortest time that the next request is likely to take.
     LeastTime(Option<Alias>),
+    /// The lowest score by a compiled function.
+    Scored(Native, Option<Alias>),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -127,6 +137,11 @@ impl Policy {
             "p2c" => Self::PowerOfTwo(alias()),
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
+            SCORED => {
+                let score = config.score.as_ref()?;
+                let alias = (score.of_two || weights.len() > SCAN_MAX).then(alias);
+                Self::Scored(Native::of(score)?, alias)
+            }
             _ => return None,
         })
     }
@@ -148,6 +163,7 @@ impl Policy {
             Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
+            Self::Scored(native, alias) => scored::pick(*native, alias.as_ref(), candidates, rng),
         }
     }
 }

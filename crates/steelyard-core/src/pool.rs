@@ -5,7 +5,7 @@ use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
 use crate::key::{self, KeySource};
 use crate::load::{Smoothed, Tail};
-use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
+use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::reading::{Live, Reading};
@@ -194,6 +194,7 @@ impl Pool {
             member.endpoint.publish(&health);
             drop(health);
             member.endpoint.weigh_latency(&self.threshold);
+            member.endpoint.joins(now);
         }
         lock(&self.shared.budget).set_share(self.config.retry.budget);
         self.refresh();
@@ -331,6 +332,9 @@ impl Pool {
 
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
+        if matches!(self.policy, Policy::Scored(..)) && outcome != Outcome::Cancelled {
+            endpoint.errors.record(f32::from(outcome != Outcome::Success), now);
+        }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
             (Outcome::Success, lasted_s) => {
                 endpoint.forget_failures();
@@ -374,7 +378,7 @@ impl Pool {
     /// Whether the policy goes by how long endpoints take.
     fn compares_times(&self) -> bool {
         match self.policy {
-            Policy::PeakEwma(_) | Policy::LeastTime(_) => true,
+            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }
@@ -553,6 +557,20 @@ impl<R: Reading> Candidates for View<'_, R> {
         let peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
         cost * member.inverse_weight
+    }
+
+    fn facts(&self, index: usize) -> Facts {
+        let member = self.member(index);
+        let endpoint = &member.endpoint;
+        Facts {
+            in_flight: f64::from(endpoint.in_flight()),
+            latency: endpoint.smoothed_s().map_or(0.0, f64::from),
+            error_rate: endpoint.errors.get().map_or(0.0, f64::from),
+            weight: f64::from(member.weight),
+            bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
+            age: endpoint.age_s(self.now),
+            zone_match: 0.0,
+        }
     }
 
     fn key(&self) -> Option<u64> {

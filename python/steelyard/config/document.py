@@ -115,6 +115,9 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
     if instead is not None and instead != pool.policy.name:
         return {"name": instead}
     policy = pool.policy
+    if policy.score is not None:
+        score = {"label": policy.name, "address": policy.score.address, "of_two": policy.choices == 2}
+        return {"name": "scored", "score": score}
     return {"name": policy.name, "key": policy.key, "decay_ms": policy.decay}
 
 

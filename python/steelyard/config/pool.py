@@ -1,15 +1,17 @@
 """Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
+    PrivateAttr,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -17,6 +19,7 @@ from pydantic import (
 from steelyard import _core
 from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
 from steelyard.config.units import (
     U32_MAX,
     Count,
@@ -51,18 +54,54 @@ DEFAULT_POLICY = "least_request"
 DURATION_OR_OFF: TypeAdapter[int | None] = TypeAdapter(DurationOrOff)
 PROBE_TIMEOUT_MS = 2_000
 
-PolicyName = Annotated[str, one_of("policy", *POLICIES), WithJsonSchema({"enum": list(POLICIES)})]
+known_policy: Any = one_of("policy", *POLICIES).func
+
+
+def policy_or_score(value: object) -> object:
+    """A name that the engine knows, or a function in a module."""
+    return value if isinstance(value, str) and is_score(value) else known_policy(value)
+
+
+PolicyName = Annotated[str, WithJsonSchema({"enum": list(POLICIES)})]
+ScoreName = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"})]
 
 
 class PolicyTable(Model):
     """A policy with its settings; one that the policy does not know is refused."""
 
-    name: PolicyName
-    """Which policy."""
+    name: Annotated[str, BeforeValidator(policy_or_score, json_schema_input_type=PolicyName | ScoreName)]
+    """Which policy; "mymodule:score" is one written in Python."""
+    choices: Literal[2] | None = None
+    """A policy written in Python compares two endpoints drawn by weight instead of all."""
     key: str | None = None
     """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
+
+    _score: Compiled | None = PrivateAttr(None)
+
+    @property
+    def score(self) -> Compiled | None:
+        """The compiled function of a policy written in Python."""
+        return self._score
+
+    @model_validator(mode="after")
+    def compile(self, info: ValidationInfo) -> Self:
+        if self._score is not None:
+            return self
+        if is_score(self.name):
+            folder = info.context.get("folder") if isinstance(info.context, dict) else None
+            try:
+                self._score = compile_score(self.name, folder)
+            except ScoreError as error:
+                raise refuse(
+                    str(error), error.hint or "see the manual on policies written in Python"
+                ) from error
+        elif self.choices is not None:
+            raise refuse(
+                f'{self.name} has no "choices"', "p2c compares two, least_request all of a small pool"
+            )
+        return self
 
 
 def write_policy(policy: PolicyTable) -> object:
@@ -74,7 +113,7 @@ Policy = Annotated[
     PolicyTable,
     BeforeValidator(
         table_with("name", "the name of a policy", '"round_robin"'),
-        json_schema_input_type=PolicyName | PolicyTable,
+        json_schema_input_type=PolicyName | ScoreName | PolicyTable,
     ),
     PlainSerializer(write_policy),
 ]

@@ -144,6 +144,12 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         }
     }
     refuse_zero("decay", policy.decay_ms, report);
+    let is_scored = policy.score.as_ref().is_some_and(|score| score.address != 0);
+    if is_scored != (policy.name == policy::SCORED) {
+        report.refuse(Refusal::new(
+            "a policy written in Python, and no other, comes with its compiled function",
+        ));
+    }
     if let Some(key) = &policy.key {
         report.keep("key", key.parse::<KeySource>());
     }
@@ -154,7 +160,7 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
 }
 
 fn known_policy(name: &str) -> Result<(), Refusal> {
-    if policy::NAMES.contains(&name) {
+    if policy::NAMES.contains(&name) || name == policy::SCORED {
         return Ok(());
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));

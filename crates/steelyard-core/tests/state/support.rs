@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use steelyard_core::document;
 use steelyard_core::key::hash;
-use steelyard_core::policy::{Candidates, Phase, Policy, Prospect, Rotation};
+use steelyard_core::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -134,6 +134,10 @@ impl Candidates for Stand {
 
     fn peak_cost(&self, index: usize) -> f32 {
         self.costs[index]
+    }
+
+    fn facts(&self, index: usize) -> Facts {
+        Facts { in_flight: f64::from(self.costs[index]), ..Facts::default() }
     }
 
     fn key(&self) -> Option<u64> {
