@@ -1,5 +1,6 @@
 """The native half of Steelyard."""
 
+from collections.abc import Callable
 from typing import final
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "TomlError",
     "build_info",
     "check",
+    "check_scenario",
     "origin_main",
+    "simulate",
     "toml_positions",
 ]
 
@@ -34,6 +37,8 @@ class BindError(OSError):
 def build_info() -> str: ...
 def toml_positions(text: str) -> list[tuple[list[str | int], int, int]]: ...
 def check(document: str) -> str: ...
+def check_scenario(document: str) -> str: ...
+def simulate(document: str, progress: Callable[[int, int], object] | None = None) -> str: ...
 
 @final
 class Engine:

@@ -180,7 +180,7 @@ fn check_service(service: &Service, problems: &mut Problems) {
     let at = |key: &str| way!["service", key];
     match *service {
         Service::Constant { mean_s } | Service::Exponential { mean_s } => {
-            problems.positive(at("mean"), mean_s)
+            problems.positive(at("mean"), mean_s);
         }
         Service::Lognormal { mean_s, c2 } => {
             problems.positive(at("mean"), mean_s);

@@ -150,8 +150,7 @@ fn the_queue_is_first_come_first_served() {
 #[test]
 fn the_whole_request_has_its_limit() {
     // One endpoint: it is used all the same while it is ejected.
-    let found =
-        scene(&["random"], 1, 0.4).with("/warmup", 0.0).with("/pool/timeouts/total_ms", 2_000).run();
+    let found = scene(&["random"], 1, 0.4).with("/warmup", 0.0).with("/pool/timeouts/total_ms", 2_000).run();
     // M/M/1 at 0.4: exp(-0.6 x 2) take longer, and are cut off.
     let late = found.errors as f64 / found.requests as f64;
     assert!((late - (-1.2f64).exp()).abs() < 0.03, "{late}");
