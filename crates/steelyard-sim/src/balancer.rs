@@ -27,7 +27,7 @@ use steelyard_core::time::Nanos;
 #[derive(Debug)]
 struct Stage {
     pool: Arc<Pool>,
-    /// The number of the endpoint that each member is.
+    /// The number of the endpoint that each member is, in order.
     numbers: Vec<u32>,
     /// Only a threshold on latency looks at responses that have begun.
     counts_begun: bool,
@@ -191,6 +191,9 @@ impl<'p> Balancer<'p> {
 
     /// A request that has been granted something meanwhile: an endpoint's slot, or the certainty that there is none.
     pub fn granted(&mut self, now: Nanos) -> Option<(u32, Option<u32>)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let pool = &self.stages.last()?.pool;
         if self.waiting.len() <= pool.queued() {
             return None;
@@ -272,7 +275,7 @@ impl<'p> Balancer<'p> {
 
     /// Takes in a probe, unless its endpoint is not there any more.
     pub fn probed(&self, endpoint: u32, good: bool, now: Nanos) {
-        if self.stages.last().is_some_and(|stage| stage.numbers.contains(&endpoint)) {
+        if self.stages.last().is_some_and(|stage| stage.numbers.binary_search(&endpoint).is_ok()) {
             self.newest().record_probe(self.endpoint(endpoint), good, String::new(), now);
         }
     }
