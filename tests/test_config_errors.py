@@ -189,7 +189,7 @@ LATER = [
     ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ('pools.app.policy = "prequal"', "pools.app.policy"),
-    ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
+    ('pools.app.policy = { name = "sticky", secret_file = "x" }', "pools.app.policy"),
     ('pools.app.policy = "mine:choose"', "pools.app.policy"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
@@ -225,6 +225,27 @@ def test_endpoints_have_no_zone_and_no_priority_yet(key: str) -> None:
 )
 def test_the_default_of_what_comes_later_is_accepted(line: str) -> None:
     config.load_text(DOTTED + line)
+
+
+@pytest.mark.parametrize("name", ["rendezvous"])
+def test_a_policy_that_hashes_says_how_a_key_is_written(name: str) -> None:
+    forms = 'write key = "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"'
+    assert told(DOTTED + f'pools.app.policy = "{name}"') == [
+        f"f.toml:4:11: pools.app.policy: {name} needs a key: what ties requests together\nhint: {forms}"
+    ]
+
+
+POLICY_SETTINGS = [
+    ('"rendezvous", key = "path", salt = "x"', "pools.app.policy.salt: unknown key"),
+    ('"random", key = "path"', 'pools.app.policy.key: random has no "key"'),
+]
+
+
+@pytest.mark.parametrize(("policy", "message"), POLICY_SETTINGS)
+def test_a_setting_that_a_policy_does_not_know_or_cannot_have_is_refused(policy: str, message: str) -> None:
+    (problem,) = told(DOTTED + f"pools.app.policy = {{ name = {policy} }}")
+    assert message in problem
+    assert "\nhint: " in problem
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:

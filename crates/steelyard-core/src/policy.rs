@@ -4,12 +4,14 @@
 //! proxy and over whatever the simulator shows it.
 
 mod compare;
+mod keyed;
 mod least_load;
 mod least_request;
 mod least_time;
 mod p2c;
 mod peak_ewma;
 mod random;
+mod rendezvous;
 mod rotation;
 mod round_robin;
 mod weighted;
@@ -19,12 +21,13 @@ pub use rotation::{Phase, Rotation};
 
 use crate::document;
 use crate::random::below;
+use keyed::Keyed;
 use rand::Rng;
 use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "round_robin",
     "random",
     "weighted",
@@ -34,7 +37,11 @@ pub const NAMES: [&str; 9] = [
     "p2c",
     "peak_ewma",
     "least_time",
+    "rendezvous",
 ];
+
+/// Those that go by a key, and are nothing without one.
+pub const KEYED: [&str; 1] = ["rendezvous"];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -94,6 +101,8 @@ pub enum Policy {
     PeakEwma(Alias),
     /// The shortest time that the next request is likely to take.
     LeastTime(Option<Alias>),
+    /// The best lot of all.
+    Rendezvous(Keyed<()>),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -127,6 +136,7 @@ impl Policy {
             "p2c" => Self::PowerOfTwo(alias()),
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
+            "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
             _ => return None,
         })
     }
@@ -148,6 +158,7 @@ impl Policy {
             Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
+            Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
         }
     }
 }

@@ -115,7 +115,11 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
     if instead is not None and instead != pool.policy.name:
         return {"name": instead}
     policy = pool.policy
-    return {"name": policy.name, "key": policy.key, "decay_ms": policy.decay}
+    return {
+        "name": policy.name,
+        "key": policy.key,
+        "decay_ms": policy.decay,
+    }
 
 
 def health_of(pool: Pool) -> dict[str, Any]:

@@ -12,10 +12,9 @@ LATER_POLICIES = frozenset(
     {
         "prequal",
         "join_idle_queue",
-        "ring_hash",
-        "maglev",
-        "rendezvous",
         "bounded_hash",
+        "maglev",
+        "ring_hash",
         "sticky",
     }
 )

@@ -43,7 +43,9 @@ class PolicyTable(Model):
     name: PolicyName
     """Which policy."""
     key: str | None = None
-    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"."""
+    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME".
+
+    The policies that hash need one. A request that has none of it goes anywhere, in proportion to weight."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 

@@ -4,7 +4,7 @@ use super::{Resolved, check_name, refuse_zero, zero};
 use crate::address::EndpointAddress;
 use crate::document::{self, Load};
 use crate::endpoint::Address;
-use crate::key::KeySource;
+use crate::key::{self, KeySource};
 use crate::policy;
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -17,7 +17,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 6] = ["prequal", "join_idle_queue", "ring_hash", "maglev", "rendezvous", "bounded_hash"];
+const LATER: [&str; 6] = ["prequal", "join_idle_queue", "bounded_hash", "maglev", "ring_hash", "sticky"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -126,7 +126,7 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 1] = [("peak_ewma", &["decay"])];
+const SETTINGS: [(&str, &[&str]); 2] = [("peak_ewma", &["decay"]), ("rendezvous", &["key"])];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
     let policy = &config.policy;
@@ -134,7 +134,8 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         return report.refuse(refusal);
     }
     let known = SETTINGS.iter().find(|(name, _)| *name == policy.name).map_or(&[][..], |(_, known)| known);
-    for (setting, is_set) in [("key", policy.key.is_some()), ("decay", policy.decay_ms.is_some())] {
+    let settings = [("key", policy.key.is_some()), ("decay", policy.decay_ms.is_some())];
+    for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
             let hint = match known {
                 [] => format!("{} has no settings", policy.name),
@@ -144,8 +145,15 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         }
     }
     refuse_zero("decay", policy.decay_ms, report);
-    if let Some(key) = &policy.key {
-        report.keep("key", key.parse::<KeySource>());
+    match &policy.key {
+        Some(key) => {
+            report.keep("key", key.parse::<KeySource>());
+        }
+        None if policy::KEYED.contains(&policy.name.as_str()) => {
+            let refusal = Refusal::new(format!("{} needs a key: what ties requests together", policy.name));
+            report.refuse(refusal.hint(key::FORMS));
+        }
+        None => {}
     }
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
@@ -158,7 +166,7 @@ fn known_policy(name: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));
-    if LATER.contains(&name) || name == "sticky" || name.contains(':') {
+    if LATER.contains(&name) || name.contains(':') {
         return Err(Refusal::new(format!("the policy {name:?} is not in this version")).hint(names()));
     }
     let hint = did_you_mean(name, policy::NAMES).unwrap_or_else(names);

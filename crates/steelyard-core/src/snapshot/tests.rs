@@ -251,10 +251,49 @@ fn a_pool_whose_weights_are_all_0_is_sound() {
     );
 }
 
+/// A policy with what it cannot do without.
+fn policy(name: &str) -> document::Policy {
+    let key = crate::policy::KEYED.contains(&name).then(|| "address".into());
+    document::Policy { name: name.into(), key, ..document::Policy::default() }
+}
+
+#[test]
+fn a_policy_that_goes_by_a_key_is_given_one() {
+    for name in crate::policy::KEYED {
+        refused(
+            |d| d.pools[0].policy.name = name.into(),
+            &format!("pools.app.policy: {name} needs a key"),
+            "\"address\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"",
+        );
+    }
+    let hashed = |key: &'static str| {
+        move |d: &mut Document| {
+            d.pools[0].policy = document::Policy { key: Some(key.into()), ..policy("rendezvous") };
+        }
+    };
+    refused(hashed("user"), "pools.app.policy.key: \"user\" is no key", "\"header:NAME\"");
+}
+
+#[test]
+fn settings_of_a_policy_are_its_own_and_within_bounds() {
+    let cases: [(&str, Change<document::Policy>, &str, &str); 2] = [
+        ("random", |p| p.key = Some("path".into()), "key: random has no", "has no settings"),
+        ("rendezvous", |p| p.decay_ms = Some(2), "decay: rendezvous has no", "knows key"),
+    ];
+    for (name, change, message, hint) in cases {
+        let expected = format!("pools.app.policy.{message}");
+        let broken = |d: &mut Document| {
+            d.pools[0].policy = policy(name);
+            change(&mut d.pools[0].policy);
+        };
+        refused(broken, &expected, hint);
+    }
+}
+
 #[test]
 fn a_policy_is_one_that_there_is() {
     for name in crate::policy::NAMES {
-        build(&with(|d| d.pools[0].policy.name = name.into()), None);
+        build(&with(|d| d.pools[0].policy = policy(name)), None);
     }
     let with_policy = |name: &'static str| move |d: &mut Document| d.pools[0].policy.name = name.into();
     refused(
@@ -263,7 +302,7 @@ fn a_policy_is_one_that_there_is() {
         "did you mean \"round_robin\"?",
     );
     refused(with_policy("fastest"), "pools.app.policy: there is no policy", "there are round_robin, ");
-    for later in ["maglev", "sticky", "mine:choose"] {
+    for later in ["prequal", "sticky", "mine:choose"] {
         refused(with_policy(later), "pools.app.policy: the policy", "there are round_robin, ");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use steelyard_core::document;
 use steelyard_core::key::hash;
-use steelyard_core::policy::{Candidates, Phase, Policy, Prospect, Rotation};
+use steelyard_core::policy::{Candidates, KEYED, Phase, Policy, Prospect, Rotation};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -153,12 +153,16 @@ impl Candidates for Stand {
 /// The policy of this name with its settings left alone; endpoints are named by their place.
 pub fn policy(name: &str, weights: &[u32]) -> Policy {
     let config = document::Policy { name: name.into(), ..document::Policy::default() };
-    let prospects: Vec<Prospect> = weights
-        .iter()
-        .enumerate()
-        .map(|(index, &weight)| Prospect { weight, name: hash(&index.to_le_bytes()) })
+    policy_of(&config, (0..).zip(weights.iter().copied()))
+}
+
+/// A policy over endpoints of these ids, which name them, and weights.
+pub fn policy_of(config: &document::Policy, endpoints: impl IntoIterator<Item = (u32, u32)>) -> Policy {
+    let prospects: Vec<Prospect> = endpoints
+        .into_iter()
+        .map(|(id, weight)| Prospect { weight, name: hash(&id.to_le_bytes()) })
         .collect();
-    Policy::build(&config, &prospects).expect("the policy is known")
+    Policy::build(config, &prospects).expect("the policy is known")
 }
 
 /// The first `count` picks, endpoint 0 written `a`.
@@ -193,8 +197,9 @@ pub fn pool_document(policy: &str, weights: &[u32]) -> Value {
         .enumerate()
         .map(|(index, weight)| json!({"address": format!("10.0.0.{}:80", index + 1), "weight": weight, "drain": false}))
         .collect();
+    let key = KEYED.contains(&policy).then_some("address");
     json!({
-        "name": "app", "policy": {"name": policy}, "endpoints": endpoints, "fail_open": true,
+        "name": "app", "policy": {"name": policy, "key": key}, "endpoints": endpoints, "fail_open": true,
         "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
         "queue": {"size": 1024, "timeout_ms": null},
         "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 2, "fall": 3,
