@@ -242,7 +242,7 @@ def test_sizes_have_units(written: int | str, size: int) -> None:
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
-HASHING = {"rendezvous"}
+HASHING = {"ring_hash", "rendezvous"}
 WRITTEN_POLICIES = [
     f'{{ name = "{name}", key = "path" }}' if name in HASHING else f'"{name}"' for name in config.POLICIES
 ]
@@ -266,6 +266,7 @@ def test_any_pools_survive_show(pools: dict[str, int], policy: str, total: str) 
 @pytest.mark.parametrize(
     ("policy", "arrives"),
     [
+        ('{ name = "ring_hash", key = "header:X-User", ring_size = 4096 }', {"ring_size": 4096}),
         ('{ name = "rendezvous", key = "header:X-User" }', {}),
     ],
 )

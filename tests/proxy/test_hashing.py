@@ -7,7 +7,7 @@ import pytest
 
 from language import Origin, Running, client, endpoint, origin, proxy, request
 
-HASHING = ["rendezvous"]
+HASHING = ["ring_hash", "rendezvous"]
 
 
 def origins(count: int) -> list[Origin]:
@@ -82,7 +82,7 @@ class TestKeys:
         assert set(alone) == {"0", "1", "2", "3"}
 
     def test_from_the_path_whatever_its_spelling(self) -> None:
-        running = proxy().pool(*origins(4), policy={"name": "rendezvous", "key": "path"}).start()
+        running = proxy().pool(*origins(4), policy={"name": "ring_hash", "key": "path"}).start()
         plain = served(running, [f"/page/{number}" for number in range(40)])
         assert served(running, [f"/x/../%70age/{number}?q={number}" for number in range(40)]) == plain
         assert set(plain) == {"0", "1", "2", "3"}
@@ -94,7 +94,7 @@ class TestKeys:
         assert set(plain) == {"0", "1", "2", "3"}
 
     def test_from_the_address(self) -> None:
-        running = proxy().pool(*origins(4), policy={"name": "rendezvous", "key": "address"}).start()
+        running = proxy().pool(*origins(4), policy={"name": "ring_hash", "key": "address"}).start()
         assert len(set(served(running, [f"/{number}" for number in range(40)]))) == 1
 
 
@@ -105,5 +105,5 @@ class TestShares:
         settings = {"name": policy, "key": "header:x-user"}
         running = proxy().pool(endpoint(heavy, weight=4), light, policy=settings).start()
         counts = Counter(homes(running, 600))
-        # Four fifths, give or take five standard deviations.
+        # Four fifths, give or take five standard deviations and what a ring is uneven by.
         assert 400 < counts["0"] < 560, counts

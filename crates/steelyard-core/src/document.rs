@@ -146,6 +146,9 @@ pub struct Policy {
     /// The time constant with which a peak of response times decays, in milliseconds.
     #[serde(default)]
     pub decay_ms: Option<u64>,
+    /// The least number of points on a ring.
+    #[serde(default)]
+    pub ring_size: Option<u32>,
 }
 
 /// What `least_load` compares.

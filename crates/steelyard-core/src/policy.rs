@@ -12,6 +12,7 @@ mod p2c;
 mod peak_ewma;
 mod random;
 mod rendezvous;
+pub mod ring_hash;
 mod rotation;
 mod round_robin;
 mod weighted;
@@ -23,11 +24,12 @@ use crate::document;
 use crate::random::below;
 use keyed::Keyed;
 use rand::Rng;
+use ring_hash::Ring;
 use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "round_robin",
     "random",
     "weighted",
@@ -37,11 +39,12 @@ pub const NAMES: [&str; 10] = [
     "p2c",
     "peak_ewma",
     "least_time",
+    "ring_hash",
     "rendezvous",
 ];
 
 /// Those that go by a key, and are nothing without one.
-pub const KEYED: [&str; 1] = ["rendezvous"];
+pub const KEYED: [&str; 2] = ["ring_hash", "rendezvous"];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -101,6 +104,8 @@ pub enum Policy {
     PeakEwma(Alias),
     /// The shortest time that the next request is likely to take.
     LeastTime(Option<Alias>),
+    /// The owner of the next point on a ring.
+    RingHash(Keyed<Ring>),
     /// The best lot of all.
     Rendezvous(Keyed<()>),
 }
@@ -124,6 +129,7 @@ impl Policy {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
         let alias = || Alias::new(&weights);
+        let ring_size = config.ring_size.unwrap_or(ring_hash::RING_SIZE);
         // Small pools are scanned; of larger ones two are drawn.
         let alias_if_large = || (weights.len() > SCAN_MAX).then(alias);
         Some(match config.name.as_str() {
@@ -136,6 +142,7 @@ impl Policy {
             "p2c" => Self::PowerOfTwo(alias()),
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
+            "ring_hash" => Self::RingHash(Keyed::new(endpoints, Ring::new(endpoints, ring_size))),
             "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
             _ => return None,
         })
@@ -158,6 +165,7 @@ impl Policy {
             Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
+            Self::RingHash(keyed) => ring_hash::pick(keyed, candidates, rng),
             Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
         }
     }

@@ -119,6 +119,7 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         "name": policy.name,
         "key": policy.key,
         "decay_ms": policy.decay,
+        "ring_size": policy.ring_size,
     }
 
 

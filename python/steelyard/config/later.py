@@ -14,7 +14,6 @@ LATER_POLICIES = frozenset(
         "join_idle_queue",
         "bounded_hash",
         "maglev",
-        "ring_hash",
         "sticky",
     }
 )

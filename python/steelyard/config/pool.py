@@ -46,6 +46,9 @@ class PolicyTable(Model):
     """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME".
 
     The policies that hash need one. A request that has none of it goes anywhere, in proportion to weight."""
+    ring_size: Annotated[int, Field(ge=1, le=8 * 2**20)] | None = None
+    """The least number of points on the ring of ring_hash and bounded_hash, 1024 unless given; the more there
+    are, the more even the shares."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 

@@ -6,6 +6,7 @@ use crate::document::{self, Load};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
 use crate::policy;
+use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 6] = ["prequal", "join_idle_queue", "bounded_hash", "maglev", "ring_hash", "sticky"];
+const LATER: [&str; 5] = ["prequal", "join_idle_queue", "bounded_hash", "maglev", "sticky"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -126,7 +127,8 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 2] = [("peak_ewma", &["decay"]), ("rendezvous", &["key"])];
+const SETTINGS: [(&str, &[&str]); 3] =
+    [("peak_ewma", &["decay"]), ("ring_hash", &["key", "ring_size"]), ("rendezvous", &["key"])];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
     let policy = &config.policy;
@@ -134,7 +136,11 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         return report.refuse(refusal);
     }
     let known = SETTINGS.iter().find(|(name, _)| *name == policy.name).map_or(&[][..], |(_, known)| known);
-    let settings = [("key", policy.key.is_some()), ("decay", policy.decay_ms.is_some())];
+    let settings = [
+        ("key", policy.key.is_some()),
+        ("decay", policy.decay_ms.is_some()),
+        ("ring_size", policy.ring_size.is_some()),
+    ];
     for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
             let hint = match known {
@@ -155,9 +161,22 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         }
         None => {}
     }
+    check_tables(config, report);
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
         report.refuse(refusal.hint("only least_load goes by the pool's load"));
+    }
+}
+
+/// The sizes of what a policy builds beforehand.
+fn check_tables(config: &document::Pool, report: &mut Report) {
+    let policy = &config.policy;
+    if let Some(size) = policy.ring_size.filter(|size| !(1..=RING_SIZE_MAX).contains(size)) {
+        let refusal = Refusal::new(format!("a ring of {size} points is out of range"));
+        report.refuse_at(
+            "ring_size",
+            refusal.hint(format!("from 1 to {RING_SIZE_MAX}; the default is {RING_SIZE}")),
+        );
     }
 }
 

@@ -268,7 +268,7 @@ fn a_policy_that_goes_by_a_key_is_given_one() {
     }
     let hashed = |key: &'static str| {
         move |d: &mut Document| {
-            d.pools[0].policy = document::Policy { key: Some(key.into()), ..policy("rendezvous") };
+            d.pools[0].policy = document::Policy { key: Some(key.into()), ..policy("ring_hash") };
         }
     };
     refused(hashed("user"), "pools.app.policy.key: \"user\" is no key", "\"header:NAME\"");
@@ -276,9 +276,11 @@ fn a_policy_that_goes_by_a_key_is_given_one() {
 
 #[test]
 fn settings_of_a_policy_are_its_own_and_within_bounds() {
-    let cases: [(&str, Change<document::Policy>, &str, &str); 2] = [
+    let cases: [(&str, Change<document::Policy>, &str, &str); 4] = [
         ("random", |p| p.key = Some("path".into()), "key: random has no", "has no settings"),
         ("rendezvous", |p| p.decay_ms = Some(2), "decay: rendezvous has no", "knows key"),
+        ("ring_hash", |p| p.ring_size = Some(0), "ring_size: a ring of 0", "from 1 to 8388608"),
+        ("ring_hash", |p| p.ring_size = Some(8_388_609), "ring_size: a ring of", "from 1 to 8388608"),
     ];
     for (name, change, message, hint) in cases {
         let expected = format!("pools.app.policy.{message}");
