@@ -242,7 +242,7 @@ def test_sizes_have_units(written: int | str, size: int) -> None:
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
-HASHING = {"ring_hash", "rendezvous"}
+HASHING = {"ring_hash", "maglev", "rendezvous"}
 WRITTEN_POLICIES = [
     f'{{ name = "{name}", key = "path" }}' if name in HASHING else f'"{name}"' for name in config.POLICIES
 ]
@@ -267,6 +267,7 @@ def test_any_pools_survive_show(pools: dict[str, int], policy: str, total: str) 
     ("policy", "arrives"),
     [
         ('{ name = "ring_hash", key = "header:X-User", ring_size = 4096 }', {"ring_size": 4096}),
+        ('{ name = "maglev", key = "header:X-User", table_size = 251 }', {"table_size": 251}),
         ('{ name = "rendezvous", key = "header:X-User" }', {}),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from language import Origin, Running, client, endpoint, origin, proxy, request
 
-HASHING = ["ring_hash", "rendezvous"]
+HASHING = ["ring_hash", "maglev", "rendezvous"]
 
 
 def origins(count: int) -> list[Origin]:
@@ -72,7 +72,7 @@ class TestEveryHash:
 
 class TestKeys:
     def test_from_a_cookie(self) -> None:
-        running = proxy().pool(*origins(4), policy={"name": "rendezvous", "key": "cookie:sid"}).start()
+        running = proxy().pool(*origins(4), policy={"name": "maglev", "key": "cookie:sid"}).start()
 
         def home(cookies: str) -> str | None:
             return request(running, headers={"Cookie": cookies}).origin

@@ -149,6 +149,9 @@ pub struct Policy {
     /// The least number of points on a ring.
     #[serde(default)]
     pub ring_size: Option<u32>,
+    /// The entries of a table, a prime.
+    #[serde(default)]
+    pub table_size: Option<u32>,
 }
 
 /// What `least_load` compares.

@@ -8,6 +8,7 @@ mod keyed;
 mod least_load;
 mod least_request;
 mod least_time;
+pub mod maglev;
 mod p2c;
 mod peak_ewma;
 mod random;
@@ -29,7 +30,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "round_robin",
     "random",
     "weighted",
@@ -40,11 +41,12 @@ pub const NAMES: [&str; 11] = [
     "peak_ewma",
     "least_time",
     "ring_hash",
+    "maglev",
     "rendezvous",
 ];
 
 /// Those that go by a key, and are nothing without one.
-pub const KEYED: [&str; 2] = ["ring_hash", "rendezvous"];
+pub const KEYED: [&str; 3] = ["ring_hash", "maglev", "rendezvous"];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -106,6 +108,8 @@ pub enum Policy {
     LeastTime(Option<Alias>),
     /// The owner of the next point on a ring.
     RingHash(Keyed<Ring>),
+    /// The owner of an entry of a table.
+    Maglev(Keyed<maglev::Table>),
     /// The best lot of all.
     Rendezvous(Keyed<()>),
 }
@@ -143,6 +147,10 @@ impl Policy {
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
             "ring_hash" => Self::RingHash(Keyed::new(endpoints, Ring::new(endpoints, ring_size))),
+            "maglev" => {
+                let size = config.table_size.unwrap_or(maglev::TABLE_SIZE);
+                Self::Maglev(Keyed::new(endpoints, maglev::Table::new(endpoints, size)))
+            }
             "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
             _ => return None,
         })
@@ -166,6 +174,7 @@ impl Policy {
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
             Self::RingHash(keyed) => ring_hash::pick(keyed, candidates, rng),
+            Self::Maglev(keyed) => maglev::pick(keyed, candidates, rng),
             Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
         }
     }

@@ -120,6 +120,7 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         "key": policy.key,
         "decay_ms": policy.decay,
         "ring_size": policy.ring_size,
+        "table_size": policy.table_size,
     }
 
 

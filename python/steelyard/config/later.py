@@ -13,7 +13,6 @@ LATER_POLICIES = frozenset(
         "prequal",
         "join_idle_queue",
         "bounded_hash",
-        "maglev",
         "sticky",
     }
 )

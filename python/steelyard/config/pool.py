@@ -49,6 +49,8 @@ class PolicyTable(Model):
     ring_size: Annotated[int, Field(ge=1, le=8 * 2**20)] | None = None
     """The least number of points on the ring of ring_hash and bounded_hash, 1024 unless given; the more there
     are, the more even the shares."""
+    table_size: Annotated[int, Field(ge=3, le=5_000_011)] | None = None
+    """The entries of maglev's table, a prime; 65537 unless given."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 

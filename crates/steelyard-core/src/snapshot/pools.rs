@@ -6,6 +6,7 @@ use crate::document::{self, Load};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
 use crate::policy;
+use crate::policy::maglev::{TABLE_SIZE_MAX, is_prime};
 use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -18,7 +19,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 5] = ["prequal", "join_idle_queue", "bounded_hash", "maglev", "sticky"];
+const LATER: [&str; 4] = ["prequal", "join_idle_queue", "bounded_hash", "sticky"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -127,8 +128,12 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 3] =
-    [("peak_ewma", &["decay"]), ("ring_hash", &["key", "ring_size"]), ("rendezvous", &["key"])];
+const SETTINGS: [(&str, &[&str]); 4] = [
+    ("peak_ewma", &["decay"]),
+    ("ring_hash", &["key", "ring_size"]),
+    ("maglev", &["key", "table_size"]),
+    ("rendezvous", &["key"]),
+];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
     let policy = &config.policy;
@@ -140,6 +145,7 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         ("key", policy.key.is_some()),
         ("decay", policy.decay_ms.is_some()),
         ("ring_size", policy.ring_size.is_some()),
+        ("table_size", policy.table_size.is_some()),
     ];
     for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
@@ -177,6 +183,20 @@ fn check_tables(config: &document::Pool, report: &mut Report) {
             "ring_size",
             refusal.hint(format!("from 1 to {RING_SIZE_MAX}; the default is {RING_SIZE}")),
         );
+    }
+    if let Some(size) = policy.table_size {
+        if !(3..=TABLE_SIZE_MAX).contains(&size) {
+            let refusal = Refusal::new(format!("a table of {size} entries is out of range"));
+            report.refuse_at("table_size", refusal.hint(format!("a prime from 3 to {TABLE_SIZE_MAX}")));
+        } else if !is_prime(size) {
+            let next = (size..=TABLE_SIZE_MAX).find(|&number| is_prime(number)).unwrap_or(TABLE_SIZE_MAX);
+            let refusal = Refusal::new(format!("{size} is no prime"));
+            report.refuse_at("table_size", refusal.hint(format!("the next one is {next}")));
+        } else if (size as usize) < config.endpoints.len() {
+            let refusal = Refusal::new("the table has fewer entries than the pool has endpoints");
+            report
+                .refuse_at("table_size", refusal.hint("a hundred for each keeps shares even to one percent"));
+        }
     }
 }
 

@@ -80,6 +80,12 @@ fn shares_follow_weights() {
 }
 
 #[test]
+fn maglev_is_even_to_the_keys_own_chance() {
+    let counts = counts(&homes(&Stand::new(&[1; 10]), &policy("maglev", &[1; 10]), 100_000), 10);
+    assert_follows(&counts, &[1.0; 10]);
+}
+
+#[test]
 fn requests_without_a_key_go_anywhere_in_proportion_to_weight() {
     let weights = [1, 2, 0, 7];
     for name in KEYED {
