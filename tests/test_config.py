@@ -242,7 +242,7 @@ def test_sizes_have_units(written: int | str, size: int) -> None:
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
-HASHING = {"ring_hash", "maglev", "rendezvous"}
+HASHING = {"ring_hash", "maglev", "rendezvous", "bounded_hash"}
 WRITTEN_POLICIES = [
     f'{{ name = "{name}", key = "path" }}' if name in HASHING else f'"{name}"' for name in config.POLICIES
 ]
@@ -269,6 +269,7 @@ def test_any_pools_survive_show(pools: dict[str, int], policy: str, total: str) 
         ('{ name = "ring_hash", key = "header:X-User", ring_size = 4096 }', {"ring_size": 4096}),
         ('{ name = "maglev", key = "header:X-User", table_size = 251 }', {"table_size": 251}),
         ('{ name = "rendezvous", key = "header:X-User" }', {}),
+        ('{ name = "bounded_hash", key = "header:X-User", balance = 1.5 }', {"balance": 1.5}),
     ],
 )
 def test_a_policy_that_hashes_keeps_its_settings_in_the_document_and_when_shown(

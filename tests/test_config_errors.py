@@ -227,7 +227,7 @@ def test_the_default_of_what_comes_later_is_accepted(line: str) -> None:
     config.load_text(DOTTED + line)
 
 
-@pytest.mark.parametrize("name", ["ring_hash", "maglev", "rendezvous"])
+@pytest.mark.parametrize("name", ["ring_hash", "maglev", "rendezvous", "bounded_hash"])
 def test_a_policy_that_hashes_says_how_a_key_is_written(name: str) -> None:
     forms = 'write key = "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"'
     assert told(DOTTED + f'pools.app.policy = "{name}"') == [
@@ -240,6 +240,7 @@ POLICY_SETTINGS = [
     ('"maglev", key = "path", ring_size = 10', 'pools.app.policy.ring_size: maglev has no "ring_size"'),
     ('"maglev", key = "path", table_size = 65536', "pools.app.policy.table_size: 65536 is no prime"),
     ('"rendezvous", key = "path", salt = "x"', "pools.app.policy.salt: unknown key"),
+    ('"bounded_hash", key = "path", balance = 1', "pools.app.policy.balance: "),
     ('"random", key = "path"', 'pools.app.policy.key: random has no "key"'),
 ]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from language import Origin, Running, client, endpoint, origin, proxy, request
+from language import Origin, Running, client, endpoint, eventually, in_background, origin, proxy, request
 
-HASHING = ["ring_hash", "maglev", "rendezvous"]
+HASHING = ["ring_hash", "maglev", "rendezvous", "bounded_hash"]
 
 
 def origins(count: int) -> list[Origin]:
@@ -107,3 +107,16 @@ class TestShares:
         counts = Counter(homes(running, 600))
         # Four fifths, give or take five standard deviations and what a ring is uneven by.
         assert 400 < counts["0"] < 560, counts
+
+    def test_bounded_hash_spreads_a_busy_key(self) -> None:
+        servers = origins(4)
+        running = proxy().pool(*servers, policy={"name": "bounded_hash", "key": "path"}).start()
+        waiting = []
+        for number in range(8):
+            waiting.append(in_background(running, "/hang"))
+            eventually(lambda count=number: running.in_flight() == count + 1)  # type: ignore[misc]
+        # Eight requests of one key: nobody carries more than a quarter of 1.25 times as many, rounded up.
+        assert max(running.endpoint(one)["in_flight"] for one in servers) <= 3
+        for one in servers:
+            one.die()
+        assert {one.reply().status for one in waiting} == {502}

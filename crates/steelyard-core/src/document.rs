@@ -152,6 +152,9 @@ pub struct Policy {
     /// The entries of a table, a prime.
     #[serde(default)]
     pub table_size: Option<u32>,
+    /// How much more than its share of what is in flight an endpoint may carry; above 1.
+    #[serde(default)]
+    pub balance: Option<f64>,
 }
 
 /// What `least_load` compares.

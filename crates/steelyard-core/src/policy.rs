@@ -3,6 +3,7 @@
 //! A policy sees its candidates through [`Candidates`], so that the same code runs over the live atomics of the
 //! proxy and over whatever the simulator shows it.
 
+pub mod bounded_hash;
 mod compare;
 mod keyed;
 mod least_load;
@@ -23,6 +24,7 @@ pub use rotation::{Phase, Rotation};
 
 use crate::document;
 use crate::random::below;
+use bounded_hash::Bounded;
 use keyed::Keyed;
 use rand::Rng;
 use ring_hash::Ring;
@@ -30,7 +32,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "round_robin",
     "random",
     "weighted",
@@ -43,10 +45,11 @@ pub const NAMES: [&str; 12] = [
     "ring_hash",
     "maglev",
     "rendezvous",
+    "bounded_hash",
 ];
 
 /// Those that go by a key, and are nothing without one.
-pub const KEYED: [&str; 3] = ["ring_hash", "maglev", "rendezvous"];
+pub const KEYED: [&str; 4] = ["ring_hash", "maglev", "rendezvous", "bounded_hash"];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -77,6 +80,8 @@ pub trait Candidates {
     fn time_cost(&self, index: usize) -> f32;
     /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
     fn peak_cost(&self, index: usize) -> f32;
+    /// Requests in flight.
+    fn in_flight(&self, index: usize) -> u32;
     /// The key of the request, for policies that go by one.
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
@@ -112,6 +117,8 @@ pub enum Policy {
     Maglev(Keyed<maglev::Table>),
     /// The best lot of all.
     Rendezvous(Keyed<()>),
+    /// The next owner on a ring that is below its share of what is in flight.
+    BoundedHash(Keyed<Bounded>),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -152,6 +159,10 @@ impl Policy {
                 Self::Maglev(Keyed::new(endpoints, maglev::Table::new(endpoints, size)))
             }
             "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
+            "bounded_hash" => {
+                let balance = config.balance.unwrap_or(bounded_hash::BALANCE);
+                Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, ring_size, balance)))
+            }
             _ => return None,
         })
     }
@@ -176,6 +187,7 @@ impl Policy {
             Self::RingHash(keyed) => ring_hash::pick(keyed, candidates, rng),
             Self::Maglev(keyed) => maglev::pick(keyed, candidates, rng),
             Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
+            Self::BoundedHash(keyed) => bounded_hash::pick(keyed, candidates, rng),
         }
     }
 }

@@ -541,6 +541,10 @@ impl Candidates for View<'_> {
         cost * member.inverse_weight
     }
 
+    fn in_flight(&self, index: usize) -> u32 {
+        self.member(index).endpoint.in_flight()
+    }
+
     fn key(&self) -> Option<u64> {
         self.seeker.key
     }

@@ -121,6 +121,7 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         "decay_ms": policy.decay,
         "ring_size": policy.ring_size,
         "table_size": policy.table_size,
+        "balance": policy.balance,
     }
 
 

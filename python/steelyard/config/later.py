@@ -12,7 +12,6 @@ LATER_POLICIES = frozenset(
     {
         "prequal",
         "join_idle_queue",
-        "bounded_hash",
         "sticky",
     }
 )

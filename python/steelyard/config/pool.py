@@ -51,6 +51,9 @@ class PolicyTable(Model):
     are, the more even the shares."""
     table_size: Annotated[int, Field(ge=3, le=5_000_011)] | None = None
     """The entries of maglev's table, a prime; 65537 unless given."""
+    balance: Annotated[float, Field(gt=1, le=100)] | None = None
+    """How much more than its share of the requests in flight bounded_hash lets an endpoint carry; 1.25 unless
+    given."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 

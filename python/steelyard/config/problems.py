@@ -84,6 +84,8 @@ def problem(details: ErrorDetails, source: Source) -> Problem:
         return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}")
     if kind == "greater_than_equal":
         return source.problem(path, f"{value} is out of range", f"at least {context['ge']}")
+    if kind == "greater_than":
+        return source.problem(path, f"{value} is out of range", f"more than {context['gt']}")
     if kind == "less_than_equal":
         return source.problem(path, f"{value} is out of range", f"at most {context['le']}")
     if kind == "too_short":

@@ -6,6 +6,7 @@ use crate::document::{self, Load};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
 use crate::policy;
+use crate::policy::bounded_hash::{BALANCE, BALANCE_MAX};
 use crate::policy::maglev::{TABLE_SIZE_MAX, is_prime};
 use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
 use crate::pool;
@@ -19,7 +20,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 4] = ["prequal", "join_idle_queue", "bounded_hash", "sticky"];
+const LATER: [&str; 3] = ["prequal", "join_idle_queue", "sticky"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -128,11 +129,12 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 4] = [
+const SETTINGS: [(&str, &[&str]); 5] = [
     ("peak_ewma", &["decay"]),
     ("ring_hash", &["key", "ring_size"]),
     ("maglev", &["key", "table_size"]),
     ("rendezvous", &["key"]),
+    ("bounded_hash", &["key", "balance", "ring_size"]),
 ];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
@@ -146,6 +148,7 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         ("decay", policy.decay_ms.is_some()),
         ("ring_size", policy.ring_size.is_some()),
         ("table_size", policy.table_size.is_some()),
+        ("balance", policy.balance.is_some()),
     ];
     for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
@@ -197,6 +200,14 @@ fn check_tables(config: &document::Pool, report: &mut Report) {
             report
                 .refuse_at("table_size", refusal.hint("a hundred for each keeps shares even to one percent"));
         }
+    }
+    let is_sound = |balance: f64| balance > 1.0 && balance <= BALANCE_MAX;
+    if policy.balance.is_some_and(|balance| !is_sound(balance)) {
+        let refusal = Refusal::new("the balance is how much more than its share an endpoint may carry");
+        report.refuse_at(
+            "balance",
+            refusal.hint(format!("a number above 1, up to {BALANCE_MAX}, as {BALANCE}")),
+        );
     }
 }
 

@@ -276,15 +276,17 @@ fn a_policy_that_goes_by_a_key_is_given_one() {
 
 #[test]
 fn settings_of_a_policy_are_its_own_and_within_bounds() {
-    let cases: [(&str, Change<document::Policy>, &str, &str); 8] = [
+    let cases: [(&str, Change<document::Policy>, &str, &str); 10] = [
         ("maglev", |p| p.ring_size = Some(9), "ring_size: maglev has no", "knows key, table_size"),
         ("random", |p| p.key = Some("path".into()), "key: random has no", "has no settings"),
-        ("rendezvous", |p| p.decay_ms = Some(2), "decay: rendezvous has no", "knows key"),
+        ("rendezvous", |p| p.balance = Some(2.0), "balance: rendezvous has no", "knows key"),
         ("ring_hash", |p| p.ring_size = Some(0), "ring_size: a ring of 0", "from 1 to 8388608"),
         ("ring_hash", |p| p.ring_size = Some(8_388_609), "ring_size: a ring of", "from 1 to 8388608"),
         ("maglev", |p| p.table_size = Some(65_536), "table_size: 65536 is no prime", "is 65537"),
         ("maglev", |p| p.table_size = Some(2), "table_size: a table of 2", "to 5000011"),
         ("maglev", |p| p.table_size = Some(5_000_077), "table_size: a table of", "to 5000011"),
+        ("bounded_hash", |p| p.balance = Some(1.0), "balance: the balance is", "above 1"),
+        ("bounded_hash", |p| p.balance = Some(f64::NAN), "balance: the balance is", "above 1"),
     ];
     for (name, change, message, hint) in cases {
         let expected = format!("pools.app.policy.{message}");

@@ -7,6 +7,7 @@ use steelyard_core::document;
 use steelyard_core::key::hash;
 use steelyard_core::policy::{KEYED, Phase, Policy, Rotation};
 use steelyard_core::pool::Pick;
+use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
 
 /// Those whose keys stay where they are when another endpoint leaves.
@@ -90,7 +91,12 @@ fn requests_without_a_key_go_anywhere_in_proportion_to_weight() {
     let weights = [1, 2, 0, 7];
     for name in KEYED {
         let policy = policy(name, &weights);
+        // Nothing stays in flight, so that no bound binds.
         let counts = crate::support::counts(&Stand::new(&weights), &policy, &mut generator(), 100_000);
+        if name == "bounded_hash" {
+            // With nothing in flight each may carry one.
+            assert!(counts[2] == 0 && counts.iter().sum::<u64>() == 100_000);
+        }
         assert_follows(&counts, &weights.map(f64::from));
     }
 }
@@ -160,6 +166,32 @@ fn an_endpoint_at_its_threshold_hands_its_keys_on() {
     }
 }
 
+#[test]
+fn one_busy_key_never_fills_an_endpoint_beyond_its_capacity() {
+    for balance in [1.1, 1.25, 2.0] {
+        let weights = [1, 2, 3, 4];
+        let pool = pool("bounded_hash", &weights, |pool| pool["policy"]["balance"] = balance.into());
+        let mut rng = generator();
+        for carried in 0..500 {
+            let seeker = Seeker::of(Some(7)); // everybody wants the same
+            let Pick::Taken(index) = pool.admit(millis(0), &mut rng, &seeker) else { panic!("one has room") };
+            let capacity = (balance * f64::from(carried + 1) * f64::from(weights[index]) / 10.0).ceil();
+            let load = f64::from(pool.members()[index].endpoint.in_flight());
+            assert!(load <= capacity, "{balance}: {load} of {capacity} with {carried} in flight");
+        }
+    }
+}
+
+#[test]
+fn keys_go_home_where_the_bound_lets_them() {
+    let weights = [1; 4];
+    let homes_on_the_ring = homes(&Stand::new(&weights), &policy("ring_hash", &weights), 2_000);
+    let mut stand = Stand::new(&weights);
+    // Everyone carries the same, and a quarter more than that is to spare.
+    stand.in_flight = vec![100; 4];
+    assert_eq!(homes(&stand, &policy("bounded_hash", &weights), 2_000), homes_on_the_ring);
+}
+
 fn any_policy(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     proptest::sample::select(names)
 }
@@ -179,6 +211,35 @@ proptest! {
         let (before, after) = (homes_among(name, &all, 500), homes_among(name, &rest, 500));
         for (before, after) in before.iter().zip(&after) {
             prop_assert!(*before == Some(leaver) || before == after, "{:?} became {:?}", before, after);
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_whatever_comes_and_goes(
+        weights in proptest::collection::vec(1u32..6, 1..12),
+        balance in 1.01f64..3.0,
+        steps in proptest::collection::vec((any::<u16>(), 0u8..3), 1..200),
+    ) {
+        let config = document::Policy { balance: Some(balance), ..config("bounded_hash") };
+        let policy = policy_of(&config, (0..).zip(weights.iter().copied()));
+        let (mut stand, rotation) = (Stand::new(&weights), Rotation::new(Phase::Zero, &mut generator()));
+        let mut rng: Generator = generator();
+        let whole: u32 = weights.iter().sum();
+        let thousandths = (balance * 1e3).round();
+        for (number, kind) in steps {
+            if kind == 0 {
+                let index = usize::from(number) % weights.len();
+                stand.in_flight[index] = stand.in_flight[index].saturating_sub(1);
+                continue;
+            }
+            // Few keys, or none, so that they press on the same endpoints.
+            stand.key = (kind == 1).then(|| hash(&[(number % 3) as u8]));
+            let carried: u32 = stand.in_flight.iter().sum();
+            let index = stand.pick(&policy, &rotation, &mut rng).expect("one has room") as usize;
+            stand.in_flight[index] += 1;
+            let due = thousandths * f64::from(carried + 1) * f64::from(weights[index]);
+            let capacity = (due / (1e3 * f64::from(whole)) - 1e-9).ceil();
+            prop_assert!(f64::from(stand.in_flight[index]) <= capacity, "{:?} of {capacity}", stand.in_flight);
         }
     }
 
