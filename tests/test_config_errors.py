@@ -189,7 +189,6 @@ LATER = [
     ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ('pools.app.policy = "prequal"', "pools.app.policy"),
-    ('pools.app.policy = { name = "sticky", secret_file = "x" }', "pools.app.policy"),
     ('pools.app.policy = "mine:choose"', "pools.app.policy"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
@@ -250,6 +249,35 @@ def test_a_setting_that_a_policy_does_not_know_or_cannot_have_is_refused(policy:
     (problem,) = told(DOTTED + f"pools.app.policy = {{ name = {policy} }}")
     assert message in problem
     assert "\nhint: " in problem
+
+
+def test_sticky_is_told_how_to_get_a_secret(tmp_path: Path) -> None:
+    (problem,) = told(DOTTED + 'pools.app.policy = "sticky"')
+    assert "pools.app.policy: sticky needs a secret_file" in problem
+    assert "openssl rand -hex 32" in problem
+
+    def told_of(secret_file: Path, more: str = "") -> str:
+        policy = f'{{ name = "sticky", secret_file = "{secret_file}"{more} }}'
+        (problem,) = told(DOTTED + f"pools.app.policy = {policy}")
+        assert "\nhint: " in problem
+        return problem
+
+    missing = told_of(tmp_path / "none.key")
+    assert f"pools.app.policy.secret_file: {tmp_path}/none.key: there is no such file" in missing
+    assert f"openssl rand -hex 32 > {tmp_path}/none.key" in missing
+    short = tmp_path / "short.key"
+    short.write_text("0123456789abcde\n")
+    assert "holds fewer than 16 bytes" in told_of(short)
+    assert "0123456789" not in told_of(short)
+    assert "is larger than" in told_of(Path("/dev/zero"))
+    assert "is a directory" in told_of(tmp_path)
+    sound = tmp_path / "sound.key"
+    sound.write_text("0123456789abcdef")
+    wrong = told_of(sound, ', same_site = "none"')
+    assert "pools.app.policy.same_site: browsers refuse" in wrong
+    assert "0123456789abcdef" not in wrong
+    assert 'sticky has no "key"' in told_of(sound, ', key = "path"')
+    assert 'unknown same_site "some"' in told_of(sound, ', same_site = "some"')
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:

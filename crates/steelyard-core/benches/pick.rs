@@ -30,6 +30,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
         })
         .collect();
     let key = KEYED.contains(&policy).then_some("address");
+    let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [],
         "listeners": [{
@@ -39,7 +40,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
         }],
         "pools": [{
-            "name": "app", "policy": {"name": policy, "key": key}, "endpoints": endpoints, "fail_open": true,
+            "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
             "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
             "queue": {"size": 1024, "timeout_ms": null},
             "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 1, "fall": 1,

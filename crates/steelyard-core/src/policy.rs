@@ -17,6 +17,7 @@ mod rendezvous;
 pub mod ring_hash;
 mod rotation;
 mod round_robin;
+mod sticky;
 mod weighted;
 mod weighted_random;
 
@@ -32,7 +33,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "round_robin",
     "random",
     "weighted",
@@ -46,6 +47,7 @@ pub const NAMES: [&str; 13] = [
     "maglev",
     "rendezvous",
     "bounded_hash",
+    "sticky",
 ];
 
 /// Those that go by a key, and are nothing without one.
@@ -82,6 +84,8 @@ pub trait Candidates {
     fn peak_cost(&self, index: usize) -> f32;
     /// Requests in flight.
     fn in_flight(&self, index: usize) -> u32;
+    /// The endpoint that the request's session is with, where it may take the request now.
+    fn session(&self) -> Option<usize>;
     /// The key of the request, for policies that go by one.
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
@@ -119,6 +123,8 @@ pub enum Policy {
     Rendezvous(Keyed<()>),
     /// The next owner on a ring that is below its share of what is in flight.
     BoundedHash(Keyed<Bounded>),
+    /// Where the session is; the fewest requests in flight per weight for one that begins.
+    Sticky(Option<Alias>),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -163,6 +169,7 @@ impl Policy {
                 let balance = config.balance.unwrap_or(bounded_hash::BALANCE);
                 Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, ring_size, balance)))
             }
+            "sticky" => Self::Sticky(alias_if_large()),
             _ => return None,
         })
     }
@@ -188,6 +195,7 @@ impl Policy {
             Self::Maglev(keyed) => maglev::pick(keyed, candidates, rng),
             Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
             Self::BoundedHash(keyed) => bounded_hash::pick(keyed, candidates, rng),
+            Self::Sticky(alias) => sticky::pick(alias.as_ref(), candidates, rng),
         }
     }
 }

@@ -122,6 +122,12 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         "ring_size": policy.ring_size,
         "table_size": policy.table_size,
         "balance": policy.balance,
+        "cookie": policy.cookie,
+        "secret": policy.secret_file.content.hex() if policy.secret_file else None,
+        "secure": policy.secure,
+        "http_only": policy.http_only,
+        "same_site": policy.same_site,
+        "max_age_ms": policy.max_age,
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import (
 
 from steelyard import _core
 from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.secret import SecretFile
 from steelyard.config.units import (
     U32_MAX,
     Count,
@@ -54,12 +55,26 @@ class PolicyTable(Model):
     balance: Annotated[float, Field(gt=1, le=100)] | None = None
     """How much more than its share of the requests in flight bounded_hash lets an endpoint carry; 1.25 unless
     given."""
+    cookie: str | None = None
+    """The name of the cookie by which sticky knows a session; "steelyard" unless given."""
+    secret_file: SecretFile | None = None
+    """What signs sticky's cookies: a file of at least 16 bytes, the same for all instances."""
+    secure: bool | None = None
+    """Whether sticky's cookie is sent over TLS alone; unless given, where it was set over TLS."""
+    http_only: bool | None = None
+    """Whether sticky's cookie is kept from scripts; true unless given."""
+    same_site: (
+        Annotated[Literal["lax", "strict", "none"], one_of("same_site", "lax", "strict", "none")] | None
+    ) = None
+    """Which requests from other sites sticky's cookie goes with; "lax" unless given."""
+    max_age: Duration | None = None
+    """How long sticky's cookie is kept; unless given, as long as the browser runs."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 
 
 def write_policy(policy: PolicyTable) -> object:
-    settings = policy.model_dump(exclude_none=True)
+    settings = policy.model_dump(mode="json", exclude_none=True)
     return policy.name if settings.keys() == {"name"} else settings
 
 

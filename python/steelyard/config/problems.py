@@ -57,6 +57,9 @@ def without_what_is_wrong(error: ValidationError, data: dict[str, Any]) -> dict[
         # A list goes as a whole, since its other items would change their places.
         while path and isinstance(path[-1], int):
             path = path[:-1]
+        # Without its secret a policy would be told that it lacks one.
+        if path and path[-1] == "secret_file":
+            path = path[:-1]
         if not path or (path[0] in ("listeners", "pools") and len(path) < 3):
             return None
         wrong.add(path)

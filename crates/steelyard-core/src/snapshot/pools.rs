@@ -2,7 +2,7 @@
 
 use super::{Resolved, check_name, refuse_zero, zero};
 use crate::address::EndpointAddress;
-use crate::document::{self, Load};
+use crate::document::{self, Load, SameSite};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
 use crate::policy;
@@ -19,8 +19,11 @@ pub const WEIGHT_MAX: u32 = 65_535;
 /// The most tries of one request.
 const ATTEMPTS_MAX: u32 = 100;
 
+/// A shorter secret could be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 3] = ["prequal", "join_idle_queue", "sticky"];
+const LATER: [&str; 2] = ["prequal", "join_idle_queue"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -129,12 +132,13 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 5] = [
+const SETTINGS: [(&str, &[&str]); 6] = [
     ("peak_ewma", &["decay"]),
     ("ring_hash", &["key", "ring_size"]),
     ("maglev", &["key", "table_size"]),
     ("rendezvous", &["key"]),
     ("bounded_hash", &["key", "balance", "ring_size"]),
+    ("sticky", &["cookie", "secret_file", "secure", "http_only", "same_site", "max_age"]),
 ];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
@@ -149,6 +153,12 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         ("ring_size", policy.ring_size.is_some()),
         ("table_size", policy.table_size.is_some()),
         ("balance", policy.balance.is_some()),
+        ("cookie", policy.cookie.is_some()),
+        ("secure", policy.secure.is_some()),
+        ("http_only", policy.http_only.is_some()),
+        ("same_site", policy.same_site.is_some()),
+        ("max_age", policy.max_age_ms.is_some()),
+        ("secret_file", policy.secret.is_some()),
     ];
     for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
@@ -171,10 +181,41 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         None => {}
     }
     check_tables(config, report);
+    if policy.name == "sticky" {
+        check_sessions(policy, report);
+    }
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
         report.refuse(refusal.hint("only least_load goes by the pool's load"));
     }
+}
+
+/// What a session's cookie is made of.
+fn check_sessions(policy: &document::Policy, report: &mut Report) {
+    match &policy.secret {
+        None => {
+            let refusal = Refusal::new("sticky needs a secret_file: what its cookies are signed with");
+            report
+                .refuse(refusal.hint("write secret_file = \"session.key\"; openssl rand -hex 32 makes one"));
+        }
+        Some(secret) if secret.bytes().len() < SECRET_BYTES_MIN => {
+            let refusal = Refusal::new("the secret is too short to keep anything secret");
+            let hint = format!("at least {SECRET_BYTES_MIN} bytes; openssl rand -hex 32 makes one");
+            report.refuse_at("secret_file", refusal.hint(hint));
+        }
+        Some(_) => {}
+    }
+    if let Some(cookie) = &policy.cookie
+        && format!("cookie:{cookie}").parse::<KeySource>().is_err()
+    {
+        let refusal = Refusal::new(format!("{cookie:?} is no name for a cookie"));
+        report.refuse_at("cookie", refusal.hint("letters, digits, \"-\" and \"_\""));
+    }
+    if policy.same_site == Some(SameSite::None) && policy.secure != Some(true) {
+        let refusal = Refusal::new("browsers refuse a cookie for all sites that is not secure");
+        report.refuse_at("same_site", refusal.hint("write secure = true beside it, or same_site = \"lax\""));
+    }
+    refuse_zero("max_age", policy.max_age_ms, report);
 }
 
 /// The sizes of what a policy builds beforehand.

@@ -254,7 +254,46 @@ fn a_pool_whose_weights_are_all_0_is_sound() {
 /// A policy with what it cannot do without.
 fn policy(name: &str) -> document::Policy {
     let key = crate::policy::KEYED.contains(&name).then(|| "address".into());
-    document::Policy { name: name.into(), key, ..document::Policy::default() }
+    let secret = (name == "sticky").then(|| secret(SECRET));
+    document::Policy { name: name.into(), key, secret, ..document::Policy::default() }
+}
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+fn secret(digits: &str) -> document::Secret {
+    serde_json::from_value(digits.into()).unwrap()
+}
+
+#[test]
+fn a_sticky_policy_has_a_secret_that_is_never_shown() {
+    refused(
+        |d| d.pools[0].policy.name = "sticky".into(),
+        "pools.app.policy: sticky needs a secret_file",
+        "openssl rand -hex 32",
+    );
+    let snapshot = build(&with(|d| d.pools[0].policy = policy("sticky")), None);
+    let shown = format!("{snapshot:?}");
+    assert!(!shown.contains(SECRET) && shown.contains("Secret"), "{shown}");
+    let broken = serde_json::from_value::<document::Secret>("0x".into()).unwrap_err();
+    assert_eq!(broken.to_string(), "a secret is written in pairs of hexadecimal digits");
+}
+
+#[test]
+fn a_session_s_cookie_is_one_that_browsers_take() {
+    let cases: [(Change<document::Policy>, &str, &str); 5] = [
+        (|p| p.secret = Some(secret("0011")), "secret_file: the secret is too short", "at least 16 bytes"),
+        (|p| p.cookie = Some("a b".into()), "cookie: \"a b\" is no name", "letters"),
+        (|p| p.same_site = Some(document::SameSite::None), "same_site: browsers refuse", "secure = true"),
+        (|p| p.max_age_ms = Some(0), "max_age: 0 is ambiguous", "off"),
+        (|p| p.key = Some("path".into()), "key: sticky has no \"key\"", "sticky knows cookie, "),
+    ];
+    for (change, message, hint) in cases {
+        let broken = |d: &mut Document| {
+            d.pools[0].policy = policy("sticky");
+            change(&mut d.pools[0].policy);
+        };
+        refused(broken, &format!("pools.app.policy.{message}"), hint);
+    }
 }
 
 #[test]
@@ -310,7 +349,7 @@ fn a_policy_is_one_that_there_is() {
         "did you mean \"round_robin\"?",
     );
     refused(with_policy("fastest"), "pools.app.policy: there is no policy", "there are round_robin, ");
-    for later in ["prequal", "sticky", "mine:choose"] {
+    for later in ["prequal", "mine:choose"] {
         refused(with_policy(later), "pools.app.policy: the policy", "there are round_robin, ");
     }
 }

@@ -11,6 +11,7 @@ mod queue;
 mod random;
 mod retry;
 mod round_robin;
+mod sticky;
 mod support;
 mod thresholds;
 mod times;

@@ -59,6 +59,7 @@ pub struct Stand {
     pub in_flight: Vec<u32>,
     pub generation: u64,
     pub key: Option<u64>,
+    pub session: Option<usize>,
     taken: RefCell<Vec<usize>>,
 }
 
@@ -73,6 +74,7 @@ impl Stand {
             in_flight: vec![0; weights.len()],
             generation: 1,
             key: None,
+            session: None,
             taken: RefCell::default(),
         }
     }
@@ -144,6 +146,10 @@ impl Candidates for Stand {
         self.in_flight[index]
     }
 
+    fn session(&self) -> Option<usize> {
+        self.session.filter(|&index| self.eligible[index])
+    }
+
     fn key(&self) -> Option<u64> {
         self.key
     }
@@ -206,8 +212,9 @@ pub fn pool_document(policy: &str, weights: &[u32]) -> Value {
         .map(|(index, weight)| json!({"address": format!("10.0.0.{}:80", index + 1), "weight": weight, "drain": false}))
         .collect();
     let key = KEYED.contains(&policy).then_some("address");
+    let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
     json!({
-        "name": "app", "policy": {"name": policy, "key": key}, "endpoints": endpoints, "fail_open": true,
+        "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
         "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
         "queue": {"size": 1024, "timeout_ms": null},
         "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 2, "fall": 3,
