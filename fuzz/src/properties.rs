@@ -207,7 +207,14 @@ fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> Requ
 
 fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
     let upgrade = head.upgrade.is_some();
-    ResponseEdit { version: Version::Http11, framing: head.framing, close: false, upgrade, date: b"" }
+    ResponseEdit {
+        version: Version::Http11,
+        framing: head.framing,
+        close: false,
+        upgrade,
+        date: b"",
+        set_cookie: b"",
+    }
 }
 
 #[derive(Debug, PartialEq)]

@@ -5,6 +5,7 @@
 
 use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
+use crate::key;
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
@@ -39,6 +40,8 @@ const RETURN_SHARE: f32 = 0.8;
 const VERDICT: u32 = 0b11;
 const LATENCY_OUT: u32 = 0b100;
 const BYTES_OUT: u32 = 0b1000;
+/// Unhealthy or ejected, which the verdict of a drained endpoint does not tell.
+const DOWN: u32 = 0b1_0000;
 
 /// What every pick reads, on a pair of cache lines of its own so that writers of one endpoint never slow readers
 /// of another (x86 fetches lines in pairs).
@@ -107,6 +110,8 @@ pub struct Endpoint {
     hot: Hot,
     /// Unique within its pool for the life of the process.
     id: u32,
+    /// The hash of its address: the same on every instance.
+    name: u64,
     address: Address,
     /// When it was last tried while out for its latency.
     trial: AtomicU64,
@@ -139,6 +144,7 @@ impl Endpoint {
                 phantoms: Decaying::default(),
             },
             id,
+            name: key::hash(address.to_string().as_bytes()),
             address,
             trial: AtomicU64::new(0),
             begun: AtomicU32::new(0),
@@ -158,6 +164,11 @@ impl Endpoint {
     /// Unique within its pool for the life of the process.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// What it is called wherever instances have to agree: the hash of its address.
+    pub fn name(&self) -> u64 {
+        self.name
     }
 
     /// Where it listens.
@@ -248,6 +259,29 @@ impl Endpoint {
             return false;
         }
         !(threshold.bytes_per_second.is_finite() && self.over_bytes(flags, threshold.bytes_per_second, now))
+    }
+
+    /// The verdicts that let it take the requests of its own sessions: those in `accept`, and its own while it is
+    /// drained and nothing else is wrong with it.
+    fn accept_of_sessions(&self, accept: u8) -> u8 {
+        let flags = self.hot.flags.load(Ordering::Relaxed);
+        let drained = flags & (VERDICT | DOWN) == Verdict::Draining as u32;
+        if drained { accept | 1 << Verdict::Draining as u8 } else { accept }
+    }
+
+    /// Like [`Endpoint::eligible`], for the requests of its own sessions.
+    pub fn eligible_for_session(&self, accept: u8, threshold: &Threshold, now: Nanos) -> bool {
+        self.eligible(self.accept_of_sessions(accept), threshold, now)
+    }
+
+    /// Like [`Endpoint::accepted`], for the requests of its own sessions.
+    pub fn accepted_for_session(&self, accept: u8) -> bool {
+        self.accepted(self.accept_of_sessions(accept))
+    }
+
+    /// Whether it is unhealthy or ejected, drained or not.
+    pub fn is_down(&self) -> bool {
+        self.hot.flags.load(Ordering::Relaxed) & DOWN != 0
     }
 
     /// Whether its verdict is in `accept`.
@@ -382,10 +416,11 @@ impl Endpoint {
     /// Makes the verdict visible to every pick; says whether it changed.
     pub fn publish(&self, health: &Health) -> bool {
         let verdict = health.verdict() as u32;
+        let down = if health.is_down() { DOWN } else { 0 };
         let mut before = self.hot.flags.load(Ordering::Relaxed);
         while let Err(seen) = self.hot.flags.compare_exchange_weak(
             before,
-            before & !VERDICT | verdict,
+            before & !(VERDICT | DOWN) | verdict | down,
             Ordering::Relaxed,
             Ordering::Relaxed,
         ) {

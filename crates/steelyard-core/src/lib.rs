@@ -26,6 +26,7 @@ pub mod route;
 #[cfg(test)]
 mod sample;
 pub mod seeker;
+pub mod session;
 pub mod snapshot;
 mod sync;
 pub mod time;

@@ -3,7 +3,7 @@
 use crate::document::{self, Load};
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
-use crate::key::{self, KeySource};
+use crate::key::{KeySource, KeyView};
 use crate::load::{Smoothed, Tail};
 use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
@@ -11,6 +11,7 @@ use crate::random::Generator;
 use crate::reading::{Live, Reading};
 use crate::retry::Budget;
 use crate::seeker::Seeker;
+use crate::session::Sessions;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
@@ -120,6 +121,7 @@ pub struct Pool {
     members: Vec<Member>,
     policy: Policy,
     key: Option<KeySource>,
+    sessions: Option<Sessions>,
     threshold: Threshold,
     /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
     accept: AtomicU8,
@@ -161,10 +163,7 @@ impl Pool {
         drop(known);
         let prospects: Vec<Prospect> = members
             .iter()
-            .map(|member| Prospect {
-                weight: member.weight,
-                name: key::hash(member.endpoint.address().to_string().as_bytes()),
-            })
+            .map(|member| Prospect { weight: member.weight, name: member.endpoint.name() })
             .collect();
         let threshold = Threshold {
             requests: config.threshold.requests.unwrap_or(u32::MAX),
@@ -173,6 +172,7 @@ impl Pool {
         };
         Some(Self {
             policy: Policy::build(&config.policy, &prospects)?,
+            sessions: Sessions::new(&config.policy, &prospects),
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
@@ -247,9 +247,27 @@ impl Pool {
         &self.shared
     }
 
-    /// Where the key of a request is found, for policies that go by one.
-    pub fn key_source(&self) -> Option<&KeySource> {
-        self.key.as_ref()
+    /// A request that looks for an endpoint here, with what the policy goes by.
+    pub fn seeker(&self, view: &impl KeyView) -> Seeker {
+        let mut seeker = Seeker::of(self.key.as_ref().and_then(|source| source.key(view)));
+        seeker.session = self.sessions.as_ref().and_then(|sessions| sessions.find(view));
+        seeker
+    }
+
+    /// Whether it keeps sessions.
+    pub(crate) fn keeps_sessions(&self) -> bool {
+        self.sessions.is_some()
+    }
+
+    /// The Set-Cookie that a response of this endpoint is to carry; empty where there is none to set, or where the
+    /// client has it. `tls` says whether the client came over TLS.
+    pub fn set_cookie(&self, seeker: &Seeker, endpoint: &Endpoint, tls: bool) -> Vec<u8> {
+        match &self.sessions {
+            Some(sessions) if seeker.session != Some(endpoint.name()) => {
+                sessions.set_cookie(endpoint.name(), tls)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Counts a request that has come for this pool.
@@ -287,7 +305,8 @@ impl Pool {
             // Verdicts may have changed since `accept` was written: look at the live ones before saying no.
             let live = self.refresh();
             if live == accept {
-                let any = (0..self.members.len()).any(|index| view.possible(index));
+                let any = (0..self.members.len()).any(|index| view.possible(index))
+                    || view.session_with(|endpoint| endpoint.accepted_for_session(live)).is_some();
                 return if any { Pick::Full } else { Pick::Nobody };
             }
             accept = live;
@@ -429,8 +448,8 @@ impl Pool {
         self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
-            // What is ejected is down, or drains; the lock of the others is left alone.
-            if matches!(member.endpoint.verdict(), Verdict::Down | Verdict::Draining) {
+            // What is ejected is down, whether or not it drains; the lock of the others is left alone.
+            if member.endpoint.is_down() {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
                     member.endpoint.publish(&health);
@@ -500,6 +519,13 @@ impl<R: Reading> View<'_, R> {
         member.weight > 0
             && member.endpoint.accepted(self.accept)
             && !self.seeker.excludes(member.endpoint.id())
+    }
+
+    /// The index of the endpoint that the request's session is with, if that is in the pool, was not tried, and `may`.
+    fn session_with(&self, may: impl FnOnce(&Endpoint) -> bool) -> Option<usize> {
+        let index = self.pool.sessions.as_ref()?.index(self.seeker.session?)?;
+        let endpoint = &self.member(index).endpoint;
+        (!self.seeker.excludes(endpoint.id()) && may(endpoint)).then_some(index)
     }
 }
 
@@ -571,6 +597,16 @@ impl<R: Reading> Candidates for View<'_, R> {
             age: endpoint.age_s(self.now),
             zone_match: 0.0,
         }
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.member(index).endpoint.in_flight()
+    }
+
+    fn session(&self) -> Option<usize> {
+        self.session_with(|endpoint| {
+            endpoint.eligible_for_session(self.accept, &self.pool.threshold, self.now)
+        })
     }
 
     fn key(&self) -> Option<u64> {

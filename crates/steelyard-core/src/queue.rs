@@ -183,12 +183,23 @@ impl Pool {
         let newest = lines.newest.upgrade().unwrap_or_else(|| self.clone());
         let mut woken = Vec::new();
         let mut place = 0;
+        let mut full = false;
         while let Some(waiter) = lines.waiting.get(place) {
+            if full && waiter.seeker.session.is_none() {
+                place += 1;
+                continue;
+            }
             let grant = match newest.pick(now, &mut lines.rng, &waiter.seeker) {
                 Pick::Taken(index) => Grant::Slot(newest.members()[index].endpoint.clone()),
                 Pick::Nobody => Grant::Nobody,
-                // Full for one that excludes nothing is full for all behind it.
-                Pick::Full if waiter.seeker.excludes_none() => break,
+                // Full for one that excludes nothing is full for all behind it, but those whose session is with an
+                // endpoint that is being drained.
+                Pick::Full if waiter.seeker.excludes_none() && !newest.keeps_sessions() => break,
+                Pick::Full if waiter.seeker.excludes_none() => {
+                    full = true;
+                    place += 1;
+                    continue;
+                }
                 Pick::Full => {
                     place += 1;
                     continue;

@@ -94,6 +94,7 @@ fn responses(criterion: &mut Criterion) {
             close: false,
             upgrade: false,
             date: b"",
+            set_cookie: b"",
         };
         let mut out = Vec::new();
         criterion.bench_function(&format!("encode_response/{size}"), |bencher| {

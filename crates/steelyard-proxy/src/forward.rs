@@ -87,9 +87,9 @@ struct Plan<'p> {
     forwarded: Forwarded<'p>,
     give_up: GiveUp,
     body_ms: Option<u64>,
-    /// What ties the request to others, for policies that go by it.
-    key: Option<u64>,
     max_forwards: Option<u64>,
+    /// The request before its first attempt.
+    seeker: Seeker,
 }
 
 struct View<'a> {
@@ -140,7 +140,7 @@ impl KeyView for View<'_> {
 
 /// What a route said, freed of the request's bytes.
 enum Routed<'s> {
-    Pool(&'s Arc<Pool>, &'s RouteEdit, Option<u64>),
+    Pool(&'s Arc<Pool>, &'s RouteEdit, Seeker),
     Local(u16, &'static str),
     Redirect,
 }
@@ -163,14 +163,14 @@ pub(crate) async fn forward(
     };
     let mut target = client.worker.vectors.lend();
     match route(client, listener, asked, &mut target) {
-        Routed::Pool(pool, edit, key) => {
+        Routed::Pool(pool, edit, seeker) => {
             let request_id = client.worker.request_id();
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
             let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
             let give_up = client.timer.after(pool.config().timeouts.total_ms);
             let body_ms = listener.timeouts.request_body_ms;
             let plan =
-                Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, key, max_forwards };
+                Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, max_forwards, seeker };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
@@ -223,7 +223,7 @@ fn route<'s>(
                 target.push(b'?');
                 target.extend_from_slice(query);
             }
-            Routed::Pool(pool, edit, pool.key_source().and_then(|source| source.key(&view)))
+            Routed::Pool(pool, edit, pool.seeker(&view))
         }
         Decision::Redirect(redirect) => {
             redirect.write(path, query, target);
@@ -259,7 +259,7 @@ async fn to_pool(
     let pool = plan.pool;
     let rules = &pool.config().retry;
     pool.count_request();
-    let mut seeker = Seeker::of(plan.key);
+    let mut seeker = plan.seeker.clone();
     let mut replay = Replay::new(client.worker, plan, rules);
     let mut last = None;
     let mut tries = 0;

@@ -8,17 +8,7 @@ from steelyard.errors import Problem
 
 __all__ = ["LATER_POLICIES", "take_out"]
 
-LATER_POLICIES = frozenset(
-    {
-        "prequal",
-        "join_idle_queue",
-        "ring_hash",
-        "maglev",
-        "rendezvous",
-        "bounded_hash",
-        "sticky",
-    }
-)
+LATER_POLICIES = frozenset({"prequal", "join_idle_queue"})
 
 # "*" stands for any name or index.
 LATER_KEYS: dict[KeyPath, str] = {

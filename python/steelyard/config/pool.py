@@ -19,6 +19,7 @@ from pydantic import (
 from steelyard import _core
 from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.secret import SecretFile
 from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
 from steelyard.config.units import (
     U32_MAX,
@@ -74,7 +75,31 @@ class PolicyTable(Model):
     choices: Literal[2] | None = None
     """A policy written in Python compares two endpoints drawn by weight instead of all."""
     key: str | None = None
-    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"."""
+    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME".
+
+    The policies that hash need one. A request that has none of it goes anywhere, in proportion to weight."""
+    ring_size: Annotated[int, Field(ge=1, le=8 * 2**20)] | None = None
+    """The least number of points on the ring of ring_hash and bounded_hash, 1024 unless given; the more there
+    are, the more even the shares."""
+    table_size: Annotated[int, Field(ge=3, le=5_000_011)] | None = None
+    """The entries of maglev's table, a prime; 65537 unless given."""
+    balance: Annotated[float, Field(gt=1, le=100)] | None = None
+    """How much more than its share of the requests in flight bounded_hash lets an endpoint carry; 1.25 unless
+    given."""
+    cookie: str | None = None
+    """The name of the cookie by which sticky knows a session; "steelyard" unless given."""
+    secret_file: SecretFile | None = None
+    """What signs sticky's cookies: a file of at least 16 bytes, the same for all instances."""
+    secure: bool | None = None
+    """Whether sticky's cookie is sent over TLS alone; unless given, where it was set over TLS."""
+    http_only: bool | None = None
+    """Whether sticky's cookie is kept from scripts; true unless given."""
+    same_site: (
+        Annotated[Literal["lax", "strict", "none"], one_of("same_site", "lax", "strict", "none")] | None
+    ) = None
+    """Which requests from other sites sticky's cookie goes with; "lax" unless given."""
+    max_age: Duration | None = None
+    """How long sticky's cookie is kept; unless given, as long as the browser runs."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 
@@ -105,7 +130,7 @@ class PolicyTable(Model):
 
 
 def write_policy(policy: PolicyTable) -> object:
-    settings = policy.model_dump(exclude_none=True)
+    settings = policy.model_dump(mode="json", exclude_none=True)
     return policy.name if settings.keys() == {"name"} else settings
 
 

@@ -228,6 +228,7 @@ impl Attempt<'_> {
             close: !keep,
             upgrade: false,
             date: &self.client.worker.date(now),
+            set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);
         progress.begun.set(true);
@@ -241,6 +242,12 @@ impl Attempt<'_> {
             reuse: progress.sent.get() && answered.is_reusable(),
             stays_s: head.keep_alive_timeout_s,
         })
+    }
+
+    /// The cookie that ties the client to this endpoint; empty where it has it, or none is wanted.
+    fn set_cookie(&self) -> Vec<u8> {
+        let tls = self.plan.forwarded.proto == "https";
+        self.plan.pool.set_cookie(self.seeker, self.slot.endpoint(), tls)
     }
 
     /// The head of the final response; interim ones are passed on to clients that know them.
@@ -384,6 +391,7 @@ impl Attempt<'_> {
             close: false,
             upgrade: true,
             date: &self.client.worker.date(now),
+            set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);
         progress.begun.set(true);
