@@ -4,6 +4,7 @@
 //! proxy and over whatever the simulator shows it.
 
 mod compare;
+mod join_idle_queue;
 mod least_load;
 mod least_request;
 mod least_time;
@@ -24,7 +25,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "round_robin",
     "random",
     "weighted",
@@ -34,6 +35,7 @@ pub const NAMES: [&str; 9] = [
     "p2c",
     "peak_ewma",
     "least_time",
+    "join_idle_queue",
 ];
 
 /// Draws that look for an eligible candidate before a scan does.
@@ -59,6 +61,12 @@ pub trait Candidates {
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
         self.eligible(index).then(|| self.cost(index))
     }
+    /// Requests in flight.
+    fn in_flight(&self, index: usize) -> u32;
+    /// Whether this request, and it alone, must not go there, since it has been there.
+    fn excluded(&self, _index: usize) -> bool {
+        false
+    }
     /// What the pool compares as load, per unit of weight.
     fn load(&self, index: usize) -> f32;
     /// Time to the first byte x (1 + requests in flight) / weight.
@@ -69,6 +77,10 @@ pub trait Candidates {
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
     fn take(&self, index: usize) -> bool;
+    /// Takes a slot where nothing is in flight. Fails otherwise, also when another thread was faster.
+    fn take_idle(&self, index: usize) -> bool {
+        self.in_flight(index) == 0 && self.take(index)
+    }
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.
     fn generation(&self) -> u64;
 }
@@ -94,6 +106,8 @@ pub enum Policy {
     PeakEwma(Alias),
     /// The shortest time that the next request is likely to take.
     LeastTime(Option<Alias>),
+    /// Whoever has been idle for the longest.
+    JoinIdleQueue(Alias),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -127,6 +141,7 @@ impl Policy {
             "p2c" => Self::PowerOfTwo(alias()),
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
+            "join_idle_queue" => Self::JoinIdleQueue(alias()),
             _ => return None,
         })
     }
@@ -148,6 +163,7 @@ impl Policy {
             Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
+            Self::JoinIdleQueue(alias) => join_idle_queue::pick(alias, candidates, rotation, rng),
         }
     }
 }

@@ -187,7 +187,8 @@ impl Pool {
         let probes = self.config.health.interval_ms.is_some();
         let switched =
             previous.is_some_and(|previous| previous.config.health.interval_ms.is_some() != probes);
-        for member in &self.members {
+        for (place, member) in self.members.iter().enumerate() {
+            member.endpoint.set_place(place);
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
             if switched {
@@ -198,8 +199,7 @@ impl Pool {
             member.endpoint.weigh_latency(&self.threshold);
         }
         lock(&self.shared.budget).set_share(self.config.retry.budget);
-        self.refresh();
-        self.wake_waiters(now);
+        self.verdicts_changed(now);
     }
 
     /// An endpoint's address as it was configured.
@@ -425,6 +425,8 @@ impl Pool {
             }
         }
         if returned.is_empty() {
+            // Loads that fell by themselves told nobody.
+            self.enlist_idle(now);
             if !self.shared.queue.is_empty() {
                 self.wake_waiters(now);
             }
@@ -436,7 +438,23 @@ impl Pool {
 
     fn verdicts_changed(self: &Arc<Self>, now: Nanos) {
         self.refresh();
+        self.enlist_idle(now);
         self.wake_waiters(now);
+    }
+
+    /// The last request of an endpoint has ended.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            self.shared.rotation.idle.join(endpoint.id(), endpoint.place());
+        }
+    }
+
+    /// Lets those join the idle ones that have returned or are new, and have had no request to say so.
+    fn enlist_idle(&self, now: Nanos) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            let accept = self.accept.load(Ordering::Relaxed);
+            self.shared.rotation.idle.enlist(&View { pool: self, now, seeker: &Seeker::default(), accept });
+        }
     }
 
     /// The time constant of phantoms: how long a good request takes here.
@@ -518,6 +536,14 @@ impl Candidates for View<'_> {
         eligible.then(|| (1.0 + burden()) * member.inverse_weight)
     }
 
+    fn in_flight(&self, index: usize) -> u32 {
+        self.member(index).endpoint.in_flight()
+    }
+
+    fn excluded(&self, index: usize) -> bool {
+        self.seeker.excludes(self.member(index).endpoint.id())
+    }
+
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
         match self.pool.config.load {
@@ -547,6 +573,10 @@ impl Candidates for View<'_> {
 
     fn take(&self, index: usize) -> bool {
         self.member(index).endpoint.take(&self.pool.threshold, self.now)
+    }
+
+    fn take_idle(&self, index: usize) -> bool {
+        self.member(index).endpoint.take_idle(&self.pool.threshold, self.now)
     }
 
     fn generation(&self) -> u64 {

@@ -129,7 +129,9 @@ impl Pool {
 
     /// Gives a slot back and hands it to the oldest waiter.
     pub fn release(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
-        endpoint.give();
+        if endpoint.give() {
+            self.fell_idle(endpoint);
+        }
         // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
         // the give and this look already say to the machine.
         #[cfg(loom)]

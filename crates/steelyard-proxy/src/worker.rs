@@ -205,7 +205,9 @@ impl Worker {
     pub fn release(&self, pool: &str, endpoint: &Endpoint, now: Nanos) {
         match self.pin().0.pool(pool) {
             Some(pool) => pool.release(endpoint, now),
-            None => endpoint.give(),
+            None => {
+                endpoint.give();
+            }
         }
     }
 

@@ -30,7 +30,7 @@ mod _core {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
-    const POLICIES: [&str; 9] = steelyard_core::policy::NAMES;
+    const POLICIES: [&str; 10] = steelyard_core::policy::NAMES;
 
     #[pymodule_export]
     use crate::build_info;

@@ -11,7 +11,6 @@ __all__ = ["LATER_POLICIES", "take_out"]
 LATER_POLICIES = frozenset(
     {
         "prequal",
-        "join_idle_queue",
         "ring_hash",
         "maglev",
         "rendezvous",

@@ -17,7 +17,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 const ATTEMPTS_MAX: u32 = 100;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 6] = ["prequal", "join_idle_queue", "ring_hash", "maglev", "rendezvous", "bounded_hash"];
+const LATER: [&str; 5] = ["prequal", "ring_hash", "maglev", "rendezvous", "bounded_hash"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
