@@ -20,6 +20,7 @@ ROOMS = {
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "control", "watch", "demo", "admin"},
     "origin": set(),
+    "middleware": set(),
     "__init__": set(),
 }
 NATIVE = {"config", "control", "origin", "__init__"}
