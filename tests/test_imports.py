@@ -22,6 +22,7 @@ ROOMS = {
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "sim", "control", "watch", "demo", "admin"},
     "origin": set(),
+    "middleware": set(),
     "__init__": {"errors", "config", "control"},
 }
 NATIVE = {"config", "sim", "control", "origin", "__init__"}

@@ -113,6 +113,8 @@ pub struct Endpoint {
     /// The hash of its address: the same on every instance.
     name: u64,
     address: Address,
+    /// Its index among the members of the newest snapshot: where to look first.
+    place: AtomicU32,
     /// When it was last tried while out for its latency.
     trial: AtomicU64,
     /// Requests in flight whose response has begun: their time is known, though they may last for hours.
@@ -146,6 +148,7 @@ impl Endpoint {
             id,
             name: key::hash(address.to_string().as_bytes()),
             address,
+            place: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             latency: Smoothed::default(),
@@ -176,6 +179,16 @@ impl Endpoint {
         &self.address
     }
 
+    /// Where it is likely to be found among the members of its pool.
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed) as usize
+    }
+
+    /// Says where it is to be found.
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place as u32, Ordering::Relaxed);
+    }
+
     /// Requests in flight over all workers.
     pub fn in_flight(&self) -> u32 {
         self.hot.in_flight.load(Ordering::Relaxed)
@@ -203,6 +216,17 @@ impl Endpoint {
             }
         }
         false
+    }
+
+    /// Takes a slot where nothing is in flight.
+    pub fn take_idle(&self, threshold: &Threshold, now: Nanos) -> bool {
+        if self.in_flight() != 0 {
+            return false;
+        }
+        if self.hot.flags.load(Ordering::Relaxed) & LATENCY_OUT != 0 && threshold.latency_s.is_finite() {
+            return self.take_trial(now);
+        }
+        self.hot.in_flight.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the one slot of an endpoint that is out for its latency and due to be tried.
@@ -236,10 +260,11 @@ impl Endpoint {
         self.begun.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Gives a slot back.
-    pub fn give(&self) {
+    /// Gives a slot back; says whether it was the last.
+    pub fn give(&self) -> bool {
         let before = self.hot.in_flight.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "a slot is given back once");
+        before == 1
     }
 
     /// Whether a verdict in `accept` (a bit for each [`Verdict`]) and every threshold let it take a request.

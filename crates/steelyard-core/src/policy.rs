@@ -5,6 +5,7 @@
 
 pub mod bounded_hash;
 mod compare;
+mod join_idle_queue;
 mod keyed;
 mod least_load;
 mod least_request;
@@ -36,7 +37,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "round_robin",
     "random",
     "weighted",
@@ -51,6 +52,7 @@ pub const NAMES: [&str; 14] = [
     "rendezvous",
     "bounded_hash",
     "sticky",
+    "join_idle_queue",
 ];
 
 /// The name under which a policy written in Python crosses; people call it by its module and function.
@@ -81,6 +83,12 @@ pub trait Candidates {
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
         self.eligible(index).then(|| self.cost(index))
     }
+    /// Requests in flight.
+    fn in_flight(&self, index: usize) -> u32;
+    /// Whether this request, and it alone, must not go there, since it has been there.
+    fn excluded(&self, _index: usize) -> bool {
+        false
+    }
     /// What the pool compares as load, per unit of weight.
     fn load(&self, index: usize) -> f32;
     /// Time to the first byte x (1 + requests in flight) / weight.
@@ -89,14 +97,16 @@ pub trait Candidates {
     fn peak_cost(&self, index: usize) -> f32;
     /// What a policy written in Python may look at.
     fn facts(&self, index: usize) -> Facts;
-    /// Requests in flight.
-    fn in_flight(&self, index: usize) -> u32;
     /// The endpoint that the request's session is with, where it may take the request now.
     fn session(&self) -> Option<usize>;
     /// The key of the request, for policies that go by one.
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
     fn take(&self, index: usize) -> bool;
+    /// Takes a slot where nothing is in flight. Fails otherwise, also when another thread was faster.
+    fn take_idle(&self, index: usize) -> bool {
+        self.in_flight(index) == 0 && self.take(index)
+    }
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.
     fn generation(&self) -> u64;
 }
@@ -134,6 +144,8 @@ pub enum Policy {
     BoundedHash(Keyed<Bounded>),
     /// Where the session is; the fewest requests in flight per weight for one that begins.
     Sticky(Option<Alias>),
+    /// Whoever has been idle for the longest.
+    JoinIdleQueue(Alias),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -184,6 +196,7 @@ impl Policy {
                 Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, ring_size, balance)))
             }
             "sticky" => Self::Sticky(alias_if_large()),
+            "join_idle_queue" => Self::JoinIdleQueue(alias()),
             _ => return None,
         })
     }
@@ -211,6 +224,7 @@ impl Policy {
             Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
             Self::BoundedHash(keyed) => bounded_hash::pick(keyed, candidates, rng),
             Self::Sticky(alias) => sticky::pick(alias.as_ref(), candidates, rng),
+            Self::JoinIdleQueue(alias) => join_idle_queue::pick(alias, candidates, rotation, rng),
         }
     }
 }

@@ -187,7 +187,8 @@ impl Pool {
     /// off, the retry budget. Waiters then get what has become free.
     pub fn activate(self: &Arc<Self>, now: Nanos) {
         let probes = self.config.health.interval_ms.is_some();
-        for member in &self.members {
+        for (place, member) in self.members.iter().enumerate() {
+            member.endpoint.set_place(place);
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
             health.set_probes(probes);
@@ -197,8 +198,7 @@ impl Pool {
             member.endpoint.joins(now);
         }
         lock(&self.shared.budget).set_share(self.config.retry.budget);
-        self.refresh();
-        self.wake_waiters(now);
+        self.verdicts_changed(now);
     }
 
     /// An endpoint's address as it was configured.
@@ -458,6 +458,8 @@ impl Pool {
             }
         }
         if returned.is_empty() {
+            // Loads that fell by themselves told nobody.
+            self.enlist_idle(now);
             if !self.shared.queue.is_empty() {
                 self.wake_waiters(now);
             }
@@ -469,7 +471,24 @@ impl Pool {
 
     fn verdicts_changed(self: &Arc<Self>, now: Nanos) {
         self.refresh();
+        self.enlist_idle(now);
         self.wake_waiters(now);
+    }
+
+    /// The last request of an endpoint has ended.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            self.shared.fell_idle(endpoint);
+        }
+    }
+
+    /// Lets those join the idle ones that have returned or are new, and have had no request to say so.
+    fn enlist_idle(&self, now: Nanos) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            let accept = self.accept.load(Ordering::Relaxed);
+            let view = View { pool: self, reading: &Live, now, seeker: &Seeker::default(), accept };
+            self.shared.rotation.idle.enlist(&view);
+        }
     }
 
     /// The time constant of phantoms: how long a good request takes here.
@@ -479,6 +498,11 @@ impl Pool {
 }
 
 impl Shared {
+    /// The last request of an endpoint has ended; only those wait here that some `join_idle_queue` has seated.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        self.rotation.idle.join(endpoint.id(), endpoint.place());
+    }
+
     fn new(options: &Options) -> Self {
         let mut rng = Generator::seed_from_u64(options.seed);
         Self {
@@ -562,6 +586,14 @@ impl<R: Reading> Candidates for View<'_, R> {
         eligible.then(|| (1.0 + self.burden(&member.endpoint)) * member.inverse_weight)
     }
 
+    fn in_flight(&self, index: usize) -> u32 {
+        self.reading.in_flight(&self.member(index).endpoint)
+    }
+
+    fn excluded(&self, index: usize) -> bool {
+        self.seeker.excludes(self.member(index).endpoint.id())
+    }
+
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
         match self.pool.config.load {
@@ -599,10 +631,6 @@ impl<R: Reading> Candidates for View<'_, R> {
         }
     }
 
-    fn in_flight(&self, index: usize) -> u32 {
-        self.member(index).endpoint.in_flight()
-    }
-
     fn session(&self) -> Option<usize> {
         self.session_with(|endpoint| {
             endpoint.eligible_for_session(self.accept, &self.pool.threshold, self.now)
@@ -615,6 +643,10 @@ impl<R: Reading> Candidates for View<'_, R> {
 
     fn take(&self, index: usize) -> bool {
         self.member(index).endpoint.take(&self.pool.threshold, self.now)
+    }
+
+    fn take_idle(&self, index: usize) -> bool {
+        self.member(index).endpoint.take_idle(&self.pool.threshold, self.now)
     }
 
     fn generation(&self) -> u64 {

@@ -8,7 +8,7 @@ from steelyard.errors import Problem
 
 __all__ = ["LATER_POLICIES", "take_out"]
 
-LATER_POLICIES = frozenset({"prequal", "join_idle_queue"})
+LATER_POLICIES = frozenset({"prequal"})
 
 # "*" stands for any name or index.
 LATER_KEYS: dict[KeyPath, str] = {

@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 100;
 const SECRET_BYTES_MIN: usize = 16;
 
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 2] = ["prequal", "join_idle_queue"];
+const LATER: [&str; 1] = ["prequal"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {

@@ -5,6 +5,7 @@
 //! `PROPTEST_RNG_SEED` replays a whole run. Statistical tests take theirs from `STEELYARD_SEED`.
 
 mod hashing;
+mod idle_queue;
 mod learning;
 mod least_request;
 mod queue;
