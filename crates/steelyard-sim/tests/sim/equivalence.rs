@@ -7,9 +7,10 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use steelyard_core::key::hash;
 use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
-use steelyard_core::random::Generator;
+use steelyard_core::random::{Generator, below};
 use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot};
 use steelyard_core::time::Nanos;
@@ -22,10 +23,15 @@ use steelyard_sim::streams::{self, Stream};
 /// Milliseconds, so spaced that nothing but a hand-over ever happens at one moment.
 const SERVICE: Nanos = Nanos::from_millis(1_000);
 
+/// Keys that requests have unless a scenario says otherwise.
+const KEYS: usize = 10_000;
+
 /// A replay of the proxy's calls over endpoints that serve one request at a time.
 struct Replay {
     pool: Arc<Pool>,
     rng: Generator,
+    /// Draws the keys of requests, for policies that go by one.
+    keys: Option<Generator>,
     /// The server of each endpoint: when its requests were sent, the oldest first, and when the first one ends.
     servers: Vec<(VecDeque<Nanos>, Nanos)>,
     waiting: VecDeque<Ticket>,
@@ -47,15 +53,19 @@ impl Replay {
         let seed = streams::seed(plan.seed, 0, Stream::Picks, 0);
         let servers = vec![(VecDeque::new(), Nanos(0)); pool.members().len()];
         let (waiting, choices, errors) = (VecDeque::new(), Vec::new(), VecDeque::new());
-        Self { pool, rng: Generator::seed_from_u64(seed), servers, waiting, choices, failing, errors }
+        let keys = pool.config().policy.key.is_some();
+        let keys = keys.then(|| streams::generator(plan.seed, 0, Stream::Keys, 0));
+        Self { pool, rng: Generator::seed_from_u64(seed), keys, servers, waiting, choices, failing, errors }
     }
 
     fn arrive(&mut self, now: Nanos) {
         self.pool.count_request();
-        match self.pool.admit(now, &mut self.rng, &Seeker::default()) {
+        let key = self.keys.as_mut().map(|rng| hash(&(below(rng, KEYS) as u64).to_le_bytes()));
+        let seeker = Seeker::of(key);
+        match self.pool.admit(now, &mut self.rng, &seeker) {
             Pick::Taken(index) => self.send(index, now),
             Pick::Full => {
-                let ticket = self.pool.enqueue(now, Seeker::default(), Waker::noop().clone());
+                let ticket = self.pool.enqueue(now, seeker, Waker::noop().clone());
                 self.waiting.push_back(ticket.expect("the queue has room"));
             }
             Pick::Nobody => panic!("somebody is always there"),

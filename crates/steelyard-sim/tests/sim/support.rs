@@ -1,6 +1,7 @@
 //! The small language of these tests.
 
 use serde_json::{Value, json};
+use steelyard_core::policy::KEYED;
 use steelyard_core::problem::Problem;
 use steelyard_sim::driver::simulate_on;
 use steelyard_sim::plan::Plan;
@@ -22,7 +23,7 @@ pub struct Scene(pub Value);
 pub fn scene(policies: &[&str], count: usize, utilisation: f64) -> Scene {
     let endpoints: Vec<_> = (0..count).map(|index| endpoint(index, 1.0)).collect();
     let policies: Vec<_> =
-        policies.iter().map(|name| json!({"label": name, "policy": {"name": name}})).collect();
+        policies.iter().map(|name| json!({"label": name, "policy": policy(name)})).collect();
     Scene(json!({
         "seed": seed(), "requests": 40_000, "duration_s": null, "warmup": 0.1, "replications": 20, "balancers": 1,
         "information_delay_s": 0.0, "series_buckets": 0, "policies": policies, "endpoints": endpoints,
@@ -40,6 +41,15 @@ pub fn scene(policies: &[&str], count: usize, utilisation: f64) -> Scene {
             "retry": {"attempts": 2, "on": ["connect", "reset-before-response"], "body_bytes_max": 0, "budget": 0.2},
         },
     }))
+}
+
+/// A policy with what it cannot do without.
+fn policy(name: &str) -> Value {
+    match name {
+        "sticky" => json!({"name": name, "secret": "00".repeat(32)}),
+        _ if KEYED.contains(&name) => json!({"name": name, "key": "address"}),
+        _ => json!({"name": name}),
+    }
 }
 
 pub fn endpoint(index: usize, speed: f64) -> Value {
