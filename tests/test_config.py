@@ -67,6 +67,21 @@ def written(policy: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in policy.items() if value is not None}
 
 
+def test_prequal_has_settings_of_its_own() -> None:
+    policy = """{ name = "prequal", probe_path = "/load", probe_timeout = "20ms", probes_per_request = 2,
+        probe_rate_max = 200, probes_in_flight_max = 8, q_rif = 0.6 }""".replace("\n", "")
+    (pool,) = document(f'listen = ":8080"\nendpoints = ["10.0.0.1:80"]\npolicy = {policy}\n')["pools"]
+    assert written(pool["policy"]) == {
+        "name": "prequal",
+        "probe_path": "/load",
+        "probe_timeout_ms": 20,
+        "probes_per_request": 2.0,
+        "probe_rate_max": 200,
+        "probes_in_flight_max": 8,
+        "q_rif": 0.6,
+    }
+
+
 def test_three_lines_are_a_whole_configuration() -> None:
     made = document(SHORT)
     (listener,), (pool,) = made["listeners"], made["pools"]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use steelyard_core::policy::{KEYED, NAMES, Phase};
 use steelyard_core::pool::{Options, Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
+use steelyard_core::report::Report;
 use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot, parse};
 use steelyard_core::time::Nanos;
@@ -31,6 +32,9 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
         .collect();
     let key = KEYED.contains(&policy).then_some("address");
     let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
+    // Here no time passes in which probes would be allowed.
+    let probes = (policy == "prequal").then_some(u32::MAX);
+    let settings = json!({"name": policy, "key": key, "secret": secret, "probe_rate_max": probes});
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [],
         "listeners": [{
@@ -40,7 +44,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
         }],
         "pools": [{
-            "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
+            "name": "app", "policy": settings, "endpoints": endpoints, "fail_open": true,
             "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
             "queue": {"size": 1024, "timeout_ms": null},
             "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 1, "fall": 1,
@@ -62,6 +66,12 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
 fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, seeker: &mut Seeker) {
     // Another key each time, at the cost of one multiplication: a single one would stay in the cache.
     seeker.key = seeker.key.map(|key| key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    // What the control thread does meanwhile.
+    if pool.calls_for_probes() {
+        for member in pool.probes_wanted() {
+            pool.take_report(&member.endpoint, Some(Report { in_flight: 1, latency_s: 0.001 }), NOW);
+        }
+    }
     if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, seeker)) {
         pool.release(&pool.members()[index].endpoint, NOW);
     }

@@ -151,6 +151,24 @@ pub struct Policy {
     /// The time constant with which a peak of response times decays, in milliseconds.
     #[serde(default)]
     pub decay_ms: Option<u64>,
+    /// Where `prequal` asks an endpoint for its load.
+    #[serde(default)]
+    pub probe_path: Option<String>,
+    /// How long the answer may take, in milliseconds.
+    #[serde(default)]
+    pub probe_timeout_ms: Option<u64>,
+    /// Probes for each request; a fraction is added up.
+    #[serde(default)]
+    pub probes_per_request: Option<f64>,
+    /// Probes a second, for the whole pool, at the most.
+    #[serde(default)]
+    pub probe_rate_max: Option<u32>,
+    /// Probes that are on their way at once, at the most.
+    #[serde(default)]
+    pub probes_in_flight_max: Option<u32>,
+    /// The quantile of requests in flight above which an endpoint counts as hot.
+    #[serde(default)]
+    pub q_rif: Option<f64>,
     /// The least number of points on a ring.
     #[serde(default)]
     pub ring_size: Option<u32>,

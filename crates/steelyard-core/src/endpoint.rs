@@ -7,6 +7,7 @@ use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
 use crate::key;
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
+use crate::report::Reporting;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
 use std::fmt;
@@ -126,6 +127,8 @@ pub struct Endpoint {
     pub errors: Smoothed,
     /// When it joined or returned.
     born: AtomicU64,
+    /// What it says of its own load, where the policy asks.
+    pub reporting: Reporting,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -155,6 +158,7 @@ impl Endpoint {
             peak: Peak::default(),
             errors: Smoothed::default(),
             born: AtomicU64::new(0),
+            reporting: Reporting::default(),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),
@@ -363,6 +367,11 @@ impl Endpoint {
     ) -> f32 {
         let real = in_flight as f32;
         if self.hot.phantoms.is_zero() { real } else { real + self.hot.phantoms.get(now, time_constant_s()) }
+    }
+
+    /// The phantoms of recent failures alone.
+    pub fn phantoms(&self, now: Nanos, time_constant_s: impl FnOnce() -> f32) -> f32 {
+        if self.hot.phantoms.is_zero() { 0.0 } else { self.hot.phantoms.get(now, time_constant_s()) }
     }
 
     /// Adds one phantom request.

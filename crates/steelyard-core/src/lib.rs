@@ -21,6 +21,7 @@ pub mod problem;
 pub mod queue;
 pub mod random;
 pub mod reading;
+pub mod report;
 pub mod retry;
 pub mod route;
 #[cfg(test)]

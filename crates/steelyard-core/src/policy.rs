@@ -13,6 +13,7 @@ mod least_time;
 pub mod maglev;
 mod p2c;
 mod peak_ewma;
+mod prequal;
 mod random;
 mod rendezvous;
 pub mod ring_hash;
@@ -23,12 +24,14 @@ mod sticky;
 mod weighted;
 mod weighted_random;
 
+pub use prequal::{PROBES_PER_REQUEST_MAX, Source, reuse};
 pub use rotation::{Phase, Rotation};
 pub use scored::Facts;
 
 use crate::document;
 use crate::native::Native;
 use crate::random::below;
+use crate::time::Nanos;
 use bounded_hash::Bounded;
 use keyed::Keyed;
 use rand::Rng;
@@ -37,7 +40,7 @@ use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "round_robin",
     "random",
     "weighted",
@@ -53,6 +56,7 @@ pub const NAMES: [&str; 15] = [
     "bounded_hash",
     "sticky",
     "join_idle_queue",
+    "prequal",
 ];
 
 /// The name under which a policy written in Python crosses; people call it by its module and function.
@@ -89,6 +93,14 @@ pub trait Candidates {
     fn excluded(&self, _index: usize) -> bool {
         false
     }
+    /// Recent failures, as requests that are not there.
+    fn phantoms(&self, _index: usize) -> f32 {
+        0.0
+    }
+    /// How its load is learned, for `prequal`.
+    fn source(&self, _index: usize) -> Source {
+        Source::Reports
+    }
     /// What the pool compares as load, per unit of weight.
     fn load(&self, index: usize) -> f32;
     /// Time to the first byte x (1 + requests in flight) / weight.
@@ -107,6 +119,8 @@ pub trait Candidates {
     fn take_idle(&self, index: usize) -> bool {
         self.in_flight(index) == 0 && self.take(index)
     }
+    /// The moment of the pick.
+    fn now(&self) -> Nanos;
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.
     fn generation(&self) -> u64;
 }
@@ -146,6 +160,8 @@ pub enum Policy {
     Sticky(Option<Alias>),
     /// Whoever has been idle for the longest.
     JoinIdleQueue(Alias),
+    /// The endpoint that says of itself that it carries little, or is fast.
+    Prequal(prequal::Rules),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -197,6 +213,7 @@ impl Policy {
             }
             "sticky" => Self::Sticky(alias_if_large()),
             "join_idle_queue" => Self::JoinIdleQueue(alias()),
+            "prequal" => Self::Prequal(prequal::Rules::new(config, &weights)),
             _ => return None,
         })
     }
@@ -225,6 +242,7 @@ impl Policy {
             Self::BoundedHash(keyed) => bounded_hash::pick(keyed, candidates, rng),
             Self::Sticky(alias) => sticky::pick(alias.as_ref(), candidates, rng),
             Self::JoinIdleQueue(alias) => join_idle_queue::pick(alias, candidates, rotation, rng),
+            Self::Prequal(rules) => prequal::pick(rules, candidates, rotation, rng),
         }
     }
 }

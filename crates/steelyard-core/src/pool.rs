@@ -5,10 +5,11 @@ use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
 use crate::key::{KeySource, KeyView};
 use crate::load::{Smoothed, Tail};
-use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
+use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation, Source};
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::reading::{Live, Reading};
+use crate::report::Report;
 use crate::retry::Budget;
 use crate::seeker::Seeker;
 use crate::session::Sessions;
@@ -363,6 +364,9 @@ impl Pool {
             }
             (Outcome::Failure(how), lasted_s) => {
                 endpoint.add_phantom(now, self.phantom_s());
+                if matches!(self.policy, Policy::Prequal(_)) {
+                    self.shared.rotation.probes.forget(endpoint.id());
+                }
                 if self.compares_times() {
                     // However fast it failed: never a reason to be chosen again.
                     let counted_s = self.shared.tail.get().unwrap_or(0.0).max(lasted_s.unwrap_or(0.0));
@@ -397,7 +401,7 @@ impl Pool {
     /// Whether the policy goes by how long endpoints take.
     fn compares_times(&self) -> bool {
         match self.policy {
-            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) => true,
+            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) | Policy::Prequal(_) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }
@@ -488,6 +492,42 @@ impl Pool {
             let accept = self.accept.load(Ordering::Relaxed);
             let view = View { pool: self, reading: &Live, now, seeker: &Seeker::default(), accept };
             self.shared.rotation.idle.enlist(&view);
+        }
+    }
+
+    /// Whether endpoints are to be asked for their loads and nobody has been told so yet: whoever is, takes up
+    /// [`Pool::probes_wanted`].
+    pub fn calls_for_probes(&self) -> bool {
+        matches!(self.policy, Policy::Prequal(_)) && self.shared.rotation.probes.calls()
+    }
+
+    /// The endpoints to be asked for their loads. Each must be followed by [`Pool::take_report`], however it ends.
+    pub fn probes_wanted(&self) -> Vec<Member> {
+        if !matches!(self.policy, Policy::Prequal(_)) {
+            return Vec::new();
+        }
+        let probes = &self.shared.rotation.probes;
+        let member = |id| {
+            let found = self.members.iter().find(|member| member.endpoint.id() == id);
+            if found.is_none() {
+                probes.over(id);
+            }
+            found.cloned()
+        };
+        probes.wanted().into_iter().filter_map(member).collect()
+    }
+
+    /// Takes in what an endpoint said that was asked for its load; `None` where it said nothing of use.
+    pub fn take_report(&self, endpoint: &Endpoint, report: Option<Report>, now: Nanos) {
+        let probes = &self.shared.rotation.probes;
+        probes.over(endpoint.id());
+        match (report, &self.policy) {
+            (Some(report), Policy::Prequal(rules)) => {
+                endpoint.reporting.answered(report, now);
+                probes.take_in(rules, endpoint.id(), endpoint.place(), report, now);
+            }
+            (None, Policy::Prequal(_)) => endpoint.reporting.missed(now),
+            _ => {}
         }
     }
 
@@ -594,6 +634,19 @@ impl<R: Reading> Candidates for View<'_, R> {
         self.seeker.excludes(self.member(index).endpoint.id())
     }
 
+    fn phantoms(&self, index: usize) -> f32 {
+        self.member(index).endpoint.phantoms(self.now, || self.pool.phantom_s())
+    }
+
+    fn source(&self, index: usize) -> Source {
+        let endpoint = &self.member(index).endpoint;
+        if !endpoint.reporting.is_silent() {
+            return Source::Reports;
+        }
+        let estimate = Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint) };
+        Source::Silent { estimate, ask: endpoint.reporting.is_due(self.now) }
+    }
+
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
         match self.pool.config.load {
@@ -647,6 +700,10 @@ impl<R: Reading> Candidates for View<'_, R> {
 
     fn take_idle(&self, index: usize) -> bool {
         self.member(index).endpoint.take_idle(&self.pool.threshold, self.now)
+    }
+
+    fn now(&self) -> Nanos {
+        self.now
     }
 
     fn generation(&self) -> u64 {

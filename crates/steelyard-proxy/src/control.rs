@@ -1,8 +1,11 @@
-//! The one native control thread: probes, timed returns, host names, signals, and the end of everything.
+//! The one native control thread: probes, questions for loads, timed returns, host names, signals, and the end of
+//! everything.
 //!
 //! It waits for nobody but its timer: a change that is under way is looked at again at the next tick, and the
 //! workers are watched until they have ended, not joined before.
 
+mod load;
+mod loads;
 pub(crate) mod probe;
 mod probes;
 pub(crate) mod resolve;
@@ -13,6 +16,7 @@ mod watch;
 
 use crate::engine::{Crew, Event, State};
 use crate::sys;
+use loads::Loads;
 use probes::Probes;
 use resolver::Resolver;
 use signals::{Signal, Signals};
@@ -74,6 +78,7 @@ pub(crate) struct Control {
     stage: Stage,
     closing: bool,
     probes: Probes,
+    loads: Loads,
     resolver: Resolver,
     watch: Watch,
 }
@@ -117,6 +122,7 @@ impl Control {
         let now = state.shared.clock.now();
         Self {
             probes: Probes::new(state.shared.seed),
+            loads: Loads::default(),
             resolver: Resolver::new(now),
             watch: Watch::default(),
             state,
@@ -136,6 +142,15 @@ impl Control {
                 order = orders.recv() => self.obey(order.unwrap_or(Order::Close)),
                 signal = signals::next(&mut self.signals) => self.heed(signal),
                 Some(probed) = self.probes.next() => self.probes.record(probed, &self.state.shared),
+                // These come by the thousand, and nothing that is timed hangs on them.
+                () = self.state.shared.load_calls.notified() => {
+                    self.loads.start_wanted(&self.state.shared);
+                    continue;
+                }
+                Some(answered) = self.loads.next() => {
+                    self.loads.record(answered, &self.state.shared);
+                    continue;
+                }
                 answers = self.resolver.next() => self.resolver.take(answers),
                 _ = ticks.tick() => timed = true,
             }
@@ -247,6 +262,7 @@ impl Control {
             self.resolver.tick(&self.state, now);
         }
         self.probes.look(&self.state.shared, now);
+        self.loads.sweep(now);
     }
 
     fn ended(&mut self, now: Nanos) {
@@ -255,6 +271,7 @@ impl Control {
         }
         self.crew.join();
         self.probes.abort();
+        self.loads.abort();
         self.stage = Stage::Stopped(now);
         tracing::info!("stopped");
         self.state.events.tell(Event::Stopped);

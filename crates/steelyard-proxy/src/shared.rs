@@ -24,6 +24,8 @@ pub struct Shared {
     pub workers: Vec<mpsc::UnboundedSender<Command>>,
     /// Where requests wait for a connection, for pools that bound them.
     pub connection_waits: ConnectionWaits,
+    /// Notified when endpoints are to be asked for their loads.
+    pub load_calls: Notify,
     /// Client connections that are open now, over all workers and listeners.
     pub connections: AtomicU32,
     /// Connection tasks that ended in a panic.

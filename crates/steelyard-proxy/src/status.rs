@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use steelyard_core::endpoint::{Cells, Over};
 use steelyard_core::histogram::{BUCKETS, quantile};
 use steelyard_core::pool::{Member, Pool};
+use steelyard_core::report::Reporting;
 use steelyard_core::time::Nanos;
 
 /// The whole status as JSON.
@@ -73,7 +74,23 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "over_threshold": endpoint.over(pool.threshold(), now).map(load),
         "connections": endpoint.connections.load(Ordering::Relaxed),
         "idle_connections": endpoint.idle_connections.load(Ordering::Relaxed),
+        "load_report": load_report(&endpoint.reporting, now),
     })
+}
+
+/// What the endpoint said last of its own load, where it is asked; silent = it does not say.
+fn load_report(reporting: &Reporting, now: Nanos) -> Value {
+    let silent = reporting.is_silent();
+    match reporting.last() {
+        Some((report, at)) => json!({
+            "silent": silent,
+            "in_flight": report.in_flight,
+            "latency_s": report.latency_s,
+            "age_s": seconds(now.since(at)),
+        }),
+        None if silent => json!({"silent": true, "in_flight": null, "latency_s": null, "age_s": null}),
+        None => Value::Null,
+    }
 }
 
 fn load(over: Over) -> &'static str {

@@ -134,6 +134,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
     table.add_column("why")
     for one in pool["endpoints"]:
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
+        silent = "reports no load" if (one.get("load_report") or {}).get("silent") else ""
         table.add_row(
             endpoint_name(one),
             Text(one["verdict"], style=verdict_style(one["verdict"])),
@@ -142,7 +143,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
             byte_text(one["bytes_in"]),
             byte_text(one["bytes_out"]),
             *(seconds_text(one[name]) for name in ("smoothed_s", "p50_s", "p99_s")),
-            Text("; ".join(part for part in (one["why"], over) if part)),
+            Text("; ".join(part for part in (one["why"], over, silent) if part)),
         )
     return table
 

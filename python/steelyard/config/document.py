@@ -131,6 +131,12 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         "http_only": policy.http_only,
         "same_site": policy.same_site,
         "max_age_ms": policy.max_age,
+        "probe_path": policy.probe_path,
+        "probe_timeout_ms": policy.probe_timeout,
+        "probes_per_request": policy.probes_per_request,
+        "probe_rate_max": policy.probe_rate_max,
+        "probes_in_flight_max": policy.probes_in_flight_max,
+        "q_rif": policy.q_rif,
     }
 
 

@@ -6,9 +6,7 @@ from typing import Any
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
 
-__all__ = ["LATER_POLICIES", "take_out"]
-
-LATER_POLICIES = frozenset({"prequal"})
+__all__ = ["take_out"]
 
 # "*" stands for any name or index.
 LATER_KEYS: dict[KeyPath, str] = {
@@ -25,12 +23,11 @@ LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
     ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }
-POLICY_PATHS: tuple[KeyPath, ...] = (("policy",), ("pools", "*", "policy"))
 ENDPOINT_PATHS: tuple[KeyPath, ...] = (("endpoints", "*"), ("pools", "*", "endpoints", "*"))
 ENDPOINT_KEYS = {"zone": ("", "zones"), "priority": (0, "priorities")}
 
 
-def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
+def take_out(source: Source) -> list[Problem]:
     """Takes out of `source.data` what is not there yet, and says so for each."""
     problems = []
 
@@ -45,14 +42,6 @@ def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
         for path, table, value in found(source.data, pattern):
             if isinstance(value, str | bool) and value in values:
                 later(path, what.format(value))
-                del table[path[-1]]
-    for pattern in POLICY_PATHS:
-        for path, table, value in found(source.data, pattern):
-            name = value.get("name") if isinstance(value, dict) else value
-            if not isinstance(name, str) or name in known_policies:
-                continue
-            if name in LATER_POLICIES:
-                later(path, f'the policy "{name}"', f"there are {', '.join(known_policies)}")
                 del table[path[-1]]
     for pattern in ENDPOINT_PATHS:
         for path, _, value in found(source.data, pattern):

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from steelyard import _core
 from steelyard.config import later
 from steelyard.config.document import document
-from steelyard.config.pool import POLICIES
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
@@ -65,7 +64,7 @@ def checked(source: Source) -> Config:
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     # Policies written in Python are looked for beside the file first.
     context = {"folder": Path(source.name).parent if Path(source.name).is_file() else Path.cwd()}
-    problems = later.take_out(source, POLICIES)
+    problems = later.take_out(source)
     problems += mixed_forms(source)
     try:
         file = ConfigFile.model_validate(source.data, context=context)

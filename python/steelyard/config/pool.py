@@ -102,6 +102,18 @@ class PolicyTable(Model):
     """How long sticky's cookie is kept; unless given, as long as the browser runs."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
+    probe_path: Annotated[str, Field(pattern="^/")] | None = None
+    """Where prequal asks an endpoint for its load; "/.steelyard/load" unless given."""
+    probe_timeout: Duration | None = None
+    """How long the answer may take; 50 ms unless given."""
+    probes_per_request: Annotated[float, Field(strict=False, gt=0, le=16)] | None = None
+    """How many endpoints are asked for each request; a fraction is added up. 3.0 unless given."""
+    probe_rate_max: Count | None = None
+    """Questions a second, for the whole pool; 1000 unless given."""
+    probes_in_flight_max: Count | None = None
+    """Questions that are under way at once; 64 unless given."""
+    q_rif: Annotated[float, Field(strict=False, ge=0, le=1)] | None = None
+    """The quantile of requests in flight above which an endpoint counts as busy; 2^-0.25 unless given."""
 
     _score: Compiled | None = PrivateAttr(None)
 

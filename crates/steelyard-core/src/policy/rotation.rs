@@ -3,6 +3,7 @@
 
 use super::Candidates;
 use super::join_idle_queue::IdleQueue;
+use super::prequal::Probes;
 use crate::random::below;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use rand::Rng;
@@ -47,6 +48,8 @@ pub struct Rotation {
     phase: Phase,
     /// The endpoints that are idle, for `join_idle_queue`.
     pub(crate) idle: IdleQueue,
+    /// What endpoints report of their loads, for `prequal`.
+    pub(crate) probes: Probes,
 }
 
 impl Rotation {
@@ -62,6 +65,7 @@ impl Rotation {
             position: AtomicU64::new(position),
             phase,
             idle: IdleQueue::new(position),
+            probes: Probes::new(position),
         }
     }
 

@@ -5,10 +5,10 @@ use crate::address::EndpointAddress;
 use crate::document::{self, Load, SameSite};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
-use crate::policy;
 use crate::policy::bounded_hash::{BALANCE, BALANCE_MAX};
 use crate::policy::maglev::{TABLE_SIZE_MAX, is_prime};
 use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
+use crate::policy::{self, PROBES_PER_REQUEST_MAX};
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
 use std::collections::BTreeSet;
@@ -21,9 +21,6 @@ const ATTEMPTS_MAX: u32 = 100;
 
 /// A shorter secret could be guessed.
 const SECRET_BYTES_MIN: usize = 16;
-
-/// Policies that the manual names and this version does not have.
-const LATER: [&str; 1] = ["prequal"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -132,14 +129,18 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 6] = [
+const SETTINGS: [(&str, &[&str]); 7] = [
     ("peak_ewma", &["decay"]),
     ("ring_hash", &["key", "ring_size"]),
     ("maglev", &["key", "table_size"]),
     ("rendezvous", &["key"]),
     ("bounded_hash", &["key", "balance", "ring_size"]),
     ("sticky", &["cookie", "secret_file", "secure", "http_only", "same_site", "max_age"]),
+    ("prequal", &PREQUAL),
 ];
+
+const PREQUAL: [&str; 6] =
+    ["probe_path", "probe_timeout", "probes_per_request", "probe_rate_max", "probes_in_flight_max", "q_rif"];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
     let policy = &config.policy;
@@ -159,6 +160,12 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         ("same_site", policy.same_site.is_some()),
         ("max_age", policy.max_age_ms.is_some()),
         ("secret_file", policy.secret.is_some()),
+        ("probe_path", policy.probe_path.is_some()),
+        ("probe_timeout", policy.probe_timeout_ms.is_some()),
+        ("probes_per_request", policy.probes_per_request.is_some()),
+        ("probe_rate_max", policy.probe_rate_max.is_some()),
+        ("probes_in_flight_max", policy.probes_in_flight_max.is_some()),
+        ("q_rif", policy.q_rif.is_some()),
     ];
     for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
@@ -190,6 +197,7 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
     if policy.name == "sticky" {
         check_sessions(policy, report);
     }
+    check_probes(policy, report);
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
         report.refuse(refusal.hint("only least_load goes by the pool's load"));
@@ -258,12 +266,32 @@ fn check_tables(config: &document::Pool, report: &mut Report) {
     }
 }
 
+/// What `prequal` may be told of its probes.
+fn check_probes(policy: &document::Policy, report: &mut Report) {
+    if let Some(path) = &policy.probe_path {
+        report.keep("probe_path", probe_target(path));
+    }
+    refuse_zero("probe_timeout", policy.probe_timeout_ms, report);
+    refuse_zero("probe_rate_max", policy.probe_rate_max.map(u64::from), report);
+    refuse_zero("probes_in_flight_max", policy.probes_in_flight_max.map(u64::from), report);
+    if policy.probes_per_request.is_some_and(|probes| !(probes > 0.0 && probes <= PROBES_PER_REQUEST_MAX)) {
+        let hint = format!("write a number above 0 and up to {PROBES_PER_REQUEST_MAX}, as 3.0 or 0.5");
+        report.refuse_at(
+            "probes_per_request",
+            Refusal::new("that is no number of probes for each request").hint(hint),
+        );
+    }
+    if policy.q_rif.is_some_and(|quantile| !(0.0..=1.0).contains(&quantile)) {
+        report.refuse_at("q_rif", Refusal::new("a quantile is from 0 to 1").hint("0.84 is usual"));
+    }
+}
+
 fn known_policy(name: &str) -> Result<(), Refusal> {
     if policy::NAMES.contains(&name) || name == policy::SCORED {
         return Ok(());
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));
-    if LATER.contains(&name) || name.contains(':') {
+    if name.contains(':') {
         return Err(Refusal::new(format!("the policy {name:?} is not in this version")).hint(names()));
     }
     let hint = did_you_mean(name, policy::NAMES).unwrap_or_else(names);

@@ -8,6 +8,7 @@ mod hashing;
 mod idle_queue;
 mod learning;
 mod least_request;
+mod prequal;
 mod queue;
 mod random;
 mod retry;

@@ -130,6 +130,10 @@ impl Candidates for Stand {
         self.costs[index]
     }
 
+    fn now(&self) -> Nanos {
+        millis(0)
+    }
+
     fn load(&self, index: usize) -> f32 {
         self.costs[index]
     }

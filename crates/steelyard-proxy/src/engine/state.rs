@@ -19,7 +19,7 @@ use steelyard_core::pool;
 use steelyard_core::problem::Problem;
 use steelyard_core::snapshot::{self, Resolved, Snapshot};
 use steelyard_core::time::Nanos;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// How long a change waits for the sockets that it closes.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -89,6 +89,7 @@ impl State {
                 seed,
                 workers: senders,
                 connection_waits: ConnectionWaits::default(),
+                load_calls: Notify::new(),
                 connections: AtomicU32::new(0),
                 panics: AtomicU64::new(0),
             }),

@@ -63,6 +63,9 @@ pub(super) async fn admit(
 ) -> Result<Slot, Refusal> {
     let now = client.timer.now();
     let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), seeker);
+    if pool.calls_for_probes() {
+        client.worker.shared.load_calls.notify_one();
+    }
     match pick {
         Pick::Taken(index) => Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone())),
         Pick::Nobody => Err(Refusal::Nobody),

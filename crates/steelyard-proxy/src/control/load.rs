@@ -1,0 +1,239 @@
+//! One question to an endpoint for its own load, over a connection that is kept for the next.
+
+use std::io;
+use std::time::Duration;
+use steelyard_core::document;
+use steelyard_core::endpoint::Address;
+use steelyard_core::report::{REPORT_BYTES_MAX, REPORT_FIELD, Report};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Where endpoints are asked, unless configured.
+const PATH: &str = "/.steelyard/load";
+/// How long an answer may take, unless configured.
+const TIMEOUT_MS: u64 = 50;
+/// Bytes of a head that are looked at.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Fields of a head that are looked at.
+const FIELDS_MAX: usize = 100;
+
+/// A connection to an endpoint on which questions are asked, one after the other.
+#[derive(Debug)]
+pub(super) enum Line {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A question.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    address: Address,
+    request: Vec<u8>,
+    limit: Duration,
+}
+
+/// What came of it, and the connection if it can be used again.
+pub(super) type Answer = (Option<Report>, Option<Line>);
+
+/// How the bytes of an answer end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// After so many of the body.
+    After(usize),
+    /// With the connection.
+    WithConnection,
+}
+
+/// A head that was read.
+#[derive(Debug)]
+struct Head {
+    size: usize,
+    good: bool,
+    field: Option<Report>,
+    ends: Ends,
+    keep: bool,
+}
+
+impl Question {
+    /// The question that a pool asks an endpoint, which was configured as `configured`.
+    pub fn new(policy: &document::Policy, address: Address, configured: &str) -> Self {
+        let path = policy.probe_path.as_deref().unwrap_or(PATH);
+        let host = if configured.starts_with("unix:") { "localhost" } else { configured };
+        let version = env!("CARGO_PKG_VERSION");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\r\n"
+        );
+        let limit = Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS));
+        Self { address, request: request.into_bytes(), limit }
+    }
+
+    /// Asks; takes no longer than its limit.
+    pub async fn ask(self, kept: Option<Line>) -> Answer {
+        timeout(self.limit, self.ask_patiently(kept)).await.unwrap_or_default()
+    }
+
+    async fn ask_patiently(&self, kept: Option<Line>) -> Answer {
+        // The endpoint may have closed the kept one meanwhile; then another is opened.
+        if let Some(line) = kept
+            && let Ok(answer) = self.ask_on(line).await
+        {
+            return answer;
+        }
+        let opened = match &self.address {
+            Address::Socket(address) => TcpStream::connect(address).await.map(|stream| {
+                // Without it a question may wait for the acknowledgement of the last.
+                let _ = stream.set_nodelay(true);
+                Line::Tcp(stream)
+            }),
+            Address::Unix(path) => UnixStream::connect(path).await.map(Line::Unix),
+        };
+        match opened {
+            Ok(line) => self.ask_on(line).await.unwrap_or_default(),
+            Err(_) => (None, None),
+        }
+    }
+
+    async fn ask_on(&self, mut line: Line) -> io::Result<Answer> {
+        let (report, keep) = match &mut line {
+            Line::Tcp(stream) => ask(stream, &self.request).await?,
+            Line::Unix(stream) => ask(stream, &self.request).await?,
+        };
+        Ok((report, keep.then_some(line)))
+    }
+}
+
+/// Asks; says what the endpoint reports and whether the connection can be used again. An error is a connection that
+/// ended before any answer.
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+) -> io::Result<(Option<Report>, bool)> {
+    stream.write_all(request).await?;
+    let mut bytes = Vec::with_capacity(512);
+    let head = loop {
+        match parse(&bytes) {
+            Ok(Some(head)) => break head,
+            Ok(None) if bytes.len() < HEAD_BYTES_MAX => {}
+            _ => return Ok((None, false)),
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let (wanted, mut whole) = match head.ends {
+        Ends::After(size) if size > REPORT_BYTES_MAX => return Ok((head.report(b""), false)),
+        Ends::After(size) => (size, true),
+        Ends::WithConnection => (REPORT_BYTES_MAX + 1, false),
+    };
+    while bytes.len() < head.size + wanted {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            if whole {
+                return Ok((None, false));
+            }
+            break;
+        }
+    }
+    // More than was announced is no answer to this question.
+    whole &= bytes.len() == head.size + wanted;
+    Ok((head.report(&bytes[head.size..]), whole && head.keep))
+}
+
+impl Head {
+    fn report(&self, body: &[u8]) -> Option<Report> {
+        if !self.good {
+            return None;
+        }
+        self.field.or_else(|| Report::from_json(body))
+    }
+}
+
+/// The head of an answer; `None` as long as it has not all come, an error where it is none.
+fn parse(bytes: &[u8]) -> Result<Option<Head>, httparse::Error> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(size) = response.parse(bytes)? else { return Ok(None) };
+    let values = |name: &str| {
+        let name = name.to_owned();
+        let named = move |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case(&name);
+        let texts = response.headers.iter().filter(named);
+        texts.map(|field| std::str::from_utf8(field.value).unwrap_or_default())
+    };
+    let framed = values("transfer-encoding").next().is_some();
+    let length = values("content-length").next().filter(|_| !framed);
+    let closes = values("connection").any(|value| value.to_ascii_lowercase().contains("close"));
+    Ok(Some(Head {
+        size,
+        good: response.code == Some(200),
+        field: values(REPORT_FIELD).next().and_then(Report::from_field),
+        ends: match length {
+            Some(length) => Ends::After(length.parse().map_err(|_| httparse::Error::HeaderValue)?),
+            None => Ends::WithConnection,
+        },
+        keep: response.version == Some(1) && !closes,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    const THREE: Option<Report> = Some(Report { in_flight: 3, latency_s: 0.0125 });
+
+    /// What is made of these bytes, after which the endpoint stays on the line or hangs up.
+    fn said(answer: &[u8], hangs_up: bool) -> Option<(Option<Report>, bool)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut near, mut far) = duplex(64 * 1024);
+            far.write_all(answer).await.unwrap();
+            let mut rest = Some(far);
+            if hangs_up {
+                rest.take().unwrap().shutdown().await.unwrap();
+            }
+            ask(&mut near, b"").await.ok()
+        })
+    }
+
+    #[test]
+    fn a_report_is_read_and_the_connection_kept() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n{\"in_flight\": 3, \"latency_ms\": 12.5}";
+        assert_eq!(said(answer, false), Some((THREE, true)));
+        let field = b"HTTP/1.1 200 OK\r\nX-Steelyard-Load: in_flight=3, latency_ms=12.5\r\n\
+            content-length: 2\r\n\r\nok";
+        assert_eq!(said(field, false), Some((THREE, true)));
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_not_kept() {
+        let old = b"HTTP/1.0 200 OK\r\n\r\n{\"in_flight\": 3, \"latency_ms\": 12.5}";
+        assert_eq!(said(old, true), Some((THREE, false)));
+        let close = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 36\r\n\r\n\
+            {\"in_flight\": 3, \"latency_ms\": 12.5}";
+        assert_eq!(said(close, false), Some((THREE, false)));
+    }
+
+    #[test]
+    fn anything_else_is_no_report() {
+        for answer in [
+            &b"HTTP/1.1 404 Not Found\r\nContent-Length: 36\r\n\r\n{\"in_flight\": 3, \"latency_ms\": 12.5}"
+                [..],
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
+            b"nonsense\r\n\r\n",
+        ] {
+            let (report, _) = said(answer, true).expect("it is an answer");
+            assert_eq!(report, None, "{}", String::from_utf8_lossy(answer));
+        }
+        let endless = [b"HTTP/1.1 200 OK\r\n\r\n", vec![b' '; 8 * 1024].as_slice()].concat();
+        assert_eq!(said(&endless, false), Some((None, false)));
+    }
+
+    #[test]
+    fn a_connection_closed_before_any_answer_is_worth_another() {
+        assert_eq!(said(b"", true), None);
+        assert_eq!(said(b"HTTP/1.1 20", true), None);
+    }
+}
