@@ -14,12 +14,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import machine, micro, packages, products, report  # noqa: E402
+from harness import machine, micro, packages, products, report, sim  # noqa: E402
 from harness.measure import FULL, QUICK, Bench, Length, Sample  # noqa: E402
 from harness.products import Product  # noqa: E402
 from harness.results import Results  # noqa: E402
 
-SECTIONS = ("load", "idle", "micro")
+SECTIONS = ("load", "idle", "micro", "sim")
 PRODUCTS = ("relay", "nginx", "haproxy", "steelyard")
 
 # The share of the slowest product's maximum at which all are compared.
@@ -33,12 +33,13 @@ def main() -> int:
     if (os.cpu_count() or 1) < 2:
         sys.exit("two cores are needed: one for the proxy, one for load and endpoints")
     results = Results(machine=machine.description())
+    peers = arguments.products if {"load", "idle"} & set(arguments.only) else []
     try:
-        packages.ensure(arguments.products)
+        packages.ensure(peers)
     except packages.PeersMissing as missing:
         sys.exit(str(missing))
     binaries = micro.build_tools()
-    chosen = [product for product in products.every(binaries) if product.name in arguments.products]
+    chosen = [product for product in products.every(binaries) if product.name in peers]
     results.versions = {product.name: product.version() for product in chosen}
     with Bench.open(binaries) as bench:
         if "load" in arguments.only:
@@ -51,6 +52,8 @@ def main() -> int:
             results.instructions = micro.instructions(binaries)
         else:
             results.left_out["instruction counts"] = "valgrind is not installed"
+    if "sim" in arguments.only:
+        results.simulator = sim.measure(binaries, quick=arguments.quick)
     is_full = not arguments.quick and set(arguments.only) == set(SECTIONS) and len(chosen) == len(PRODUCTS)
     _write(results, length, is_full=is_full)
     return 0

@@ -1,10 +1,12 @@
 """The results as Markdown."""
 
+import statistics
 from collections.abc import Sequence
 
 from harness.measure import CONNECTIONS, DISTURBANCE_MAX, ENDPOINTS, IDLE_CONNECTIONS, Length, Sample
 from harness.processes import LOAD_CORE, PROXY_CORE
 from harness.results import OURS, Results, median_of
+from harness.sim import PEERS, SERVERS, UTILISATION, Speeds
 
 
 def markdown(results: Results, length: Length) -> str:
@@ -16,7 +18,7 @@ def markdown(results: Results, length: Length) -> str:
         "## The bars",
         _table(
             ["what", "bar", "measured", "verdict"],
-            [[bar.what, f"<= {bar.limit:g}", bar.shown, bar.verdict] for bar in results.bars()],
+            [[bar.what, bar.bound, bar.shown, bar.verdict] for bar in results.bars()],
         ),
     ]
     if results.fixed:
@@ -29,6 +31,8 @@ def markdown(results: Results, length: Length) -> str:
         parts += ["## Small benches (criterion)", _timings(results)]
     if results.instructions:
         parts += ["## Instructions per iteration (callgrind)", _instructions(results)]
+    if results.simulator:
+        parts += ["## Simulator", _simulator(results.simulator)]
     if results.left_out:
         parts += ["## Left out", "\n".join(f"- {name}: {why}" for name, why in results.left_out.items())]
     return "\n\n".join(parts) + "\n"
@@ -122,6 +126,18 @@ def _timings(results: Results) -> str:
 
 def _instructions(results: Results) -> str:
     return _table(["", "instructions"], [[case.name, f"{case.count:,.0f}"] for case in results.instructions])
+
+
+def _simulator(speeds: Speeds) -> str:
+    what = (
+        f"Events (arrivals and completions) per second of one core, {len(speeds.two_choices)} rounds.\n"
+        f"M/M/n: {SERVERS} servers at {UTILISATION:.0%} load; the mean times show that all simulate the same."
+    )
+    rows = [["two choices of 100 endpoints", f"{statistics.median(speeds.two_choices):,.0f}", "", ""]]
+    for name in speeds.central:
+        ratio = "" if name not in PEERS else f"{speeds.ratio(name):.1f}"
+        rows.append([f"M/M/n, {name}", f"{speeds.median(name):,.0f}", f"{speeds.means_s[name]:.3f}", ratio])
+    return what + "\n\n" + _table(["", "events/s", "mean time", "ours over it"], rows)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from harness.measure import IdleMemory, Sample
 from harness.micro import Instructions, Timing
+from harness.sim import PEERS, Speeds
 
 OURS = "steelyard"
 
@@ -13,6 +14,8 @@ NGINX_BAR = 0.88
 RELAY_BAR = 1.25
 IDLE_KIB_BAR = 1.3
 PICK_NS_BAR = 50.0
+SIMULATOR_BAR = 5e6
+SIMULATOR_RATIO_BAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Bar:
     shown: str
     # False when something else ran on the proxy's core all the time.
     is_sound: bool = True
+    # Whether the limit is the least that must be reached rather than the most.
+    is_floor: bool = False
 
     @property
     def verdict(self) -> str:
@@ -49,7 +54,13 @@ class Bar:
             return "not measured"
         if not self.is_sound:
             return "undecided: the machine was not quiet"
-        return "met" if self.reached <= self.limit else f"**missed** by {self.reached / self.limit - 1:.1%}"
+        share = self.limit / self.reached if self.is_floor else self.reached / self.limit
+        return "met" if share <= 1 else f"**missed** by {share - 1:.1%}"
+
+    @property
+    def bound(self) -> str:
+        """The limit as it is read."""
+        return f">= {self.limit:,g}" if self.is_floor else f"<= {self.limit:g}"
 
 
 @dataclass
@@ -65,6 +76,7 @@ class Results:
     idle: dict[str, IdleMemory] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     instructions: list[Instructions] = field(default_factory=list)
+    simulator: Speeds | None = None
     # Sections that could not be measured, with the reason.
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +90,7 @@ class Results:
         reached = worst.median_ns if worst else None
         shown = f"{worst.median_ns:.1f} ns ({worst.name})" if worst else "not measured"
         bars.append(Bar("one pick of 10 endpoints, slowest policy", PICK_NS_BAR, reached, shown))
-        return bars
+        return bars + self._simulator_bars()
 
     def ratio(self, samples: dict[str, list[Sample]], other: str) -> Ratio | None:
         """Our CPU per request over another's, round by round.
@@ -117,6 +129,18 @@ class Results:
         reached = memory.kib_each if memory else None
         shown = f"{reached:.2f} KiB" if reached is not None else "not measured"
         return Bar("resident memory per idle connection, KiB", IDLE_KIB_BAR, reached, shown)
+
+    def _simulator_bars(self) -> list[Bar]:
+        speeds = self.simulator
+        rate = statistics.median(speeds.two_choices) if speeds else None
+        what = "simulator, events/s on one core, two choices of 100 endpoints"
+        shown = f"{rate / 1e6:.2f} million" if rate else "not measured"
+        bars = [Bar(what, SIMULATOR_BAR, rate, shown, is_floor=True)]
+        for peer in PEERS:
+            ratio = speeds.ratio(peer) if speeds else None
+            shown = f"{ratio:.1f}" if ratio else "not measured"
+            bars.append(Bar(f"simulator / {peer}, M/M/n", SIMULATOR_RATIO_BAR, ratio, shown, is_floor=True))
+        return bars
 
     def _picks_of_ten(self) -> list[Timing]:
         return [

@@ -4,6 +4,7 @@ mod check;
 mod engine;
 mod errors;
 mod origin;
+mod simulate;
 mod toml_positions;
 
 use pyo3::prelude::*;
@@ -46,6 +47,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::origin::{Origin, origin_main};
+
+    #[pymodule_export]
+    use crate::simulate::{check_scenario, simulate};
 
     #[pymodule_export]
     use crate::toml_positions::{TomlError, toml_positions};

@@ -191,6 +191,9 @@ impl<'p> Balancer<'p> {
 
     /// A request that has been granted something meanwhile: an endpoint's slot, or the certainty that there is none.
     pub fn granted(&mut self, now: Nanos) -> Option<(u32, Option<u32>)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let pool = &self.stages.last()?.pool;
         if self.waiting.len() <= pool.queued() {
             return None;

@@ -18,25 +18,24 @@ impl Deadlines {
         Self { length, line: VecDeque::new() }
     }
 
-    /// Sets one for a request in the state that it is in now.
-    pub fn set(&mut self, request: Stamped, now: Nanos) {
-        if let Some(length) = self.length {
-            self.line.push_back((now.plus(length), request));
-        }
-    }
-
-    /// When the next one runs out; those that nobody waits for any more are forgotten.
-    pub fn next_at(&mut self, is_current: impl Fn(Stamped) -> bool) -> Nanos {
-        while let Some((at, request)) = self.line.front() {
-            if is_current(*request) {
-                return *at;
+    /// Sets one for a request in the state that it is in now. Those in front that nobody waits for any more are
+    /// forgotten, two for each that is set: the line stays short, and nobody else has to look.
+    pub fn set(&mut self, request: Stamped, now: Nanos, is_current: impl Fn(Stamped) -> bool) {
+        let Some(length) = self.length else { return };
+        for _ in 0..2 {
+            if self.line.front().is_some_and(|(_, first)| !is_current(*first)) {
+                self.line.pop_front();
             }
-            self.line.pop_front();
         }
-        NEVER
+        self.line.push_back((now.plus(length), request));
     }
 
-    /// Takes out the one that has run out.
+    /// When the next one runs out, though its request may have moved on.
+    pub fn next_at(&self) -> Nanos {
+        self.line.front().map_or(NEVER, |(at, _)| *at)
+    }
+
+    /// Takes that one out.
     pub fn take(&mut self) -> Option<Stamped> {
         self.line.pop_front().map(|(_, request)| request)
     }

@@ -25,11 +25,22 @@ pub(crate) struct Events {
 impl Events {
     /// Adds an event and gives its number.
     pub fn push(&mut self, at: Nanos, server: u32) -> u64 {
-        self.next += 1;
-        let event = u128::from(at.0) << 64 | u128::from(self.next) << SERVER_BITS | u128::from(server);
+        let event = self.number(at, server);
         self.heap.push(event);
         self.rise(self.heap.len() - 1, event);
         self.next
+    }
+
+    /// Puts an event in the place of the next one, and gives its number.
+    pub fn replace(&mut self, at: Nanos, server: u32) -> u64 {
+        let event = self.number(at, server);
+        self.sink(event);
+        self.next
+    }
+
+    fn number(&mut self, at: Nanos, server: u32) -> u128 {
+        self.next += 1;
+        u128::from(at.0) << 64 | u128::from(self.next) << SERVER_BITS | u128::from(server)
     }
 
     /// When the next one is due.
@@ -37,19 +48,22 @@ impl Events {
         self.heap.first().map_or(crate::clock::NEVER, |event| Nanos((event >> 64) as u64))
     }
 
+    /// The next one.
+    pub fn first(&self) -> Option<Event> {
+        self.heap.first().map(|&event| Event {
+            at: Nanos((event >> 64) as u64),
+            number: event as u64 >> SERVER_BITS,
+            server: event as u32 & (SERVERS_MAX as u32 - 1),
+        })
+    }
+
     /// Takes the next one out.
-    pub fn pop(&mut self) -> Option<Event> {
-        let event = *self.heap.first()?;
+    pub fn pop(&mut self) {
         if let Some(last) = self.heap.pop()
             && !self.heap.is_empty()
         {
             self.sink(last);
         }
-        Some(Event {
-            at: Nanos((event >> 64) as u64),
-            number: event as u64 >> SERVER_BITS,
-            server: event as u32 & (SERVERS_MAX as u32 - 1),
-        })
     }
 
     fn rise(&mut self, start: usize, event: u128) {
@@ -100,17 +114,23 @@ mod tests {
             expected.push((at, events.push(at, (step % 50) as u32)));
             if step % 3 == 0 {
                 expected.sort_unstable();
-                let event = events.pop().unwrap();
+                let event = events.first().unwrap();
                 assert_eq!((event.at, event.number), expected.remove(0));
+                if step % 2 == 0 {
+                    events.pop();
+                } else {
+                    expected.push((Nanos(step), events.replace(Nanos(step), (step % 50) as u32)));
+                }
             }
         }
         expected.sort_unstable();
         for (at, number) in expected {
             assert_eq!(events.next_at(), at);
-            let event = events.pop().unwrap();
-            assert_eq!((event.at, event.number, u64::from(event.server)), (at, number, (number - 1) % 50));
+            let event = events.first().unwrap();
+            assert_eq!((event.at, event.number), (at, number));
+            events.pop();
         }
-        assert_eq!(events.pop(), None);
+        assert_eq!(events.first(), None);
         assert_eq!(events.next_at(), crate::clock::NEVER);
     }
 }

@@ -95,10 +95,7 @@ impl<'p> Run<'p> {
         let repeat = timeline.probes_can_fail();
         let probes = Probes::new(times, repeat, balancers.len(), count, stream(Stream::Probes));
         let mut tally = Tally::new(plan.batches(), count);
-        if replication == 0 && plan.series_points > 0 {
-            let end = plan.end_of(Source::new(&plan.arrivals, stream(Stream::Arrivals)));
-            tally.series = Some(Series::new(plan.series_points, count, end));
-        }
+        tally.series = (replication == 0).then(|| plan.series(stream(Stream::Arrivals))).flatten();
         let mut run = Self {
             plan,
             now: ORIGIN,
@@ -210,7 +207,8 @@ impl<'p> Run<'p> {
             series.arrival(self.now);
         }
         self.balancers[balancer].count_request();
-        self.total.set(self.requests.life(id), self.now);
+        let requests = &self.requests;
+        self.total.set(requests.life(id), self.now, |name| requests.lives(name));
         self.next_arrival = self.draw_arrival();
         if self.next_arrival == NEVER {
             self.close();
@@ -241,6 +239,12 @@ impl<'p> Run<'p> {
 }
 
 impl Plan {
+    /// An empty series that reaches to the end of the replication with these arrivals.
+    fn series(&self, arrivals: Generator) -> Option<Series> {
+        let end = || self.end_of(Source::new(&self.arrivals, arrivals));
+        (self.series_points > 0).then(|| Series::new(self.series_points, self.endpoints.len(), end()))
+    }
+
     /// When the last request of a replication comes.
     fn end_of(&self, mut source: Source<'_>) -> Nanos {
         match (self.duration, self.requests) {

@@ -1,7 +1,7 @@
 //! How fast the simulator is on one core: the power of two choices at 100 endpoints, and the M/M/n model that the peers
-//! are given too. Prints JSON.
+//! are given too, as one endpoint with `n` servers or as `n` endpoints behind the pool's queue. Prints JSON.
 //!
-//! `simulate_speed [--model two_choices|central] [--requests N] [--utilisation R] [--endpoints N]`
+//! `simulate_speed [--model two_choices|servers|queue|POLICY] [--requests N] [--utilisation R] [--servers N]`
 
 use serde_json::{Value, json};
 use std::io;
@@ -16,15 +16,18 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::read(std::env::args().skip(1))?;
     let model = arguments.get::<String>("model")?.unwrap_or_else(|| "two_choices".to_owned());
     let requests = arguments.get("requests")?.unwrap_or(4_000_000);
-    let utilisation = arguments.get("utilisation")?.unwrap_or(0.9);
-    let count = arguments.get("endpoints")?.unwrap_or(100);
+    let utilisation: f64 = arguments.get("utilisation")?.unwrap_or(0.9);
+    let servers: u32 = arguments.get("servers")?.unwrap_or(100);
     // Above 64 endpoints least_request compares two of them.
-    let (policy, threshold) = match model.as_str() {
-        "two_choices" => ("least_request", json!(null)),
-        "central" => ("round_robin", json!(1)),
-        policy => (policy, json!(null)),
+    let (policy, threshold, count) = match model.as_str() {
+        "two_choices" => ("least_request", json!(null), servers),
+        "servers" => ("random", json!(null), 1),
+        "queue" => ("random", json!(1), servers),
+        policy => (policy, json!(null), servers),
     };
-    let scenario = scenario(policy, &threshold, requests, utilisation, count);
+    let endpoints: Vec<_> = (0..count).map(|index| endpoint(index, servers / count)).collect();
+    let rate = utilisation * f64::from(servers);
+    let scenario = scenario(policy, &threshold, requests, rate, &endpoints);
     let plan = scenario::parse(&scenario.to_string())
         .and_then(Plan::new)
         .map_err(|problems| io::Error::other(format!("{problems:?}")))?;
@@ -40,14 +43,17 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn scenario(policy: &str, threshold: &Value, requests: u64, utilisation: f64, count: usize) -> Value {
-    let endpoint = |index: usize| json!({"name": format!("e-{index}"), "speed": 1.0, "concurrency": 1, "weight": 1, "waiting_room": null});
+fn endpoint(index: u32, concurrency: u32) -> Value {
+    json!({"name": format!("e-{index}"), "speed": 1.0, "concurrency": concurrency, "weight": 1, "waiting_room": null})
+}
+
+fn scenario(policy: &str, threshold: &Value, requests: u64, rate: f64, endpoints: &[Value]) -> Value {
     json!({
         "seed": 7, "requests": requests, "duration_s": null, "warmup": 0.1, "replications": 1, "balancers": 1,
         "information_delay_s": 0.0, "series_buckets": 0,
         "policies": [{"label": policy, "policy": {"name": policy}}],
-        "endpoints": (0..count).map(endpoint).collect::<Vec<_>>(),
-        "arrivals": {"kind": "poisson", "rate": utilisation * count as f64},
+        "endpoints": endpoints,
+        "arrivals": {"kind": "poisson", "rate": rate},
         "service": {"kind": "exponential", "mean_s": 1.0},
         "pool": {
             "fail_open": true,

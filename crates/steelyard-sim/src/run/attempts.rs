@@ -65,7 +65,8 @@ impl Run<'_> {
         request.ticket = ticket;
         request.queued = self.now;
         let name = self.requests.move_on(id);
-        self.queue.set(name, self.now);
+        let requests = &self.requests;
+        self.queue.set(name, self.now, |name| requests.is_current(name));
         if self.plan.times.loads_return_in_time {
             self.watch();
         }
@@ -104,16 +105,17 @@ impl Run<'_> {
             choices.push((self.now, endpoint));
         }
         let name = self.requests.move_on(id);
-        let condition = self.conditions[endpoint as usize];
+        let (requests, condition) = (&self.requests, self.conditions[endpoint as usize]);
+        let is_current = |name: Stamped| requests.is_current(name);
         if condition.stopped {
             return self.fault(id, Fault::Connect);
         }
         if condition.fails_fast && !condition.hangs {
-            self.fast.set(name, self.now);
+            self.fast.set(name, self.now, is_current);
         } else if !self.stations.submit(endpoint, Job { request: name, demand_s }, self.now) {
             return self.fault(id, Fault::ServerError);
         }
-        self.response.set(name, self.now);
+        self.response.set(name, self.now, is_current);
         false
     }
 
@@ -195,36 +197,38 @@ impl Run<'_> {
     }
 
     /// When the next request runs out of time, or gets the error of an endpoint that fails fast.
-    pub(super) fn next_deadline(&mut self) -> Nanos {
-        let requests = &self.requests;
-        let current = |name: Stamped| requests.is_current(name);
-        let waits = self.fast.next_at(current).min(self.response.next_at(current));
-        waits.min(self.queue.next_at(current)).min(self.total.next_at(|name| requests.lives(name)))
+    pub(super) fn next_deadline(&self) -> Nanos {
+        let waits = self.fast.next_at().min(self.response.next_at());
+        waits.min(self.queue.next_at()).min(self.total.next_at())
     }
 
     pub(super) fn deadline(&mut self) {
-        let requests = &self.requests;
-        let current = |name: Stamped| requests.is_current(name);
         let now = self.now;
-        if self.fast.next_at(current) == now {
-            self.tally.events += 1;
-            if let Some(name) = self.fast.take() {
-                self.fault_and_retry(name.id, Fault::ServerError);
+        let (line, fault) = if self.fast.next_at() == now {
+            (&mut self.fast, Some(Fault::ServerError))
+        } else if self.response.next_at() == now {
+            (&mut self.response, Some(Fault::ResponseTimeout))
+        } else if self.queue.next_at() == now {
+            (&mut self.queue, None)
+        } else {
+            return self.total_deadline();
+        };
+        let Some(name) = line.take().filter(|name| self.requests.is_current(*name)) else { return };
+        match fault {
+            Some(fault) => {
+                self.tally.events += u64::from(fault == Fault::ServerError);
+                self.fault_and_retry(name.id, fault);
             }
-        } else if self.response.next_at(current) == now {
-            if let Some(name) = self.response.take() {
-                self.fault_and_retry(name.id, Fault::ResponseTimeout);
-            }
-        } else if self.queue.next_at(current) == now {
-            if let Some(name) = self.queue.take() {
-                self.leave(name.id);
-            }
-        } else if let Some(name) = self.total.take() {
-            if self.requests.get(name.id).ticket.is_some() {
-                self.leave(name.id);
-            } else {
-                self.fault_and_retry(name.id, Fault::TotalTimeout);
-            }
+            None => self.leave(name.id),
+        }
+    }
+
+    fn total_deadline(&mut self) {
+        let Some(name) = self.total.take().filter(|name| self.requests.lives(*name)) else { return };
+        if self.requests.get(name.id).ticket.is_some() {
+            self.leave(name.id);
+        } else {
+            self.fault_and_retry(name.id, Fault::TotalTimeout);
         }
     }
 

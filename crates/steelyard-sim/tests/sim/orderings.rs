@@ -45,7 +45,7 @@ fn differences_are_paired_and_tell_what_is_real() {
 #[test]
 fn round_robin_and_two_choices_change_places_near_half_load() {
     let difference = |utilisation: f64| {
-        let report = scene(&["round_robin", TWO_CHOICES], 400, utilisation).requests(200_000).report();
+        let report = scene(&["round_robin", TWO_CHOICES], 400, utilisation).requests(80_000).report();
         let difference = &report.differences[0];
         println!("rho {utilisation}: {difference:?}");
         (difference.mean_s, difference.significant)

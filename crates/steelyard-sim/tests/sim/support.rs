@@ -24,7 +24,7 @@ pub fn scene(policies: &[&str], count: usize, utilisation: f64) -> Scene {
     let policies: Vec<_> =
         policies.iter().map(|name| json!({"label": name, "policy": {"name": name}})).collect();
     Scene(json!({
-        "seed": seed(), "requests": 100_000, "duration_s": null, "warmup": 0.1, "replications": 8, "balancers": 1,
+        "seed": seed(), "requests": 40_000, "duration_s": null, "warmup": 0.1, "replications": 20, "balancers": 1,
         "information_delay_s": 0.0, "series_buckets": 0, "policies": policies, "endpoints": endpoints,
         "arrivals": {"kind": "poisson", "rate": utilisation * count as f64},
         "service": {"kind": "exponential", "mean_s": 1.0},
@@ -84,7 +84,12 @@ impl Scene {
     }
 }
 
-/// Asserts that a run's interval is narrower than 2 % to each side and that the truth lies within.
+/// An interval holds for 95 in 100 seeds, and there are about sixty of them here. So that all hold together for 95 in
+/// 100, each is widened by this: Student's t with 19 degrees of freedom at 1 - 0.05 / 60 over that at 0.95.
+const TOGETHER: f64 = 1.9;
+
+/// Asserts that a run's own interval is narrower than 2 % to each side and that the truth lies within, as far as chance
+/// allows for all such assertions together.
 pub fn assert_holds(what: &str, truth: f64, value: Option<f64>, interval: Option<[f64; 2]>) {
     let (value, [low, high]) = (value.expect("a value"), interval.expect("an interval"));
     println!("{what}: {truth:.5} expected, {value:.5} found, {low:.5} to {high:.5}");
@@ -92,7 +97,8 @@ pub fn assert_holds(what: &str, truth: f64, value: Option<f64>, interval: Option
         (high - low) / 2.0 < 0.02 * value,
         "{what}: the interval {low} to {high} is too wide to say anything"
     );
-    assert!((low..=high).contains(&truth), "{what}: {truth} is not within {low} to {high}");
+    let allowed = TOGETHER * (high - low) / 2.0;
+    assert!((truth - value).abs() <= allowed, "{what}: {truth} is not within {low} to {high}");
 }
 
 pub fn assert_mean(what: &str, truth: f64, found: &PolicyReport) {
