@@ -2,6 +2,7 @@
 
 import json
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,11 +62,16 @@ def document(text: str) -> dict[str, Any]:
     return config.document(config.load_text(text))
 
 
+def written(policy: dict[str, Any]) -> dict[str, Any]:
+    """What of a policy was given."""
+    return {key: value for key, value in policy.items() if value is not None}
+
+
 def test_three_lines_are_a_whole_configuration() -> None:
     made = document(SHORT)
     (listener,), (pool,) = made["listeners"], made["pools"]
     assert (listener["name"], listener["bind"], listener["pool"]) == ("web", [":8080"], "app")
-    assert (pool["name"], pool["policy"]) == ("app", {"name": "least_request", "key": None, "decay_ms": None})
+    assert (pool["name"], written(pool["policy"])) == ("app", {"name": "least_request"})
     assert [one["address"] for one in pool["endpoints"]] == ["10.0.0.1:80", "10.0.0.2:80"]
     assert pool["health"]["path"] == "/healthz"
 
@@ -129,7 +135,7 @@ def test_every_key_arrives_in_the_document() -> None:
     }
     assert second["action"] == {"redirect": "https://example.com/new"}
     assert third["action"] == {"respond": 404}
-    assert app["policy"] == {"name": "weighted", "key": None, "decay_ms": None}
+    assert written(app["policy"]) == {"name": "weighted"}
     assert app["load"] == "requests"
     assert app["endpoints"][1] == {"address": "10.0.0.2:80", "weight": 3, "drain": False}
     assert app["fail_open"] is False
@@ -243,16 +249,76 @@ def test_sizes_have_units(written: int | str, size: int) -> None:
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
+HASHING = {"ring_hash", "maglev", "rendezvous", "bounded_hash"}
+WRITTEN_POLICIES = [
+    f'{{ name = "{name}", key = "path" }}' if name in HASHING else f'"{name}"'
+    for name in config.POLICIES
+    if name != "sticky"  # which needs a file
+]
+
+
 @given(
     st.dictionaries(NAMES, st.integers(0, 9), min_size=1, max_size=4),
-    st.sampled_from(config.POLICIES),
+    st.sampled_from(WRITTEN_POLICIES),
     st.sampled_from(["off", "1s", "250ms"]),
 )
 def test_any_pools_survive_show(pools: dict[str, int], policy: str, total: str) -> None:
     text = 'listeners.web.bind = [":8080"]\n' + "".join(
-        f'[pools.{name}]\npolicy = "{policy}"\ntimeouts.total = "{total}"\n'
+        f'[pools.{name}]\npolicy = {policy}\ntimeouts.total = "{total}"\n'
         f'endpoints = [{{ address = "{name}:80", weight = {weight} }}]\n'
         for name, weight in pools.items()
     )
     loaded = config.load_text(text)
     assert config.load_text(config.show(loaded)) == loaded
+
+
+@pytest.mark.parametrize(
+    ("policy", "arrives"),
+    [
+        ('{ name = "ring_hash", key = "header:X-User", ring_size = 4096 }', {"ring_size": 4096}),
+        ('{ name = "maglev", key = "header:X-User", table_size = 251 }', {"table_size": 251}),
+        ('{ name = "rendezvous", key = "header:X-User" }', {}),
+        ('{ name = "bounded_hash", key = "header:X-User", balance = 1.5 }', {"balance": 1.5}),
+    ],
+)
+def test_a_policy_that_hashes_keeps_its_settings_in_the_document_and_when_shown(
+    policy: str, arrives: dict[str, Any]
+) -> None:
+    loaded = config.load_text(SHORT + f"policy = {policy}\n")
+    (pool,) = config.document(loaded)["pools"]
+    assert written(pool["policy"]) == {"name": policy.split('"')[1], "key": "header:X-User", **arrives}
+    assert config.document(config.load_text(config.show(loaded))) == config.document(loaded)
+
+
+def test_a_secret_is_read_from_a_file_beside_the_configuration_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "session.key").write_bytes(b"0123456789abcdef\n")
+    file = tmp_path / "steelyard.toml"
+    settings = (
+        'name = "sticky", secret_file = "session.key", same_site = "none", secure = true, max_age = "1h"'
+    )
+    for text in (SHORT + f"policy = {{ {settings} }}", LONG_POOL + f"policy = {{ {settings} }}"):
+        file.write_text(text)
+        loaded = config.load(file)
+        (pool,) = config.document(loaded)["pools"]
+        assert written(pool["policy"]) == {
+            "name": "sticky",
+            "secret": b"0123456789abcdef".hex(),
+            "secure": True,
+            "same_site": "none",
+            "max_age_ms": 3_600_000,
+        }
+        for shown in (config.show(loaded), repr(loaded), str(loaded), loaded.model_dump_json()):
+            assert "0123456789abcdef" not in shown
+            assert b"0123456789abcdef".hex() not in shown
+            assert "session.key" in shown
+        # Shown from anywhere it is still the same file.
+        assert config.document(config.load_text(config.show(loaded))) == config.document(loaded)
+
+
+LONG_POOL = """\
+[listeners.web]
+bind = [":8080"]
+pool = "app"
+[pools.app]
+endpoints = ["10.0.0.1:80"]
+"""

@@ -247,7 +247,6 @@ LATER = [
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ('pools.app.policy = "prequal"', "pools.app.policy"),
     ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
-    ('pools.app.policy = "mine:choose"', "pools.app.policy"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
     ('admin.token_file = "token"', "admin.token_file"),
@@ -282,6 +281,60 @@ def test_endpoints_have_no_zone_and_no_priority_yet(key: str) -> None:
 )
 def test_the_default_of_what_comes_later_is_accepted(line: str) -> None:
     config.load_text(DOTTED + line)
+
+
+@pytest.mark.parametrize("name", ["ring_hash", "maglev", "rendezvous", "bounded_hash"])
+def test_a_policy_that_hashes_says_how_a_key_is_written(name: str) -> None:
+    forms = 'write key = "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"'
+    assert told(DOTTED + f'pools.app.policy = "{name}"') == [
+        f"f.toml:4:11: pools.app.policy: {name} needs a key: what ties requests together\nhint: {forms}"
+    ]
+
+
+POLICY_SETTINGS = [
+    ('"ring_hash", key = "user"', 'pools.app.policy.key: "user" is no key'),
+    ('"maglev", key = "path", ring_size = 10', 'pools.app.policy.ring_size: maglev has no "ring_size"'),
+    ('"maglev", key = "path", table_size = 65536', "pools.app.policy.table_size: 65536 is no prime"),
+    ('"rendezvous", key = "path", salt = "x"', "pools.app.policy.salt: unknown key"),
+    ('"bounded_hash", key = "path", balance = 1', "pools.app.policy.balance: "),
+    ('"random", key = "path"', 'pools.app.policy.key: random has no "key"'),
+]
+
+
+@pytest.mark.parametrize(("policy", "message"), POLICY_SETTINGS)
+def test_a_setting_that_a_policy_does_not_know_or_cannot_have_is_refused(policy: str, message: str) -> None:
+    (problem,) = told(DOTTED + f"pools.app.policy = {{ name = {policy} }}")
+    assert message in problem
+    assert "\nhint: " in problem
+
+
+def test_sticky_is_told_how_to_get_a_secret(tmp_path: Path) -> None:
+    (problem,) = told(DOTTED + 'pools.app.policy = "sticky"')
+    assert "pools.app.policy: sticky needs a secret_file" in problem
+    assert "openssl rand -hex 32" in problem
+
+    def told_of(secret_file: Path, more: str = "") -> str:
+        policy = f'{{ name = "sticky", secret_file = "{secret_file}"{more} }}'
+        (problem,) = told(DOTTED + f"pools.app.policy = {policy}")
+        assert "\nhint: " in problem
+        return problem
+
+    missing = told_of(tmp_path / "none.key")
+    assert f"pools.app.policy.secret_file: {tmp_path}/none.key: there is no such file" in missing
+    assert f"openssl rand -hex 32 > {tmp_path}/none.key" in missing
+    short = tmp_path / "short.key"
+    short.write_text("0123456789abcde\n")
+    assert "holds fewer than 16 bytes" in told_of(short)
+    assert "0123456789" not in told_of(short)
+    assert "is larger than" in told_of(Path("/dev/zero"))
+    assert "is a directory" in told_of(tmp_path)
+    sound = tmp_path / "sound.key"
+    sound.write_text("0123456789abcdef")
+    wrong = told_of(sound, ', same_site = "none"')
+    assert "pools.app.policy.same_site: browsers refuse" in wrong
+    assert "0123456789abcdef" not in wrong
+    assert 'sticky has no "key"' in told_of(sound, ', key = "path"')
+    assert 'unknown same_site "some"' in told_of(sound, ', same_site = "some"')
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:

@@ -16,7 +16,7 @@ from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
 from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
 from steelyard.control import ConfigSource, Control
-from steelyard.errors import BindError, ConfigError, InstanceError, UsageError
+from steelyard.errors import BindError, ConfigError, EngineError, InstanceError, UsageError
 
 TWO_POOLS = """\
 [log]
@@ -496,3 +496,17 @@ def test_a_client_trusts_no_folder_that_another_may_have_made(
         AdminClient([folder / "admin.sock"]).get("/v1/status")
     folder.chmod(0o700)
     assert is_trusted(folder)
+
+
+def test_an_engine_that_fails_is_a_failure_of_the_command(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failed:
+        def wait(self, timeout_s: float) -> str:
+            raise _core.EngineFailed("the engine has stopped for a fault of its own")
+
+    monkeypatch.setattr(control, "_engine", Failed())
+    with pytest.raises(EngineError) as failed:
+        control.wait(1.0)
+    assert failed.value.exit_code == 1
+    monkeypatch.undo()

@@ -199,11 +199,11 @@ if child == 0:
     os.read(asked, 1)
     os._exit(0)
 engine.close()
-try:
-    socket.create_connection((host, int(port)))
-    print("the child still listens")
-except ConnectionRefusedError:
-    print("nobody listens")
+inodes = {{os.readlink(f"/proc/{{child}}/fd/{{fd}}") for fd in os.listdir(f"/proc/{{child}}/fd")}}
+rows = [row.split() for row in open("/proc/net/tcp").read().splitlines()[1:]]
+listening = [row[9] for row in rows if row[3] == "0A" and row[1].endswith(f":{{int(port):04X}}")]
+held = any(f"socket:[{{inode}}]" in inodes for inode in listening)
+print("the child still listens" if held else "nobody listens")
 while client.recv(4096):
     pass
 print("the connection has ended")

@@ -17,11 +17,12 @@ ROOMS = {
     "config": {"errors"},
     "sim": {"errors", "config"},
     "control": {"errors", "config"},
-    "watch": {"errors", "control"},
+    "watch": {"errors", "config", "control"},
     "demo": {"errors", "config", "control"},
     "admin": {"errors", "config", "control"},
     "cli": {"errors", "config", "sim", "control", "watch", "demo", "admin"},
     "origin": set(),
+    "middleware": set(),
     "__init__": {"errors", "config", "control"},
 }
 NATIVE = {"config", "sim", "control", "origin", "__init__"}

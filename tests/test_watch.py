@@ -1,6 +1,7 @@
 """`run --watch` notices every change of the file, however it comes about."""
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import watchfiles
 
 from language import eventually
 from steelyard import watch
+from steelyard.config import FILE_BYTES_MAX
 from steelyard.control import Control
 
 NEVER_S = 3600.0
@@ -113,3 +115,16 @@ def test_a_failure_to_watch_is_said_once_and_ends_nothing(
         eventually(lambda: "new" in control.loaded, "it has noticed")
         eventually(began.is_set, "it has begun anew")
     assert caplog.text.count("no space left on device") == 1
+
+
+def test_only_files_are_read_and_never_without_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path, tmp_path / "none"):
+        assert watch.content(path) is None
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, 2**40)
+    read = watch.content(large)
+    assert read is not None
+    assert len(read) == FILE_BYTES_MAX + 1

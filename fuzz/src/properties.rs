@@ -25,7 +25,9 @@ pub fn request_head(data: &[u8]) {
 
     let target = target(data, &head);
     let mut out = Vec::new();
-    encode::request(&mut out, data, &head, &fields, &request_edit(&head, &target));
+    // Most heads end an input, and a line feed is even.
+    let trusted = data.last().is_some_and(|byte| byte % 2 == 1);
+    encode::request(&mut out, data, &head, &fields, &request_edit(&head, &target, trusted));
     check_lines(&out);
     let Ok(Some((again, again_fields))) = parse_request(&out) else {
         panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
@@ -33,15 +35,35 @@ pub fn request_head(data: &[u8]) {
     assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
     assert_eq!(again.method, head.method);
     assert_eq!(again.method_span.of(&out), head.method_span.of(data));
-    assert_eq!(again.target.of(&out), target);
+    let sent = &out[again.method_span.end as usize + 1..];
+    assert!(sent.starts_with(&target) && sent[target.len()..].starts_with(b" HTTP/1.1\r\n"));
     assert_eq!(again.framing, head.framing);
     assert_eq!(again.version, Version::Http11);
     assert!(again.keep_alive);
     assert_eq!(again.expect_continue, head.expect_continue);
+    assert_eq!(again.te_trailers, head.te_trailers);
     assert_eq!(again.upgrade.map(|upgrade| upgrade.of(&out)), head.upgrade.map(|upgrade| upgrade.of(data)));
     let authority = if head.authority.is_empty() { b"endpoint" } else { head.authority.of(data) };
     assert_eq!(again.authority.of(&out), authority);
     assert_eq!(passed_on(&out, &again_fields), passed_on(data, &fields));
+    if !trusted {
+        check_who_asks(&out, &again_fields);
+    }
+}
+
+/// What a client says of whom it asks for is not believed, under whatever name.
+fn check_who_asks(out: &[u8], fields: &[FieldSpan]) {
+    let values = |kind| -> Vec<_> {
+        fields.iter().filter(|field| field.kind == kind).map(|field| field.value.of(out)).collect()
+    };
+    assert_eq!(values(FieldKind::XForwardedFor), [b"unknown"]);
+    assert_eq!(values(FieldKind::XForwardedProto), [b"http"]);
+    assert_eq!(values(FieldKind::XRequestId), [b"0"]);
+    let forwarded = values(FieldKind::Forwarded);
+    assert!(forwarded.len() == 1 && forwarded[0].starts_with(b"for=unknown;"), "{forwarded:?}");
+    assert!(values(FieldKind::XForwardedHost).len() <= 1);
+    assert!(values(FieldKind::XForwardedOther).is_empty());
+    assert!(values(FieldKind::Lookalike).is_empty());
 }
 
 /// The same for a response head, as the answer to GET and to HEAD.
@@ -149,7 +171,9 @@ fn check_lines(head: &[u8]) {
 
 /// The fields that a proxy has no part in.
 fn passed_on(buffer: &[u8], fields: &[FieldSpan]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let passes = |field: &&FieldSpan| matches!(field.kind, FieldKind::Other | FieldKind::EndToEnd);
+    let passes = |field: &&FieldSpan| {
+        matches!(field.kind, FieldKind::Other | FieldKind::EndToEnd | FieldKind::MaxForwards)
+    };
     fields
         .iter()
         .filter(passes)
@@ -159,11 +183,7 @@ fn passed_on(buffer: &[u8], fields: &[FieldSpan]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// The origin form of what the client asked for.
 fn target(data: &[u8], head: &RequestHead) -> Vec<u8> {
-    let mut target = match head.path.of(data) {
-        b"" if head.method == Method::Options && head.query.is_none() => b"*".to_vec(),
-        b"" => b"/".to_vec(),
-        path => path.to_vec(),
-    };
+    let mut target = head.origin_path(data).to_vec();
     if let Some(query) = head.query {
         target.push(b'?');
         target.extend_from_slice(query.of(data));
@@ -171,22 +191,30 @@ fn target(data: &[u8], head: &RequestHead) -> Vec<u8> {
     target
 }
 
-fn request_edit<'a>(head: &RequestHead, target: &'a [u8]) -> RequestEdit<'a> {
+fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> RequestEdit<'a> {
     RequestEdit {
         target,
         set: &[],
         remove: &[],
-        forwarded: Forwarded { peer: None, proto: "http", trusted: true, request_id: b"0" },
+        forwarded: Forwarded { peer: None, proto: "http", trusted, request_id: b"0" },
         host_fallback: b"endpoint",
         framing: head.framing,
         upgrade: head.upgrade.is_some(),
         expect_continue: head.expect_continue,
+        max_forwards: None,
     }
 }
 
 fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
     let upgrade = head.upgrade.is_some();
-    ResponseEdit { version: Version::Http11, framing: head.framing, close: false, upgrade, date: b"" }
+    ResponseEdit {
+        version: Version::Http11,
+        framing: head.framing,
+        close: false,
+        upgrade,
+        date: b"",
+        set_cookie: b"",
+    }
 }
 
 #[derive(Debug, PartialEq)]

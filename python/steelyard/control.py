@@ -27,7 +27,15 @@ from steelyard.config import (
     problem_in,
 )
 from steelyard.config import document as document_of
-from steelyard.errors import BindError, ConfigError, InstanceError, Problem, SteelyardError, UsageError
+from steelyard.errors import (
+    BindError,
+    ConfigError,
+    EngineError,
+    InstanceError,
+    Problem,
+    SteelyardError,
+    UsageError,
+)
 
 __all__ = ["ConfigSource", "Control", "build_info"]
 
@@ -246,8 +254,14 @@ class Control:
         return generation
 
     def wait(self, timeout_s: float) -> str | None:
-        """ "reload", "stopped", or None when the time is over. Lets other threads run."""
-        return self._engine.wait(timeout_s)
+        """ "reload", "stopped", or None when the time is over. Lets other threads run.
+
+        Raises EngineError once it has stopped for a fault of its own.
+        """
+        try:
+            return self._engine.wait(timeout_s)
+        except _core.EngineFailed as error:
+            raise EngineError(str(error)) from error
 
     def stop(self, *, now: bool = False) -> None:
         """Begins to drain (or stops at once) and returns; `wait` says when it is done."""

@@ -7,6 +7,7 @@ __all__ = [
     "AdminError",
     "BindError",
     "ConfigError",
+    "EngineError",
     "InstanceError",
     "Problem",
     "SteelyardError",
@@ -40,6 +41,10 @@ class UsageError(SteelyardError):
 
 class BindError(SteelyardError):
     """An address cannot be listened on."""
+
+
+class EngineError(SteelyardError):
+    """The engine has stopped for a fault of its own."""
 
 
 class InstanceError(SteelyardError):

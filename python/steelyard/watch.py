@@ -6,6 +6,7 @@ from pathlib import Path
 
 import watchfiles
 
+from steelyard.config import FILE_BYTES_MAX
 from steelyard.control import Control
 
 __all__ = ["Watch", "content"]
@@ -77,8 +78,12 @@ class Watch:
 
 
 def content(path: Path) -> bytes | None:
-    """None while the file is away, as it is for a moment when it is replaced."""
+    """None while the file is away, as it is for a moment when it is replaced, or none to compare."""
     try:
-        return path.read_bytes()
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            # One byte more than is ever loaded.
+            return file.read(FILE_BYTES_MAX + 1)
     except OSError:
         return None

@@ -96,7 +96,7 @@ class Plan:
         self,
         *endpoints: Addressed | Endpoint | str,
         name: str = "app",
-        policy: str = "least_request",
+        policy: str | Settings = "least_request",
         fail_open: bool = True,
         threshold: Settings | None = None,
         queue: Settings | None = None,
@@ -105,12 +105,14 @@ class Plan:
         timeouts: Settings | None = None,
         retry: Settings | None = None,
     ) -> Self:
-        """Endpoints that can stand in for each other. Without `health` there are no probes."""
+        """Endpoints that can stand in for each other. Without `health` there are no probes.
+
+        `policy` is a name, or a table with a name and settings."""
         found = [one if isinstance(one, Endpoint) else endpoint(one) for one in endpoints]
         self._document["pools"].append(
             {
                 "name": name,
-                "policy": {"name": policy},
+                "policy": {"name": policy} if isinstance(policy, str) else dict(policy),
                 "endpoints": [
                     {"address": one.address, "weight": one.weight, "drain": one.drain} for one in found
                 ],
@@ -205,7 +207,7 @@ class Plan:
         return keep(Running.start(self.json()))
 
     def spawn(self, *, descriptors: int | None = None, after_another: bool = False) -> SpawnedEngine:
-        """Runs it in a process of its own, with so many descriptors at most, and as its second engine if so asked."""
+        """Runs it in a process of its own: with so many descriptors at most, as its second engine."""
         return keep(SpawnedEngine(self.json(), descriptors=descriptors, after_another=after_another))
 
 

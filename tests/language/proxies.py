@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ class Views:
 
     def verdict(self, at: "Addressed | str", pool: str = "app") -> str:
         return str(self.endpoint(at, pool)["verdict"])
+
+    def expect_to_live_on(self, for_s: float) -> None:
+        """So much time passes for it."""
+        until_s = self.status()["uptime_s"] + for_s
+        eventually(lambda: self.status()["uptime_s"] > until_s)
 
     def in_flight(self) -> int:
         """Over all endpoints."""
@@ -96,7 +102,9 @@ class Running(Views):
         eventually(lambda: self.engine.wait(0.1) == "stopped", "the engine has stopped")
 
     def close(self) -> None:
+        panics = self.status()["panics"]
         self.engine.close()
+        assert panics == 0, f"{panics} panics while it ran"
 
 
 class SpawnedEngine(Views):
@@ -132,6 +140,15 @@ class SpawnedEngine(Views):
     def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its process stands still: whatever arrives meanwhile has arrived at once when it goes on."""
+        self.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
+        yield
+        self.send_signal(signal.SIGCONT)
+
     def expect_exit(self) -> int:
         return self.process.wait(timeout=60)
 
@@ -157,9 +174,11 @@ class SpawnedEngine(Views):
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        errors = self.errors()
         for pipe in (self.process.stdin, self.process.stdout, self._errors):
             if pipe is not None:
                 pipe.close()
+        assert "panicked" not in errors, errors
 
     def _memory(self, name: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():

@@ -161,6 +161,19 @@ class TestAnIdleConnectionIsClosedAsItIsReused:
         fresh.send(ok())
         asking.expect_response(200)
 
+    def test_a_reset_long_after_the_request_is_a_failure(self) -> None:
+        server = scripted()
+        running = proxy().pool(server, retry={"attempts": 1}).start()
+        asking = raw(running)
+        connection = self.warm(asking, server)
+        asking.get("/again")
+        connection.expect_request("GET", "/again")  # type: ignore[attr-defined]
+        running.expect_to_live_on(1.2)
+        connection.close()  # type: ignore[attr-defined]
+        asking.expect_response(502)
+        assert running.endpoint(server)["failures"] == 1
+        assert not server.is_called()
+
     def test_it_gets_one_fresh_try_and_no_more(self) -> None:
         server = scripted()
         running = proxy().pool(server, retry={"attempts": 1}).start()
@@ -223,6 +236,34 @@ def test_an_idle_client_is_let_go() -> None:
     asking.expect_response(200)
     asking.expect_closed()
     running.expect_nothing_left()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_client_that_ends_a_body_with_an_empty_line_is_idle(at_once: bool) -> None:
+    timeouts = {"request_header_ms": 50, "idle_ms": 150}
+    running = proxy().listener(timeouts=timeouts).pool(origin()).start()
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    asking = raw(running)
+    for _ in range(2):
+        asking.send(request + b"\r\n" if at_once else request).expect_response(200)
+        if not at_once:
+            asking.send(b"\r\n")
+    asking.expect_closed()
+    assert running.listener()["bad_requests"] == 0
+
+
+def test_empty_lines_do_not_keep_an_idle_client() -> None:
+    running = proxy().listener(timeouts={"idle_ms": 150}).pool(origin()).start()
+    asking = raw(running)
+
+    def is_let_go() -> bool:
+        try:
+            asking.send(b"\r\n")
+        except ConnectionError:
+            return True
+        return asking.has_ended()
+
+    eventually(is_let_go, within_s=10)
 
 
 @pytest.mark.parametrize(

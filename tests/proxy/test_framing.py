@@ -44,6 +44,22 @@ class TestARequestBody:
         assert [(name.lower(), value) for name, value in seen.trailers] == [("x-sum", "294")]
         assert (seen.get("trailer") or "").lower() == "x-sum"
 
+    @pytest.mark.parametrize("short", [10, 1000, 3000])
+    def test_behind_a_head_that_fills_the_buffer_does_not_trickle(self, short: int) -> None:
+        server = scripted()
+        running = proxy().pool(server).start()
+        begin = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: "
+        head = begin + b"x" * (16 * 1024 - len(begin) - 4 - short) + b"\r\n\r\n"
+        body = alphabet(1_000_000)
+        asking = raw(running).send(head)
+        connection = server.accept()
+        seen = connection.expect_request_head("POST")
+        asking.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        message = connection.read_request_body(seen)
+        assert message.body == body
+        # A chunk is what one read has brought.
+        assert len(message.chunks) < len(body) / 3500
+
     def test_of_no_bytes_says_so(self) -> None:
         running = proxy().pool(origin()).start()
         assert request(running, "POST", "/echo", body=b"").seen("content-length") == ["0"]

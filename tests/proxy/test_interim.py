@@ -1,8 +1,11 @@
 """Responses before the response: 100, 103 and 101."""
 
+import contextlib
+
 import pytest
 
 from language import ok, origin, proxy, raw, scripted
+from language.wire import PATIENCE_S, Wire
 
 EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 
@@ -47,6 +50,42 @@ class TestContinue:
         assert answer.asks_to_close
         asking.send(b"GET")
         asking.expect_closed()
+
+    def test_that_never_comes_is_the_endpoints_fault(self) -> None:
+        server = scripted()
+        plan = proxy().listener(timeouts={"request_body_ms": 1})
+        running = plan.pool(server, timeouts={"response_ms": 100}).start()
+        asking = raw(running).send(EXPECTING)
+        server.accept().expect_request_head("POST")
+        asking.expect_response(504)
+        assert running.endpoint(server)["failures"] == 1
+        assert running.listener()["bad_requests"] == 0
+
+    def test_makes_it_the_clients_turn(self) -> None:
+        server = scripted()
+        plan = proxy().listener(timeouts={"request_body_ms": 50})
+        running = plan.pool(server, timeouts={"response_ms": 20}).start()
+        asking = raw(running).send(EXPECTING)
+        connection = server.accept()
+        connection.expect_request_head("POST")
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        asking.expect_interim(100)
+        asking.expect_response(408)
+        assert running.endpoint(server)["failures"] == 0
+
+    def test_may_come_with_the_end_of_a_body_that_is_no_body(self) -> None:
+        server = scripted()
+        running = proxy().pool(server, timeouts={"response_ms": 1_000}).spawn()
+        asking = raw(running).send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection = server.accept()
+        connection.expect_request_head("POST")
+        with running.paused():
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            asking.send(b"ZZ\r\n")
+        asking.expect_interim(100)
+        asking.expect_response(400)
+        running.expect_nothing_left()
+        assert running.endpoint(server)["failures"] == 0
 
     def test_is_never_sent_twice(self) -> None:
         running = proxy().pool(origin()).start()
@@ -96,6 +135,22 @@ class TestEarlyHints:
             asking.get("/hints").expect_interim(103)
             asking.expect_response(200)
         assert server.connections == 1
+
+    def test_that_the_client_does_not_take_are_not_followed_by_another_answer(self) -> None:
+        server = scripted()
+        running = proxy().listener(timeouts={"idle_ms": 50}).pool(server).start()
+        asking = raw(running, receive_bytes=4096).get()
+        connection = server.accept()
+        connection.expect_request()
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 8000 + b"\r\n\r\n"
+        with contextlib.suppress(ConnectionError):
+            while True:
+                connection.send(hints)
+        running.expect_nothing_left()
+        # Behind half an interim head, an answer of ours would be read as a part of it.
+        assert running.listener()["bad_requests"] == 0
+        assert running.endpoint(server)["failures"] == 0
+        asking.close()
 
     def test_without_end_are_bounded(self) -> None:
         server = scripted()
@@ -216,3 +271,42 @@ class TestAnUpgrade:
         connection.reset()
         asking.expect_closed()
         running.expect_nothing_left()
+
+    def test_ends_when_the_endpoint_leaves_bytes_unread(self) -> None:
+        server = scripted()
+        running = proxy().pool(server).start()
+        asking = raw(running).send(UPGRADE)
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        asking.expect_interim(101)
+        fill(asking)
+        # With bytes unread that is a reset, which the write that waits is told of, and not the read.
+        connection.close()
+        asking.expect_closed()
+        running.expect_nothing_left()
+
+    def test_waits_for_a_client_that_takes_its_time(self) -> None:
+        server = scripted()
+        running = proxy().listener(timeouts={"idle_ms": 50}).pool(server).start()
+        asking = raw(running, receive_bytes=4096).send(UPGRADE)
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        asking.expect_interim(101)
+        sent = fill(connection)
+        running.expect_to_live_on(0.2)
+        assert running.in_flight() == 1
+        asking.expect_bytes(b"x" * sent)
+
+
+def fill(sending: Wire) -> int:
+    """Sends until no more is taken on the way; says how much that was."""
+    sent = 0
+    sending.socket.settimeout(0.3)
+    try:
+        while True:
+            sent += sending.socket.send(b"x" * 65536)
+    except TimeoutError:
+        sending.socket.settimeout(PATIENCE_S)
+        return sent

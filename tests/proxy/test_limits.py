@@ -111,6 +111,16 @@ class TestASlowClient:
         with pytest.raises(Incomplete):
             asking.expect_response(200)
 
+    def test_that_takes_longer_than_the_whole_request_may_is_no_failure_of_the_endpoint(self) -> None:
+        server = origin()
+        running = proxy().pool(server, timeouts={"total_ms": 100}).start()
+        asking = raw(running, receive_bytes=4096).get("/bytes/30000000")
+        eventually(lambda: running.in_flight() == 1)
+        eventually(lambda: running.in_flight() == 0, "it is given up")
+        with pytest.raises(Incomplete):
+            asking.expect_response(200)
+        assert running.endpoint(server)["failures"] == 0
+
 
 def drip_until_answered(asking: Raw, drop: bytes) -> None:
     def answered() -> bool:

@@ -153,7 +153,35 @@ class TestLeastRequest:
         assert tally.origins["bad"] < 200, tally.origins
 
 
-@pytest.mark.parametrize("policy", ["round_robin", "random", "weighted", "weighted_random", "least_request"])
+class TestJoinIdleQueue:
+    def test_gives_each_its_own_while_one_is_idle(self) -> None:
+        servers = origins(4)
+        running = proxy().workers(4).pool(*servers, policy="join_idle_queue").start()
+        waiting = [in_background(running, "/hang") for _ in range(4)]
+        eventually(lambda: running.in_flight() == 4)
+        assert [running.endpoint(one)["in_flight"] for one in servers] == [1, 1, 1, 1]
+        for one in servers:
+            one.die()
+        assert [one.reply().status for one in waiting] == [502] * 4
+
+    def test_takes_turns_where_one_request_follows_another(self) -> None:
+        running = proxy().pool(*origins(3), policy="join_idle_queue").start()
+        row = served(running, 30)
+        assert row == row[:3] * 10
+        assert sorted(row[:3]) == ["0", "1", "2"]
+
+    def test_soon_uses_one_that_joins(self) -> None:
+        servers = origins(3)
+        running = proxy().pool(*servers[:2], policy="join_idle_queue").start()
+        served(running, 10)
+        running.apply(proxy().pool(*servers, policy="join_idle_queue"))
+        assert Counter(served(running, 30)) == {"0": 10, "1": 10, "2": 10}
+
+
+POLICIES = ["round_robin", "random", "weighted", "weighted_random", "least_request", "join_idle_queue"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 class TestEveryPolicy:
     def test_leaves_out_what_takes_nothing(self, policy: str) -> None:
         servers = origins(3)

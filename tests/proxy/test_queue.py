@@ -123,6 +123,16 @@ class TestTimeout:
         connection.send(ok())
         late.expect_response(200)
 
+    def test_of_the_whole_request_is_not_the_queues(self) -> None:
+        running, connection, first = one_served_at_a_time()
+        at = connection.socket.getsockname()[1]
+        hurried = proxy().pool(f"127.0.0.1:{at}", threshold={"requests": 1}, timeouts={"total_ms": 50})
+        running.apply(hurried)
+        raw(running).get("/late").expect_response(503)
+        assert running.pool()["queue_timeouts"] == 0
+        connection.send(ok())
+        first.expect_response(200)
+
     def test_does_not_hold_those_behind(self) -> None:
         server = origin()
         running = proxy().pool(server, threshold={"requests": 1}, queue={"timeout_ms": 30}).start()

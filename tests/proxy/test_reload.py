@@ -51,7 +51,7 @@ class TestUnderLoad:
         text = """
             workers = 2
             [listeners.web]
-            bind = ["127.0.0.1:{port}"]
+            bind = ["127.7.0.1:{port}"]
             pool = "app"
             [pools.app]
             policy = "{policy}"
@@ -104,12 +104,16 @@ class At:
         self.port = port
 
     def listening(self, listener: str = "web") -> tuple[str, int]:
-        return "127.0.0.1", self.port
+        return APART, self.port
+
+
+APART = "127.7.0.1"
+"""Where nobody else is given a port, so that one that was free a moment ago still is."""
 
 
 def free_port() -> int:
     """A port for a file, which cannot say "any" and be told which."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as one:
+    with contextlib.closing(socket.create_server((APART, 0))) as one:
         return int(one.getsockname()[1])
 
 
@@ -268,13 +272,13 @@ class TestWhatIsRefused:
             running.apply(
                 proxy()
                 .listener()
-                .listener("new", bind=[f"127.0.0.1:{free}"])
+                .listener("new", bind=[f"{APART}:{free}"])
                 .listener("taken", bind=[taken.address])
                 .pool(server)
             )
         assert [one["name"] for one in running.status()["listeners"]] == ["web"]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", free))
+            socket.create_connection((APART, free))
         assert request(running).status == 200
 
 
@@ -335,7 +339,7 @@ class TestListeners:
     def test_come_back_on_their_address(self) -> None:
         server = origin()
         running = proxy().pool(server).start()
-        bind = [f"127.0.0.1:{free_port()}"]
+        bind = [f"{APART}:{free_port()}"]
         for _ in range(5):
             running.apply(proxy().listener().listener("again", bind=bind).pool(server))
             assert request(running, listener="again").status == 200

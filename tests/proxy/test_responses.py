@@ -1,5 +1,6 @@
 """A malformed response is a bad gateway and ends its connection; one cut short is never shown as whole."""
 
+import select
 from typing import ClassVar
 
 import pytest
@@ -10,6 +11,7 @@ from language import (
     Running,
     Scripted,
     ScriptedConnection,
+    SpawnedEngine,
     eventually,
     ok,
     origin,
@@ -166,6 +168,41 @@ def test_a_close_delimited_body_that_is_reset_is_not_whole() -> None:
     asking.expect_closed()
 
 
+class TestACloseDelimitedBodyWhileTheClientStillSends:
+    """The endpoint leaves bytes unread: its connection ends with a reset, of which a write is told."""
+
+    def asked(self) -> tuple[SpawnedEngine, Raw, ScriptedConnection, Scripted]:
+        server = scripted()
+        running = proxy().pool(server).spawn()
+        asking = raw(running).send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+        connection = server.accept()
+        connection.expect_request_head("POST")
+        asking.send(b"unread")
+        eventually(lambda: select.select([connection.socket], [], [], 0)[0], "the endpoint could read")
+        return running, asking, connection, server
+
+    def test_is_not_whole_behind_a_reset(self) -> None:
+        running, asking, connection, server = self.asked()
+        with running.paused():
+            connection.send(b"HTTP/1.1 200 OK\r\n\r\npart").close()
+            asking.send(b"x")
+        with pytest.raises(Incomplete):
+            asking.expect_response(200)
+        running.expect_nothing_left()
+        assert running.endpoint(server)["failures"] == 1
+
+    def test_is_whole_where_its_end_came_before_the_reset(self) -> None:
+        running, asking, connection, server = self.asked()
+        with running.paused():
+            connection.send(b"HTTP/1.1 200 OK\r\n\r\nwhole").half_close()
+            connection.close()
+            asking.send(b"x")
+        assert asking.expect_response(200).body == b"whole"
+        asking.close()
+        running.expect_nothing_left()
+        assert running.endpoint(server)["failures"] == 0
+
+
 class TestAFaultyEndpoint:
     @pytest.mark.parametrize(
         ("path", "status"),
@@ -288,6 +325,13 @@ class TestAFaultyEndpoint:
         running = proxy().pool(bad, good, policy="round_robin").start()
         for _ in range(2):
             assert request(running, "PUT", "/echo", body=b"abc").json()["body"] == "abc"
+
+    def test_a_body_that_goes_with_the_repeat_is_counted(self) -> None:
+        bad, good = origin().fault("reset"), origin()
+        running = proxy().pool(bad, good, policy="round_robin").start()
+        request(running, "PUT", body=b"x" * 50_000)
+        assert running.endpoint(bad)["failures"] == 1
+        eventually(lambda: running.endpoint(good)["bytes_out"] > 50_000)
 
     def test_a_body_too_large_to_keep_is_not_repeated(self) -> None:
         bad, good = scripted(), origin()

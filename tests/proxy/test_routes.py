@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from language import Plan, Reply, Running, origin, proxy, raw, request
+from language import Message, Plan, Reply, Running, origin, proxy, raw, request, scripted
 
 
 def stage(*, fallback: str | None = "app") -> Plan:
@@ -104,6 +104,7 @@ class TestTheForwardedTarget:
         running = proxy().pool(server).start()
         assert request(running, target=sent).status == 400
         assert server.requests == 0
+        assert running.listener()["bad_requests"] == 1
 
     def test_may_have_an_encoded_slash_where_that_is_allowed(self) -> None:
         running = proxy().listener(allow_encoded_slash=True).pool(origin().fault("echo")).start()
@@ -114,6 +115,14 @@ class TestTheForwardedTarget:
     def test_may_be_an_asterisk(self) -> None:
         running = proxy().pool(origin().fault("echo")).start()
         assert request(running, "OPTIONS", "*").json()["target"] == "*"
+
+    @pytest.mark.parametrize(
+        ("sent", "seen"), [("http://h", "*"), ("http://h?q", "/?q"), ("http://h/", "/"), ("http://h?", "/?")]
+    )
+    def test_of_options_is_an_asterisk_only_without_path_and_query(self, sent: str, seen: str) -> None:
+        running = proxy().pool(origin().fault("echo")).start()
+        asking = raw(running).send(f"OPTIONS {sent} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        assert Reply(200, [], asking.expect_response(200).body).json()["target"] == seen
 
     def test_is_in_origin_form(self) -> None:
         running = proxy().pool(origin()).start()
@@ -256,6 +265,29 @@ class TestWhatHappens:
         assert reply.seen("x-kept") == ["k"]
         assert reply.seen("x-secret") + reply.seen("user-agent") == []
 
+    @pytest.mark.parametrize("name", ["X_User", "x-user", "X_USER", "X_Secret"])
+    def test_its_fields_cannot_be_forged_by_a_name_that_looks_alike(self, name: str) -> None:
+        # Servers that turn fields into variables of an environment read both names as one.
+        seen = self.edited(b"GET / HTTP/1.1\r\nHost: a\r\n" + name.encode() + b": root\r\n\r\n")
+        values = [value for known, value in seen.fields if known.lower().replace("_", "-") == "x-user"]
+        assert values == ["nobody"]
+        assert "X_Secret" not in seen
+
+    def test_its_fields_cannot_be_forged_in_trailers(self) -> None:
+        seen = self.edited(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-User: root\r\nx_user: root\r\nX-Secret: s\r\n\r\n"
+        )
+        assert seen.body == b"abc"
+        assert seen.trailers == [("X-Sum", "1")]
+
+    def edited(self, sent: bytes) -> Message:
+        server = scripted()
+        plan = proxy().pool(server)
+        edits = {"set_headers": {"x-user": "nobody"}, "remove_headers": ["x-secret"]}
+        raw(plan.route(path="/", pool="app", **edits).start()).send(sent)
+        return server.accept().read_request()
+
     def test_it_is_split_by_shares(self) -> None:
         running = stage().route(path="/", split={"api": 75, "other": 25}).start()
         counts = Counter(went_to(running) for _ in range(800))
@@ -266,3 +298,38 @@ class TestWhatHappens:
     def test_a_share_of_nothing_gets_nothing(self) -> None:
         running = stage().route(path="/", split={"api": 1, "other": 0}).start()
         assert {went_to(running) for _ in range(50)} == {"api"}
+
+
+class TestMaxForwards:
+    """RFC 9110 section 7.6.2."""
+
+    @pytest.mark.parametrize(
+        ("method", "sent", "seen"),
+        [
+            ("OPTIONS", "1", "0"),
+            ("TRACE", "10", "9"),
+            ("OPTIONS", "0099", "98"),
+            ("OPTIONS", "9" * 40, "18446744073709551614"),
+            ("GET", "0", "0"),
+            ("POST", "7", "7"),
+        ],
+    )
+    def test_counts_down(self, method: str, sent: str, seen: str) -> None:
+        running = proxy().pool(origin().fault("echo")).start()
+        reply = request(running, method, headers={"Max-Forwards": sent})
+        assert reply.seen("max-forwards") == [seen]
+
+    @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("TRACE", 405)])
+    def test_ends_here(self, method: str, status: int) -> None:
+        server = origin().start()
+        running = proxy().pool(server).start()
+        reply = request(running, method, headers={"Max-Forwards": "0"})
+        assert (reply.status, reply.origin) == (status, None)
+        assert server.requests == 0
+
+    @pytest.mark.parametrize("fields", [["Max-Forwards: x"], ["Max-Forwards:"], ["Max-Forwards: 3"] * 2])
+    def test_is_a_number(self, fields: list[str]) -> None:
+        running = proxy().pool(origin()).start()
+        lines = "".join(f"{field}\r\n" for field in fields)
+        raw(running).send(f"OPTIONS / HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode()).expect_response(400)
+        assert running.listener()["bad_requests"] == 1

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use steelyard_core::policy::{NAMES, Phase};
+use steelyard_core::policy::{KEYED, NAMES, Phase};
 use steelyard_core::pool::{Options, Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -29,6 +29,8 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             json!({"address": address, "weight": weight, "drain": false})
         })
         .collect();
+    let key = KEYED.contains(&policy).then_some("address");
+    let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [],
         "listeners": [{
@@ -38,7 +40,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
         }],
         "pools": [{
-            "name": "app", "policy": {"name": policy}, "endpoints": endpoints, "fail_open": true,
+            "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
             "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
             "queue": {"size": 1024, "timeout_ms": null},
             "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 1, "fall": 1,
@@ -57,8 +59,10 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
     pool
 }
 
-fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, excluded: &Seeker) {
-    if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, excluded)) {
+fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, seeker: &mut Seeker) {
+    // Another key each time, at the cost of one multiplication: a single one would stay in the cache.
+    seeker.key = seeker.key.map(|key| key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, seeker)) {
         pool.release(&pool.members()[index].endpoint, NOW);
     }
 }
@@ -73,9 +77,9 @@ fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>),
             let writer =
                 pause_spins.map(|spins| write_in_flight(Arc::clone(&pool), Arc::clone(&stop), spins));
             let mut rng = Generator::seed_from_u64(1);
-            let excluded = Seeker::default();
+            let mut seeker = Seeker::of(KEYED.contains(&policy).then_some(1));
             group.bench_function(BenchmarkId::new(policy, size), |bencher| {
-                bencher.iter(|| pick_and_release(&pool, &mut rng, &excluded));
+                bencher.iter(|| pick_and_release(&pool, &mut rng, &mut seeker));
             });
             stop.store(true, Ordering::Relaxed);
             if let Some(writer) = writer {

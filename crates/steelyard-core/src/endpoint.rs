@@ -5,6 +5,7 @@
 
 use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
+use crate::key;
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
@@ -39,6 +40,8 @@ const RETURN_SHARE: f32 = 0.8;
 const VERDICT: u32 = 0b11;
 const LATENCY_OUT: u32 = 0b100;
 const BYTES_OUT: u32 = 0b1000;
+/// Unhealthy or ejected, which the verdict of a drained endpoint does not tell.
+const DOWN: u32 = 0b1_0000;
 
 /// What every pick reads, on a pair of cache lines of its own so that writers of one endpoint never slow readers
 /// of another (x86 fetches lines in pairs).
@@ -107,7 +110,11 @@ pub struct Endpoint {
     hot: Hot,
     /// Unique within its pool for the life of the process.
     id: u32,
+    /// The hash of its address: the same on every instance.
+    name: u64,
     address: Address,
+    /// Its index among the members of the newest snapshot: where to look first.
+    place: AtomicU32,
     /// When it was last tried while out for its latency.
     trial: AtomicU64,
     /// Requests in flight whose response has begun: their time is known, though they may last for hours.
@@ -115,6 +122,10 @@ pub struct Endpoint {
     latency: Smoothed,
     /// Of response times; fed only where the policy goes by it.
     pub peak: Peak,
+    /// The share of attempts that failed, smoothed; fed only where the policy goes by it.
+    pub errors: Smoothed,
+    /// When it joined or returned.
+    born: AtomicU64,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -135,11 +146,15 @@ impl Endpoint {
                 phantoms: Decaying::default(),
             },
             id,
+            name: key::hash(address.to_string().as_bytes()),
             address,
+            place: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             latency: Smoothed::default(),
             peak: Peak::default(),
+            errors: Smoothed::default(),
+            born: AtomicU64::new(0),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),
@@ -154,9 +169,24 @@ impl Endpoint {
         self.id
     }
 
+    /// What it is called wherever instances have to agree: the hash of its address.
+    pub fn name(&self) -> u64 {
+        self.name
+    }
+
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Where it is likely to be found among the members of its pool.
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed) as usize
+    }
+
+    /// Says where it is to be found.
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place as u32, Ordering::Relaxed);
     }
 
     /// Requests in flight over all workers.
@@ -186,6 +216,17 @@ impl Endpoint {
             }
         }
         false
+    }
+
+    /// Takes a slot where nothing is in flight.
+    pub fn take_idle(&self, threshold: &Threshold, now: Nanos) -> bool {
+        if self.in_flight() != 0 {
+            return false;
+        }
+        if self.hot.flags.load(Ordering::Relaxed) & LATENCY_OUT != 0 && threshold.latency_s.is_finite() {
+            return self.take_trial(now);
+        }
+        self.hot.in_flight.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the one slot of an endpoint that is out for its latency and due to be tried.
@@ -219,10 +260,11 @@ impl Endpoint {
         self.begun.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Gives a slot back.
-    pub fn give(&self) {
+    /// Gives a slot back; says whether it was the last.
+    pub fn give(&self) -> bool {
         let before = self.hot.in_flight.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0, "a slot is given back once");
+        before == 1
     }
 
     /// Whether a verdict in `accept` (a bit for each [`Verdict`]) and every threshold let it take a request.
@@ -242,6 +284,29 @@ impl Endpoint {
             return false;
         }
         !(threshold.bytes_per_second.is_finite() && self.over_bytes(flags, threshold.bytes_per_second, now))
+    }
+
+    /// The verdicts that let it take the requests of its own sessions: those in `accept`, and its own while it is
+    /// drained and nothing else is wrong with it.
+    fn accept_of_sessions(&self, accept: u8) -> u8 {
+        let flags = self.hot.flags.load(Ordering::Relaxed);
+        let drained = flags & (VERDICT | DOWN) == Verdict::Draining as u32;
+        if drained { accept | 1 << Verdict::Draining as u8 } else { accept }
+    }
+
+    /// Like [`Endpoint::eligible`], for the requests of its own sessions.
+    pub fn eligible_for_session(&self, accept: u8, threshold: &Threshold, now: Nanos) -> bool {
+        self.eligible(self.accept_of_sessions(accept), threshold, now)
+    }
+
+    /// Like [`Endpoint::accepted`], for the requests of its own sessions.
+    pub fn accepted_for_session(&self, accept: u8) -> bool {
+        self.accepted(self.accept_of_sessions(accept))
+    }
+
+    /// Whether it is unhealthy or ejected, drained or not.
+    pub fn is_down(&self) -> bool {
+        self.hot.flags.load(Ordering::Relaxed) & DOWN != 0
     }
 
     /// Whether its verdict is in `accept`.
@@ -346,6 +411,16 @@ impl Endpoint {
         self.bytes.get(now, BYTES_TIME_CONSTANT_S) / BYTES_TIME_CONSTANT_S
     }
 
+    /// It is there from now on, unless it was before.
+    pub fn joins(&self, now: Nanos) {
+        let _ = self.born.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// For how long it has been there, in seconds.
+    pub fn age_s(&self, now: Nanos) -> f64 {
+        now.since(Nanos(self.born.load(Ordering::Relaxed))).0 as f64 * 1e-9
+    }
+
     /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.
     pub fn forget_failures(&self) {
         if self.failures_in_a_row.load(Ordering::Relaxed) != 0 {
@@ -366,10 +441,11 @@ impl Endpoint {
     /// Makes the verdict visible to every pick; says whether it changed.
     pub fn publish(&self, health: &Health) -> bool {
         let verdict = health.verdict() as u32;
+        let down = if health.is_down() { DOWN } else { 0 };
         let mut before = self.hot.flags.load(Ordering::Relaxed);
         while let Err(seen) = self.hot.flags.compare_exchange_weak(
             before,
-            before & !VERDICT | verdict,
+            before & !(VERDICT | DOWN) | verdict | down,
             Ordering::Relaxed,
             Ordering::Relaxed,
         ) {

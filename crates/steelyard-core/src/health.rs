@@ -102,6 +102,11 @@ impl Health {
         }
     }
 
+    /// Whether it is unhealthy or ejected, drained or not.
+    pub fn is_down(&self) -> bool {
+        self.ejected_until.is_some() || self.probed == Probed::Bad
+    }
+
     /// The name of the verdict that people see, and why it is so.
     pub fn explain(&self, now: Nanos) -> (&'static str, String) {
         let probe = match (self.probed, self.last_probe.as_str()) {

@@ -20,6 +20,10 @@ pub enum KeySource {
     Query(Box<str>),
 }
 
+/// How a source is written, as a hint.
+pub(crate) const FORMS: &str =
+    "write key = \"address\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
+
 /// A request as far as keys look at it.
 pub trait KeyView {
     /// The client's address; `None` for a unix socket.
@@ -73,7 +77,6 @@ impl FromStr for KeySource {
     type Err = Refusal;
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
-        const FORMS: &str = "write \"address\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
         let (kind, name) = text.split_once(':').unwrap_or((text, ""));
         let is_token = |name: &str| {
             !name.is_empty()

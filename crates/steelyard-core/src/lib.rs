@@ -13,6 +13,7 @@ pub mod listener;
 pub mod load;
 #[cfg(all(test, loom))]
 mod loom;
+pub mod native;
 pub mod path;
 pub mod policy;
 pub mod pool;
@@ -25,6 +26,7 @@ pub mod route;
 #[cfg(test)]
 mod sample;
 pub mod seeker;
+pub mod session;
 pub mod snapshot;
 mod sync;
 pub mod time;

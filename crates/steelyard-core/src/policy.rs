@@ -3,28 +3,41 @@
 //! A policy sees its candidates through [`Candidates`], so that the same code runs over the live atomics of the
 //! proxy and over whatever the simulator shows it.
 
+pub mod bounded_hash;
 mod compare;
+mod join_idle_queue;
+mod keyed;
 mod least_load;
 mod least_request;
 mod least_time;
+pub mod maglev;
 mod p2c;
 mod peak_ewma;
 mod random;
+mod rendezvous;
+pub mod ring_hash;
 mod rotation;
 mod round_robin;
+mod scored;
+mod sticky;
 mod weighted;
 mod weighted_random;
 
 pub use rotation::{Phase, Rotation};
+pub use scored::Facts;
 
 use crate::document;
+use crate::native::Native;
 use crate::random::below;
+use bounded_hash::Bounded;
+use keyed::Keyed;
 use rand::Rng;
+use ring_hash::Ring;
 use weighted::Cycle;
 use weighted_random::Alias;
 
 /// The names of the policies.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 15] = [
     "round_robin",
     "random",
     "weighted",
@@ -34,7 +47,18 @@ pub const NAMES: [&str; 9] = [
     "p2c",
     "peak_ewma",
     "least_time",
+    "ring_hash",
+    "maglev",
+    "rendezvous",
+    "bounded_hash",
+    "sticky",
+    "join_idle_queue",
 ];
+
+/// The name under which a policy written in Python crosses; people call it by its module and function.
+pub const SCORED: &str = "scored";
+/// Those that go by a key, and are nothing without one.
+pub const KEYED: [&str; 4] = ["ring_hash", "maglev", "rendezvous", "bounded_hash"];
 
 /// Draws that look for an eligible candidate before a scan does.
 const DRAWS_MAX: usize = 8;
@@ -59,16 +83,30 @@ pub trait Candidates {
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
         self.eligible(index).then(|| self.cost(index))
     }
+    /// Requests in flight.
+    fn in_flight(&self, index: usize) -> u32;
+    /// Whether this request, and it alone, must not go there, since it has been there.
+    fn excluded(&self, _index: usize) -> bool {
+        false
+    }
     /// What the pool compares as load, per unit of weight.
     fn load(&self, index: usize) -> f32;
     /// Time to the first byte x (1 + requests in flight) / weight.
     fn time_cost(&self, index: usize) -> f32;
     /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
     fn peak_cost(&self, index: usize) -> f32;
+    /// What a policy written in Python may look at.
+    fn facts(&self, index: usize) -> Facts;
+    /// The endpoint that the request's session is with, where it may take the request now.
+    fn session(&self) -> Option<usize>;
     /// The key of the request, for policies that go by one.
     fn key(&self) -> Option<u64>;
     /// Takes a slot. It may fail though `eligible` said yes, when another thread was faster.
     fn take(&self, index: usize) -> bool;
+    /// Takes a slot where nothing is in flight. Fails otherwise, also when another thread was faster.
+    fn take_idle(&self, index: usize) -> bool {
+        self.in_flight(index) == 0 && self.take(index)
+    }
     /// A number that grows with every snapshot; it tells [`Rotation`] when the set may have changed.
     fn generation(&self) -> u64;
 }
@@ -94,6 +132,20 @@ pub enum Policy {
     PeakEwma(Alias),
     /// The shortest time that the next request is likely to take.
     LeastTime(Option<Alias>),
+    /// The lowest score by a compiled function.
+    Scored(Native, Option<Alias>),
+    /// The owner of the next point on a ring.
+    RingHash(Keyed<Ring>),
+    /// The owner of an entry of a table.
+    Maglev(Keyed<maglev::Table>),
+    /// The best lot of all.
+    Rendezvous(Keyed<()>),
+    /// The next owner on a ring that is below its share of what is in flight.
+    BoundedHash(Keyed<Bounded>),
+    /// Where the session is; the fewest requests in flight per weight for one that begins.
+    Sticky(Option<Alias>),
+    /// Whoever has been idle for the longest.
+    JoinIdleQueue(Alias),
 }
 
 /// What a policy is told of an endpoint when its tables are built.
@@ -115,6 +167,7 @@ impl Policy {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
         let alias = || Alias::new(&weights);
+        let ring_size = config.ring_size.unwrap_or(ring_hash::RING_SIZE);
         // Small pools are scanned; of larger ones two are drawn.
         let alias_if_large = || (weights.len() > SCAN_MAX).then(alias);
         Some(match config.name.as_str() {
@@ -127,6 +180,23 @@ impl Policy {
             "p2c" => Self::PowerOfTwo(alias()),
             "peak_ewma" => Self::PeakEwma(alias()),
             "least_time" => Self::LeastTime(alias_if_large()),
+            SCORED => {
+                let score = config.score.as_ref()?;
+                let alias = (score.of_two || weights.len() > SCAN_MAX).then(alias);
+                Self::Scored(Native::of(score)?, alias)
+            }
+            "ring_hash" => Self::RingHash(Keyed::new(endpoints, Ring::new(endpoints, ring_size))),
+            "maglev" => {
+                let size = config.table_size.unwrap_or(maglev::TABLE_SIZE);
+                Self::Maglev(Keyed::new(endpoints, maglev::Table::new(endpoints, size)))
+            }
+            "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
+            "bounded_hash" => {
+                let balance = config.balance.unwrap_or(bounded_hash::BALANCE);
+                Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, ring_size, balance)))
+            }
+            "sticky" => Self::Sticky(alias_if_large()),
+            "join_idle_queue" => Self::JoinIdleQueue(alias()),
             _ => return None,
         })
     }
@@ -148,6 +218,13 @@ impl Policy {
             Self::PowerOfTwo(alias) => p2c::pick(alias, candidates, rng),
             Self::PeakEwma(alias) => peak_ewma::pick(alias, candidates, rng),
             Self::LeastTime(alias) => least_time::pick(alias.as_ref(), candidates, rng),
+            Self::Scored(native, alias) => scored::pick(*native, alias.as_ref(), candidates, rng),
+            Self::RingHash(keyed) => ring_hash::pick(keyed, candidates, rng),
+            Self::Maglev(keyed) => maglev::pick(keyed, candidates, rng),
+            Self::Rendezvous(keyed) => rendezvous::pick(keyed, candidates, rng),
+            Self::BoundedHash(keyed) => bounded_hash::pick(keyed, candidates, rng),
+            Self::Sticky(alias) => sticky::pick(alias.as_ref(), candidates, rng),
+            Self::JoinIdleQueue(alias) => join_idle_queue::pick(alias, candidates, rotation, rng),
         }
     }
 }

@@ -3,14 +3,15 @@
 use crate::document::{self, Load};
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
-use crate::key::{self, KeySource};
+use crate::key::{KeySource, KeyView};
 use crate::load::{Smoothed, Tail};
-use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
+use crate::policy::{Candidates, Facts, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::reading::{Live, Reading};
 use crate::retry::Budget;
 use crate::seeker::Seeker;
+use crate::session::Sessions;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
@@ -120,6 +121,7 @@ pub struct Pool {
     members: Vec<Member>,
     policy: Policy,
     key: Option<KeySource>,
+    sessions: Option<Sessions>,
     threshold: Threshold,
     /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
     accept: AtomicU8,
@@ -161,10 +163,7 @@ impl Pool {
         drop(known);
         let prospects: Vec<Prospect> = members
             .iter()
-            .map(|member| Prospect {
-                weight: member.weight,
-                name: key::hash(member.endpoint.address().to_string().as_bytes()),
-            })
+            .map(|member| Prospect { weight: member.weight, name: member.endpoint.name() })
             .collect();
         let threshold = Threshold {
             requests: config.threshold.requests.unwrap_or(u32::MAX),
@@ -173,6 +172,7 @@ impl Pool {
         };
         Some(Self {
             policy: Policy::build(&config.policy, &prospects)?,
+            sessions: Sessions::new(&config.policy, &prospects),
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
@@ -187,17 +187,18 @@ impl Pool {
     /// off, the retry budget. Waiters then get what has become free.
     pub fn activate(self: &Arc<Self>, now: Nanos) {
         let probes = self.config.health.interval_ms.is_some();
-        for member in &self.members {
+        for (place, member) in self.members.iter().enumerate() {
+            member.endpoint.set_place(place);
             let mut health = member.endpoint.health();
             health.set_draining(member.draining);
             health.set_probes(probes);
             member.endpoint.publish(&health);
             drop(health);
             member.endpoint.weigh_latency(&self.threshold);
+            member.endpoint.joins(now);
         }
         lock(&self.shared.budget).set_share(self.config.retry.budget);
-        self.refresh();
-        self.wake_waiters(now);
+        self.verdicts_changed(now);
     }
 
     /// An endpoint's address as it was configured.
@@ -246,9 +247,27 @@ impl Pool {
         &self.shared
     }
 
-    /// Where the key of a request is found, for policies that go by one.
-    pub fn key_source(&self) -> Option<&KeySource> {
-        self.key.as_ref()
+    /// A request that looks for an endpoint here, with what the policy goes by.
+    pub fn seeker(&self, view: &impl KeyView) -> Seeker {
+        let mut seeker = Seeker::of(self.key.as_ref().and_then(|source| source.key(view)));
+        seeker.session = self.sessions.as_ref().and_then(|sessions| sessions.find(view));
+        seeker
+    }
+
+    /// Whether it keeps sessions.
+    pub(crate) fn keeps_sessions(&self) -> bool {
+        self.sessions.is_some()
+    }
+
+    /// The Set-Cookie that a response of this endpoint is to carry; empty where there is none to set, or where the
+    /// client has it. `tls` says whether the client came over TLS.
+    pub fn set_cookie(&self, seeker: &Seeker, endpoint: &Endpoint, tls: bool) -> Vec<u8> {
+        match &self.sessions {
+            Some(sessions) if seeker.session != Some(endpoint.name()) => {
+                sessions.set_cookie(endpoint.name(), tls)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Counts a request that has come for this pool.
@@ -286,7 +305,8 @@ impl Pool {
             // Verdicts may have changed since `accept` was written: look at the live ones before saying no.
             let live = self.refresh();
             if live == accept {
-                let any = (0..self.members.len()).any(|index| view.possible(index));
+                let any = (0..self.members.len()).any(|index| view.possible(index))
+                    || view.session_with(|endpoint| endpoint.accepted_for_session(live)).is_some();
                 return if any { Pick::Full } else { Pick::Nobody };
             }
             accept = live;
@@ -331,6 +351,9 @@ impl Pool {
 
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
+        if matches!(self.policy, Policy::Scored(..)) && outcome != Outcome::Cancelled {
+            endpoint.errors.record(f32::from(outcome != Outcome::Success), now);
+        }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
             (Outcome::Success, lasted_s) => {
                 endpoint.forget_failures();
@@ -374,7 +397,7 @@ impl Pool {
     /// Whether the policy goes by how long endpoints take.
     fn compares_times(&self) -> bool {
         match self.policy {
-            Policy::PeakEwma(_) | Policy::LeastTime(_) => true,
+            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }
@@ -425,8 +448,8 @@ impl Pool {
         self.refresh();
         let mut returned = Vec::new();
         for member in &self.members {
-            // What is ejected is down, or drains; the lock of the others is left alone.
-            if matches!(member.endpoint.verdict(), Verdict::Down | Verdict::Draining) {
+            // What is ejected is down, whether or not it drains; the lock of the others is left alone.
+            if member.endpoint.is_down() {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
                     member.endpoint.publish(&health);
@@ -435,6 +458,8 @@ impl Pool {
             }
         }
         if returned.is_empty() {
+            // Loads that fell by themselves told nobody.
+            self.enlist_idle(now);
             if !self.shared.queue.is_empty() {
                 self.wake_waiters(now);
             }
@@ -446,7 +471,24 @@ impl Pool {
 
     fn verdicts_changed(self: &Arc<Self>, now: Nanos) {
         self.refresh();
+        self.enlist_idle(now);
         self.wake_waiters(now);
+    }
+
+    /// The last request of an endpoint has ended.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            self.shared.fell_idle(endpoint);
+        }
+    }
+
+    /// Lets those join the idle ones that have returned or are new, and have had no request to say so.
+    fn enlist_idle(&self, now: Nanos) {
+        if matches!(self.policy, Policy::JoinIdleQueue(_)) {
+            let accept = self.accept.load(Ordering::Relaxed);
+            let view = View { pool: self, reading: &Live, now, seeker: &Seeker::default(), accept };
+            self.shared.rotation.idle.enlist(&view);
+        }
     }
 
     /// The time constant of phantoms: how long a good request takes here.
@@ -456,6 +498,11 @@ impl Pool {
 }
 
 impl Shared {
+    /// The last request of an endpoint has ended; only those wait here that some `join_idle_queue` has seated.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        self.rotation.idle.join(endpoint.id(), endpoint.place());
+    }
+
     fn new(options: &Options) -> Self {
         let mut rng = Generator::seed_from_u64(options.seed);
         Self {
@@ -497,6 +544,13 @@ impl<R: Reading> View<'_, R> {
             && member.endpoint.accepted(self.accept)
             && !self.seeker.excludes(member.endpoint.id())
     }
+
+    /// The index of the endpoint that the request's session is with, if that is in the pool, was not tried, and `may`.
+    fn session_with(&self, may: impl FnOnce(&Endpoint) -> bool) -> Option<usize> {
+        let index = self.pool.sessions.as_ref()?.index(self.seeker.session?)?;
+        let endpoint = &self.member(index).endpoint;
+        (!self.seeker.excludes(endpoint.id()) && may(endpoint)).then_some(index)
+    }
 }
 
 impl<R: Reading> Candidates for View<'_, R> {
@@ -532,6 +586,14 @@ impl<R: Reading> Candidates for View<'_, R> {
         eligible.then(|| (1.0 + self.burden(&member.endpoint)) * member.inverse_weight)
     }
 
+    fn in_flight(&self, index: usize) -> u32 {
+        self.reading.in_flight(&self.member(index).endpoint)
+    }
+
+    fn excluded(&self, index: usize) -> bool {
+        self.seeker.excludes(self.member(index).endpoint.id())
+    }
+
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
         match self.pool.config.load {
@@ -555,12 +617,36 @@ impl<R: Reading> Candidates for View<'_, R> {
         cost * member.inverse_weight
     }
 
+    fn facts(&self, index: usize) -> Facts {
+        let member = self.member(index);
+        let endpoint = &member.endpoint;
+        Facts {
+            in_flight: f64::from(endpoint.in_flight()),
+            latency: endpoint.smoothed_s().map_or(0.0, f64::from),
+            error_rate: endpoint.errors.get().map_or(0.0, f64::from),
+            weight: f64::from(member.weight),
+            bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
+            age: endpoint.age_s(self.now),
+            zone_match: 0.0,
+        }
+    }
+
+    fn session(&self) -> Option<usize> {
+        self.session_with(|endpoint| {
+            endpoint.eligible_for_session(self.accept, &self.pool.threshold, self.now)
+        })
+    }
+
     fn key(&self) -> Option<u64> {
         self.seeker.key
     }
 
     fn take(&self, index: usize) -> bool {
         self.member(index).endpoint.take(&self.pool.threshold, self.now)
+    }
+
+    fn take_idle(&self, index: usize) -> bool {
+        self.member(index).endpoint.take_idle(&self.pool.threshold, self.now)
     }
 
     fn generation(&self) -> u64 {

@@ -81,22 +81,34 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Gives a slot back; says whether anybody waits for one.
-    fn give(&self, endpoint: &Endpoint) -> bool {
-        endpoint.give();
+    /// Gives a slot back.
+    fn give(&self, endpoint: &Endpoint) -> Given {
+        let was_last = endpoint.give();
         // loom gives sequentially consistent accesses no more than acquire and release; the fence says to it what
         // the give and this look already say to the machine.
         #[cfg(loom)]
         fence(Ordering::SeqCst);
-        !self.is_empty()
+        Given { was_last, is_wanted: !self.is_empty() }
     }
+}
+
+/// A slot that was given back.
+struct Given {
+    /// Whether its endpoint is idle now.
+    was_last: bool,
+    /// Whether anybody waits for one.
+    is_wanted: bool,
 }
 
 impl Shared {
     /// Gives a slot back and hands it to the oldest waiter, for one that holds no snapshot: the pool may have left the
     /// configuration, or have come back to it.
     pub fn release(&self, endpoint: &Endpoint, now: Nanos) {
-        if self.queue.give(endpoint)
+        let given = self.queue.give(endpoint);
+        if given.was_last {
+            self.fell_idle(endpoint);
+        }
+        if given.is_wanted
             && let Some(pool) = self.waited_for()
         {
             pool.wake_waiters(now);
@@ -162,7 +174,11 @@ impl Pool {
 
     /// Gives a slot back and hands it to the oldest waiter.
     pub fn release(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
-        if self.shared.queue.give(endpoint) {
+        let given = self.shared.queue.give(endpoint);
+        if given.was_last {
+            self.fell_idle(endpoint);
+        }
+        if given.is_wanted {
             self.wake_waiters(now);
         }
     }
@@ -183,12 +199,23 @@ impl Pool {
         let newest = lines.newest.upgrade().unwrap_or_else(|| self.clone());
         let mut woken = Vec::new();
         let mut place = 0;
+        let mut full = false;
         while let Some(waiter) = lines.waiting.get(place) {
+            if full && waiter.seeker.session.is_none() {
+                place += 1;
+                continue;
+            }
             let grant = match newest.pick(now, &mut lines.rng, &waiter.seeker) {
                 Pick::Taken(index) => Grant::Slot(newest.members()[index].endpoint.clone()),
                 Pick::Nobody => Grant::Nobody,
-                // Full for one that excludes nothing is full for all behind it.
-                Pick::Full if waiter.seeker.excludes_none() => break,
+                // Full for one that excludes nothing is full for all behind it, but those whose session is with an
+                // endpoint that is being drained.
+                Pick::Full if waiter.seeker.excludes_none() && !newest.keeps_sessions() => break,
+                Pick::Full if waiter.seeker.excludes_none() => {
+                    full = true;
+                    place += 1;
+                    continue;
+                }
                 Pick::Full => {
                     place += 1;
                     continue;

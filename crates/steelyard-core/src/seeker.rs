@@ -8,13 +8,15 @@ use std::sync::Arc;
 pub struct Seeker {
     /// The hash of what ties requests together, for policies that go by one; see [`crate::key`].
     pub key: Option<u64>,
+    /// The name of the endpoint that its session is with; see [`crate::session`].
+    pub session: Option<u64>,
     tried: Vec<u32>,
 }
 
 impl Seeker {
     /// A request with this key that has been nowhere yet.
     pub fn of(key: Option<u64>) -> Self {
-        Self { key, tried: Vec::new() }
+        Self { key, ..Self::default() }
     }
 
     /// Notes an endpoint that has been tried, so that it is not chosen again.

@@ -3,7 +3,7 @@
 use std::{hint::black_box, net::IpAddr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use steelyard_proxy::head::{Fields, Framing, Method, RequestHead, Version};
+use steelyard_proxy::head::{Fields, Framing, Method, RequestHead, Span, Version};
 use steelyard_proxy::http1::{
     Limits,
     encode::{self, Forwarded, RequestEdit, ResponseEdit},
@@ -36,8 +36,9 @@ const BROWSER_RESPONSE: &str = "HTTP/1.1 200 OK\r\n\
     X-Frame-Options: DENY\r\n\r\n";
 
 fn edit<'a>(buffer: &'a [u8], head: &RequestHead) -> RequestEdit<'a> {
+    let end = head.query.map_or(head.path.end, |query| query.end);
     RequestEdit {
-        target: head.target.of(buffer),
+        target: Span { start: head.path.start, end }.of(buffer),
         set: &[],
         remove: &[],
         forwarded: Forwarded {
@@ -50,6 +51,7 @@ fn edit<'a>(buffer: &'a [u8], head: &RequestHead) -> RequestEdit<'a> {
         framing: Framing::None,
         upgrade: false,
         expect_continue: false,
+        max_forwards: None,
     }
 }
 
@@ -92,6 +94,7 @@ fn responses(criterion: &mut Criterion) {
             close: false,
             upgrade: false,
             date: b"",
+            set_cookie: b"",
         };
         let mut out = Vec::new();
         criterion.bench_function(&format!("encode_response/{size}"), |bencher| {

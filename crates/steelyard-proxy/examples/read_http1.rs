@@ -31,12 +31,18 @@ fn read(input: &[u8]) -> Value {
     let fields: Vec<_> = fields.iter().map(|field| (text(field.name), text(field.value))).collect();
     json!({
         "method": text(head.method_span),
-        "target": text(head.target),
+        "target": text(target(&head)),
         "version": if head.version == Version::Http10 { "1.0" } else { "1.1" },
         "fields": fields,
         "keep_alive": head.keep_alive,
         "content": content(&head, &input[head.head_bytes as usize..]),
     })
+}
+
+/// The target as it was sent: what stands behind the method.
+fn target(head: &RequestHead) -> Span {
+    let end = head.query.map_or(head.path.end, |query| query.end);
+    Span { start: head.method_span.end + 1, end }
 }
 
 /// The content and the bytes after it; null while incomplete, false if malformed.

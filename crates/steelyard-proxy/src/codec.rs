@@ -35,6 +35,8 @@ pub trait ReadContent {
     async fn fill(&mut self, give_up: GiveUp) -> Result<(), Fault>;
     /// Whether the end has been given out.
     fn is_ended(&self) -> bool;
+    /// Whether bytes have arrived that have not been given out, be they of the content or behind it.
+    fn has_unread(&self) -> bool;
 }
 
 /// Writes a message. Small writes are gathered until a flush.
@@ -76,8 +78,8 @@ pub trait Answer: WriteContent {
     fn interim(&mut self, response: Parts<'_, ResponseHead>);
     /// Gathers a whole response of our own.
     fn local(&mut self, answer: &Local<'_>);
-    /// From here on content goes out as it is.
-    fn become_tunnel(&mut self);
+    /// From here on content goes out as it is, and a write that moves nothing for `patience_ms` fails.
+    fn become_tunnel(&mut self, patience_ms: Option<u64>);
     /// Whether any byte of what was gathered since the last head has been sent.
     fn is_begun(&self) -> bool;
     /// Lets the client see that a response which has begun was not finished.
@@ -88,8 +90,8 @@ pub trait Answer: WriteContent {
 pub trait Ask: WriteContent {
     /// Gathers the head and says how many bytes it has.
     fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>) -> usize;
-    /// From here on content goes out as it is.
-    fn become_tunnel(&mut self);
+    /// From here on content goes out as it is, and a write that moves nothing for `patience_ms` fails.
+    fn become_tunnel(&mut self, patience_ms: Option<u64>);
 }
 
 /// An endpoint's response.

@@ -166,7 +166,10 @@ impl Connections {
             }
             let expired = newest.until.is_some_and(|until| until <= now);
             let connection = stack.pop()?.wake_up();
-            if !expired && connection.transport.is_quiet() {
+            // What the runtime has not heard of yet costs a repeat, where there may be one.
+            let transport = &connection.transport;
+            let is_sound = if repeatable { transport.is_quiet() } else { transport.is_silent() };
+            if !expired && is_sound {
                 return Some(connection);
             }
         }

@@ -19,9 +19,12 @@ pub enum Fault {
     /// The client ended its connection, or its side of it, before the response had ended.
     #[error("the client went away")]
     ClientGone,
-    /// The client took too long: over a head, a body, or over taking what it was sent.
+    /// The client took too long over a head or a body.
     #[error("the client took too long")]
     ClientSlow,
+    /// The client would not take what it was sent, of which it may have got any part.
+    #[error("the client does not take what it is sent")]
+    ClientStuck,
     /// The client sent what is no sound request.
     #[error("bad request: {0}")]
     BadRequest(Reject),
@@ -55,9 +58,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What an error of reading or writing one side's connection means; `begun` says whether any byte of the
-    /// message at hand had come.
-    pub fn of_io(error: &io::Error, side: Side, begun: bool) -> Self {
+    /// What an error of writing to one side's connection means.
+    pub fn of_write(error: &io::Error, side: Side) -> Self {
+        match Self::of_read(error, side, false) {
+            Self::ClientSlow => Self::ClientStuck,
+            fault => fault,
+        }
+    }
+
+    /// What an error of reading from one side's connection means; `begun` says whether any byte of the message at hand
+    /// had come.
+    pub fn of_read(error: &io::Error, side: Side, begun: bool) -> Self {
         match (side, error.kind() == io::ErrorKind::TimedOut) {
             (Side::Client, true) => Self::ClientSlow,
             (Side::Client, false) => Self::ClientGone,
@@ -70,7 +81,7 @@ impl Fault {
     /// Whose fault it is.
     pub fn whose(&self) -> Side {
         match self {
-            Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => Side::Client,
+            Self::ClientGone | Self::ClientSlow | Self::ClientStuck | Self::BadRequest(_) => Side::Client,
             _ => Side::Endpoint,
         }
     }
@@ -79,7 +90,8 @@ impl Fault {
     /// already.
     pub fn is_our_own(&self) -> bool {
         match self {
-            Self::NoConnection | Self::ServerError(_) => true,
+            // The time for the whole request holds waiting for a slot and for the client too.
+            Self::NoConnection | Self::ServerError(_) | Self::TotalTimeout => true,
             Self::Connect(error) => {
                 use rustix::io::Errno;
                 let code = error.raw_os_error();
@@ -95,7 +107,7 @@ impl Fault {
     /// be told.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::ClientGone => None,
+            Self::ClientGone | Self::ClientStuck => None,
             Self::ClientSlow => Some(408),
             Self::NoConnection => Some(503),
             Self::ServerError(status) => Some(*status),
@@ -127,10 +139,12 @@ impl Fault {
             Self::ResponseTimeout => "did not answer in time",
             Self::ServerError(_) => "answered with errors of its own",
             Self::Stalled => "stopped moving",
-            Self::TotalTimeout => "took longer than the whole request may",
-            Self::NoConnection | Self::ClientGone | Self::ClientSlow | Self::BadRequest(_) => {
-                "was not at fault"
-            }
+            Self::NoConnection
+            | Self::TotalTimeout
+            | Self::ClientGone
+            | Self::ClientSlow
+            | Self::ClientStuck
+            | Self::BadRequest(_) => "was not at fault",
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod admission;
 mod attempt;
+mod edited;
+mod hops;
 mod relay;
 mod replay;
 mod slot;
@@ -21,6 +23,7 @@ use crate::timer::{GiveUp, Timer};
 use crate::worker::Worker;
 use admission::Refusal;
 use attempt::{Attempt, Done};
+use hops::Hops;
 use replay::Replay;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -84,8 +87,9 @@ struct Plan<'p> {
     forwarded: Forwarded<'p>,
     give_up: GiveUp,
     body_ms: Option<u64>,
-    /// What ties the request to others, for policies that go by it.
-    key: Option<u64>,
+    max_forwards: Option<u64>,
+    /// The request before its first attempt.
+    seeker: Seeker,
 }
 
 struct View<'a> {
@@ -136,7 +140,7 @@ impl KeyView for View<'_> {
 
 /// What a route said, freed of the request's bytes.
 enum Routed<'s> {
-    Pool(&'s Arc<Pool>, &'s RouteEdit, Option<u64>),
+    Pool(&'s Arc<Pool>, &'s RouteEdit, Seeker),
     Local(u16, &'static str),
     Redirect,
 }
@@ -149,15 +153,24 @@ pub(crate) async fn forward(
     answer: &mut impl Answer,
 ) -> Outcome {
     let head = *asked.request().head;
+    let max_forwards = match Hops::of(asked.request()) {
+        Hops::Forward(max) => max,
+        Hops::Last => return last_hop(client, &head, asked, answer).await.into(),
+        Hops::Malformed => {
+            client.count_bad_request();
+            return say(client, &head, asked, answer, 400, &[], "malformed Max-Forwards").await.into();
+        }
+    };
     let mut target = client.worker.vectors.lend();
     match route(client, listener, asked, &mut target) {
-        Routed::Pool(pool, edit, key) => {
+        Routed::Pool(pool, edit, seeker) => {
             let request_id = client.worker.request_id();
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
             let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
             let give_up = client.timer.after(pool.config().timeouts.total_ms);
             let body_ms = listener.timeouts.request_body_ms;
-            let plan = Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, key };
+            let plan =
+                Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, max_forwards, seeker };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
@@ -177,18 +190,17 @@ fn route<'s>(
 ) -> Routed<'s> {
     let request = asked.request();
     let head = request.head;
-    let sent = match head.path.of(request.bytes) {
-        b"" if head.method == Method::Options => b"*",
-        b"" => b"/",
-        path => path,
-    };
+    let sent = head.origin_path(request.bytes);
     let mut normal = client.worker.vectors.lend();
-    let path = match sent {
-        b"*" => sent,
-        _ => match steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal) {
-            Ok(path) => path,
-            Err(_) => return Routed::Local(400, "the path of the request is not acceptable"),
-        },
+    let path = if sent == b"*" {
+        sent
+    } else {
+        let normal = steelyard_core::path::normalise(sent, listener.allow_encoded_slash, &mut normal);
+        let Ok(path) = normal else {
+            client.count_bad_request();
+            return Routed::Local(400, "the path of the request is not acceptable");
+        };
+        path
     };
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
@@ -211,7 +223,7 @@ fn route<'s>(
                 target.push(b'?');
                 target.extend_from_slice(query);
             }
-            Routed::Pool(pool, edit, pool.key_source().and_then(|source| source.key(&view)))
+            Routed::Pool(pool, edit, pool.seeker(&view))
         }
         Decision::Redirect(redirect) => {
             redirect.write(path, query, target);
@@ -220,6 +232,21 @@ fn route<'s>(
         Decision::Respond(status) => Routed::Local(status, ""),
         Decision::NotFound => Routed::Local(404, "no route for this request"),
     }
+}
+
+/// Answers OPTIONS or TRACE as the one that it was meant for.
+async fn last_hop(
+    client: &Client<'_>,
+    head: &RequestHead,
+    asked: &mut impl Asked,
+    answer: &mut impl Answer,
+) -> After {
+    if head.method == Method::Options {
+        return say(client, head, asked, answer, 200, &[], "").await;
+    }
+    // TRACE would give back what it was sent, secrets included, so that hardly any server allows it.
+    let allow = [("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")];
+    say(client, head, asked, answer, 405, &allow, "TRACE is not answered here").await
 }
 
 /// Sends the request to endpoints of its pool until one has answered or no more may be tried.
@@ -232,7 +259,7 @@ async fn to_pool(
     let pool = plan.pool;
     let rules = &pool.config().retry;
     pool.count_request();
-    let mut seeker = Seeker::of(plan.key);
+    let mut seeker = plan.seeker.clone();
     let mut replay = Replay::new(client.worker, plan, rules);
     let mut last = None;
     let mut tries = 0;
@@ -383,6 +410,7 @@ impl Plan<'_> {
             framing: self.head.framing,
             upgrade: self.head.upgrade.is_some(),
             expect_continue: self.head.expect_continue,
+            max_forwards: self.max_forwards,
         }
     }
 

@@ -10,7 +10,7 @@ mod method;
 mod target;
 
 pub use authority::authority_is_valid;
-pub use field_kind::FieldKind;
+pub use field_kind::{FieldKind, names_read_alike};
 pub use method::Method;
 pub use target::{path_is_valid, query_is_valid};
 
@@ -64,11 +64,6 @@ pub struct FieldSpan {
 /// The fields of a head in the order they came. The vector is the caller's, reused from one head to the next.
 pub type Fields = Vec<FieldSpan>;
 
-/// The first field of this kind.
-pub fn first(fields: &[FieldSpan], kind: FieldKind) -> Option<Span> {
-    fields.iter().find(|field| field.kind == kind).map(|field| field.value)
-}
-
 /// How the length of a message's content is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -98,8 +93,6 @@ pub struct RequestHead {
     pub method: Method,
     /// The method as sent.
     pub method_span: Span,
-    /// The request target as sent.
-    pub target: Span,
     /// The path as sent, not normalised. Empty for an absolute-form target without one (it stands for `/`, or for
     /// `*` with OPTIONS, RFC 9112 section 3.2.4); `*` for the asterisk form.
     pub path: Span,
@@ -123,6 +116,18 @@ pub struct RequestHead {
     pub te_trailers: bool,
     /// Bytes of the head, from the start of the buffer, empty lines before it included.
     pub head_bytes: u32,
+}
+
+impl RequestHead {
+    /// The path to be sent in origin form, or `*`. `bytes` is the buffer that the head was parsed from.
+    pub fn origin_path<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.path.of(bytes) {
+            // RFC 9112 section 3.2.4: only where there is no query either.
+            b"" if self.method == Method::Options && self.query.is_none() => b"*",
+            b"" => b"/",
+            path => path,
+        }
+    }
 }
 
 /// A response head that was parsed and found sound. Spans are of the buffer it was parsed from.

@@ -144,6 +144,8 @@ pub enum Command {
     Unlisten {
         /// As in [`Command::Listen`].
         id: u64,
+        /// Dropped once the socket is closed, for whoever waits to bind its address anew.
+        closed: std::sync::mpsc::Sender<()>,
     },
     /// A new snapshot is in force.
     Reloaded,

@@ -42,7 +42,7 @@ fn listener(live: &LiveListener) -> Value {
 fn render_pool(pool: &Pool, now: Nanos) -> Value {
     json!({
         "name": pool.name(),
-        "policy": pool.config().policy.name,
+        "policy": pool.config().policy.label(),
         "queued": pool.queued(),
         "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
         "fail_open": pool.failing_open(),

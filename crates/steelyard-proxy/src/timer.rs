@@ -87,9 +87,4 @@ impl Timer {
         }
         Poll::Pending
     }
-
-    /// Waits until `at`.
-    pub async fn until(&self, at: GiveUp) {
-        std::future::poll_fn(|cx| self.poll(at, cx)).await;
-    }
 }

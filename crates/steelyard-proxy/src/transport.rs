@@ -25,19 +25,27 @@ pub struct Transport {
     stream: Stream,
     /// Whether readiness was taken back though bytes were left: the next look must ask the socket itself.
     left_unread: Cell<bool>,
+    /// Whether a write has met a reset, which a read is then not told of any more.
+    broken: Cell<bool>,
 }
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
         sys::connection_opened(&stream);
-        Self { stream: Stream::Tcp(stream), left_unread: Cell::new(false) }
+        Stream::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
         sys::connection_opened(&stream);
-        Self { stream: Stream::Unix(stream), left_unread: Cell::new(false) }
+        Stream::Unix(stream).into()
+    }
+}
+
+impl From<Stream> for Transport {
+    fn from(stream: Stream) -> Self {
+        Self { stream, left_unread: Cell::new(false), broken: Cell::new(false) }
     }
 }
 
@@ -143,9 +151,20 @@ impl Transport {
             match outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return Poll::Ready(outcome),
+                Err(error) => {
+                    // A broken pipe is no more than an end: the peer had ended its side before it reset the rest.
+                    self.broken.set(self.broken.get() || error.kind() != io::ErrorKind::BrokenPipe);
+                    return Poll::Ready(Err(error));
+                }
+                written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// Whether the connection has failed under a write. The system tells of a reset once: a read that comes after that
+    /// sees what had arrived and then an end, as if the peer had ended its side in good order.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// Reads at least one byte, or 0 at the end of the stream. `room` must not be empty. Nothing is lost when the
@@ -221,10 +240,12 @@ impl Transport {
     /// Whether anything has arrived, the end included, as far as the runtime has heard: no system call when not.
     pub fn is_quiet(&self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.poll_readable(&mut cx).is_pending() {
-            return true;
-        }
-        // Readiness may be left over from a read that just filled its buffer: ask the socket itself.
+        // Readiness may be left over from a read that just filled its buffer.
+        self.poll_readable(&mut cx).is_pending() || self.is_silent()
+    }
+
+    /// Whether anything has arrived, the end included, by asking the socket itself.
+    pub fn is_silent(&self) -> bool {
         let mut byte = [0u8];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         matches!(
@@ -243,5 +264,33 @@ impl Transport {
     pub fn reset_on_close(&self) {
         // An error means that the connection is gone already.
         let _ = rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    #[test]
+    fn what_the_runtime_has_not_heard_of_is_seen_by_asking_the_socket() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let near = StdStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let (mut far, _) = listener.accept().expect("accepted");
+            near.set_nonblocking(true).expect("a flag");
+            let transport = Transport::from(TcpStream::from_std(near).expect("registered"));
+            // The first news of a socket is that it can be written.
+            poll_fn(|cx| transport.poll_writable(cx)).await.expect("writable");
+            assert!(transport.is_quiet() && transport.is_silent());
+            // Nothing is awaited from here on, so that the runtime does not look.
+            far.write_all(b"x").expect("sent");
+            while transport.is_silent() {}
+            assert!(transport.is_quiet(), "this is what it spares a system call for");
+            drop(far);
+            assert!(!transport.is_silent());
+        });
     }
 }

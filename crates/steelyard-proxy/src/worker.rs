@@ -221,9 +221,17 @@ pub fn spawn(
     })
 }
 
+/// The end of one socket that accepts.
+#[derive(Default)]
+struct Closing {
+    now: Notify,
+    /// Dropped once it is closed.
+    told: Cell<Option<std::sync::mpsc::Sender<()>>>,
+}
+
 /// Does what it is told until it is told to end.
 async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
-    let mut sockets: HashMap<u64, Rc<Notify>> = HashMap::new();
+    let mut sockets: HashMap<u64, Rc<Closing>> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let accepting = Rc::new(Cell::new(0));
@@ -239,20 +247,22 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
         };
         match command {
             Command::Listen { id, listener, socket } => {
-                let close = Rc::new(Notify::new());
-                sockets.insert(id, close.clone());
+                let closing = Rc::new(Closing::default());
+                sockets.insert(id, closing.clone());
                 accepting.set(accepting.get() + 1);
                 let (worker, accepting) = (worker.clone(), accepting.clone());
                 tokio::task::spawn_local(async move {
-                    listen(&worker, id, &listener, socket, &close).await;
+                    listen(&worker, id, &listener, socket, &closing.now).await;
+                    drop(closing.told.take());
                     worker.registry.close(Some(id), worker.grace());
                     accepting.set(accepting.get() - 1);
                     worker.registry.notify();
                 });
             }
-            Command::Unlisten { id } => {
-                if let Some(close) = sockets.remove(&id) {
-                    close.notify_one();
+            Command::Unlisten { id, closed } => {
+                if let Some(closing) = sockets.remove(&id) {
+                    closing.told.set(Some(closed));
+                    closing.now.notify_one();
                 }
             }
             Command::Reloaded => worker.reloaded(),
@@ -264,8 +274,8 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
             }
             Command::Drain => {
                 draining = true;
-                for (_, close) in sockets.drain() {
-                    close.notify_one();
+                for (_, closing) in sockets.drain() {
+                    closing.now.notify_one();
                 }
                 worker.registry.close(None, worker.grace());
             }

@@ -31,7 +31,7 @@ mod _core {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
-    const POLICIES: [&str; 9] = steelyard_core::policy::NAMES;
+    const POLICIES: [&str; steelyard_core::policy::NAMES.len()] = steelyard_core::policy::NAMES;
 
     #[pymodule_export]
     use crate::build_info;

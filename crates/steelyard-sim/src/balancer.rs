@@ -27,7 +27,7 @@ use steelyard_core::time::Nanos;
 #[derive(Debug)]
 struct Stage {
     pool: Arc<Pool>,
-    /// The number of the endpoint that each member is.
+    /// The number of the endpoint that each member is, in order.
     numbers: Vec<u32>,
     /// Only a threshold on latency looks at responses that have begun.
     counts_begun: bool,
@@ -275,7 +275,7 @@ impl<'p> Balancer<'p> {
 
     /// Takes in a probe, unless its endpoint is not there any more.
     pub fn probed(&self, endpoint: u32, good: bool, now: Nanos) {
-        if self.stages.last().is_some_and(|stage| stage.numbers.contains(&endpoint)) {
+        if self.stages.last().is_some_and(|stage| stage.numbers.binary_search(&endpoint).is_ok()) {
             self.newest().record_probe(self.endpoint(endpoint), good, String::new(), now);
         }
     }

@@ -90,7 +90,7 @@ impl Plan {
         let pool = &documents[0].pools[0];
         Ok(Self {
             seed: scenario.seed,
-            requests: scenario.requests,
+            requests: requests(&scenario),
             duration: scenario.duration_s.map(span),
             warmup: scenario.warmup,
             replications: scenario.replications,
@@ -127,6 +127,17 @@ impl Plan {
         let place = (share - self.warmup) / (1.0 - self.warmup);
         let batches = self.batches();
         (place >= 0.0).then(|| ((place * batches as f64) as usize).min(batches - 1) as u32)
+    }
+}
+
+/// How many requests come: no more than a trace has.
+fn requests(scenario: &Scenario) -> Option<u64> {
+    match &scenario.arrivals {
+        Arrivals::Trace { times_s } if scenario.duration_s.is_none() => {
+            let all = times_s.len() as u64;
+            Some(scenario.requests.map_or(all, |requests| requests.min(all)))
+        }
+        _ => scenario.requests,
     }
 }
 

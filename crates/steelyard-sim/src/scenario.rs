@@ -11,7 +11,7 @@ use steelyard_core::problem::Problem;
 pub struct Scenario {
     /// Where every stream of random numbers begins.
     pub seed: u64,
-    /// Arrivals per replication; this or `duration_s`.
+    /// Arrivals per replication; this or `duration_s`, or neither for a whole trace.
     pub requests: Option<u64>,
     /// Virtual seconds of arrivals per replication.
     pub duration_s: Option<f64>,

@@ -112,8 +112,8 @@ mod tests {
         let draws: Vec<f64> = (0..count).map(|_| exponential(&mut rng)).collect();
         let share =
             |beyond: f64| draws.iter().filter(|draw| **draw > beyond).count() as f64 / f64::from(count);
-        for beyond in [0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 7.0, 8.0, 10.0] {
-            let truth = (-beyond as f64).exp();
+        for beyond in [0.001_f64, 0.01, 0.1, 0.5, 1.0, 2.0, 4.0, 7.0, 8.0, 10.0] {
+            let truth = (-beyond).exp();
             let error = (truth * (1.0 - truth) / f64::from(count)).sqrt();
             assert!((share(beyond) - truth).abs() < 4.0 * error, "{beyond}: {} for {truth}", share(beyond));
         }

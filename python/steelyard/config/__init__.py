@@ -10,10 +10,11 @@ from steelyard.config.pool import DEFAULT_POLICY, POLICIES
 from steelyard.config.root import Config
 from steelyard.config.search import find
 from steelyard.config.show import show
-from steelyard.config.source import KeyPath, key_text
+from steelyard.config.source import FILE_BYTES_MAX, KeyPath, key_text
 
 __all__ = [
     "DEFAULT_POLICY",
+    "FILE_BYTES_MAX",
     "POLICIES",
     "SCHEMA_PATH",
     "Config",

@@ -115,7 +115,23 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
     if instead is not None and instead != pool.policy.name:
         return {"name": instead}
     policy = pool.policy
-    return {"name": policy.name, "key": policy.key, "decay_ms": policy.decay}
+    if policy.score is not None:
+        score = {"label": policy.name, "address": policy.score.address, "of_two": policy.choices == 2}
+        return {"name": "scored", "score": score}
+    return {
+        "name": policy.name,
+        "key": policy.key,
+        "decay_ms": policy.decay,
+        "ring_size": policy.ring_size,
+        "table_size": policy.table_size,
+        "balance": policy.balance,
+        "cookie": policy.cookie,
+        "secret": policy.secret_file.content.hex() if policy.secret_file else None,
+        "secure": policy.secure,
+        "http_only": policy.http_only,
+        "same_site": policy.same_site,
+        "max_age_ms": policy.max_age,
+    }
 
 
 def health_of(pool: Pool) -> dict[str, Any]:

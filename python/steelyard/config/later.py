@@ -8,17 +8,7 @@ from steelyard.errors import Problem
 
 __all__ = ["LATER_POLICIES", "take_out"]
 
-LATER_POLICIES = frozenset(
-    {
-        "prequal",
-        "join_idle_queue",
-        "ring_hash",
-        "maglev",
-        "rendezvous",
-        "bounded_hash",
-        "sticky",
-    }
-)
+LATER_POLICIES = frozenset({"prequal"})
 
 # "*" stands for any name or index.
 LATER_KEYS: dict[KeyPath, str] = {
@@ -61,9 +51,8 @@ def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
             name = value.get("name") if isinstance(value, dict) else value
             if not isinstance(name, str) or name in known_policies:
                 continue
-            if name in LATER_POLICIES or ":" in name:
-                what = f'the policy "{name}"' if ":" not in name else f'a policy written in Python ("{name}")'
-                later(path, what, f"there are {', '.join(known_policies)}")
+            if name in LATER_POLICIES:
+                later(path, f'the policy "{name}"', f"there are {', '.join(known_policies)}")
                 del table[path[-1]]
     for pattern in ENDPOINT_PATHS:
         for path, _, value in found(source.data, pattern):

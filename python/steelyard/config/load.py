@@ -63,10 +63,12 @@ def argument(key: str | None) -> str | None:
 
 def checked(source: Source) -> Config:
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
+    # Policies written in Python are looked for beside the file first.
+    context = {"folder": Path(source.name).parent if Path(source.name).is_file() else Path.cwd()}
     problems = later.take_out(source, POLICIES)
     problems += mixed_forms(source)
     try:
-        file = ConfigFile.model_validate(source.data)
+        file = ConfigFile.model_validate(source.data, context=context)
     except ValidationError as error:
         problems += from_validation(error, source)
         # What is right so far is checked as well, so that all is told at once.
@@ -75,7 +77,7 @@ def checked(source: Source) -> Config:
             raise refused(problems) from None
         source = Source(source.name, rest, source.positions)
         try:
-            file = ConfigFile.model_validate(rest)
+            file = ConfigFile.model_validate(rest, context=context)
         except ValidationError:
             raise refused(problems) from None
     incomplete = short_form_problems(source)

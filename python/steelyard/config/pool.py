@@ -1,15 +1,17 @@
 """Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
+    PrivateAttr,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -17,6 +19,8 @@ from pydantic import (
 from steelyard import _core
 from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.secret import SecretFile
+from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
 from steelyard.config.units import (
     U32_MAX,
     Count,
@@ -51,22 +55,82 @@ DEFAULT_POLICY = "least_request"
 DURATION_OR_OFF: TypeAdapter[int | None] = TypeAdapter(DurationOrOff)
 PROBE_TIMEOUT_MS = 2_000
 
-PolicyName = Annotated[str, one_of("policy", *POLICIES), WithJsonSchema({"enum": list(POLICIES)})]
+known_policy: Any = one_of("policy", *POLICIES).func
+
+
+def policy_or_score(value: object) -> object:
+    """A name that the engine knows, or a function in a module."""
+    return value if isinstance(value, str) and is_score(value) else known_policy(value)
+
+
+PolicyName = Annotated[str, WithJsonSchema({"enum": list(POLICIES)})]
+ScoreName = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"})]
 
 
 class PolicyTable(Model):
     """A policy with its settings; one that the policy does not know is refused."""
 
-    name: PolicyName
-    """Which policy."""
+    name: Annotated[str, BeforeValidator(policy_or_score, json_schema_input_type=PolicyName | ScoreName)]
+    """Which policy; "mymodule:score" is one written in Python."""
+    choices: Literal[2] | None = None
+    """A policy written in Python compares two endpoints drawn by weight instead of all."""
     key: str | None = None
-    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME"."""
+    """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME".
+
+    The policies that hash need one. A request that has none of it goes anywhere, in proportion to weight."""
+    ring_size: Annotated[int, Field(ge=1, le=8 * 2**20)] | None = None
+    """The least number of points on the ring of ring_hash and bounded_hash, 1024 unless given; the more there
+    are, the more even the shares."""
+    table_size: Annotated[int, Field(ge=3, le=5_000_011)] | None = None
+    """The entries of maglev's table, a prime; 65537 unless given."""
+    balance: Annotated[float, Field(gt=1, le=100)] | None = None
+    """How much more than its share of the requests in flight bounded_hash lets an endpoint carry; 1.25 unless
+    given."""
+    cookie: str | None = None
+    """The name of the cookie by which sticky knows a session; "steelyard" unless given."""
+    secret_file: SecretFile | None = None
+    """What signs sticky's cookies: a file of at least 16 bytes, the same for all instances."""
+    secure: bool | None = None
+    """Whether sticky's cookie is sent over TLS alone; unless given, where it was set over TLS."""
+    http_only: bool | None = None
+    """Whether sticky's cookie is kept from scripts; true unless given."""
+    same_site: (
+        Annotated[Literal["lax", "strict", "none"], one_of("same_site", "lax", "strict", "none")] | None
+    ) = None
+    """Which requests from other sites sticky's cookie goes with; "lax" unless given."""
+    max_age: Duration | None = None
+    """How long sticky's cookie is kept; unless given, as long as the browser runs."""
     decay: Duration | None = None
     """The time constant with which peak_ewma's peaks decay; 10 s unless given."""
 
+    _score: Compiled | None = PrivateAttr(None)
+
+    @property
+    def score(self) -> Compiled | None:
+        """The compiled function of a policy written in Python."""
+        return self._score
+
+    @model_validator(mode="after")
+    def compile(self, info: ValidationInfo) -> Self:
+        if self._score is not None:
+            return self
+        if is_score(self.name):
+            folder = info.context.get("folder") if isinstance(info.context, dict) else None
+            try:
+                self._score = compile_score(self.name, folder)
+            except ScoreError as error:
+                raise refuse(
+                    str(error), error.hint or "see the manual on policies written in Python"
+                ) from error
+        elif self.choices is not None:
+            raise refuse(
+                f'{self.name} has no "choices"', "p2c compares two, least_request all of a small pool"
+            )
+        return self
+
 
 def write_policy(policy: PolicyTable) -> object:
-    settings = policy.model_dump(exclude_none=True)
+    settings = policy.model_dump(mode="json", exclude_none=True)
     return policy.name if settings.keys() == {"name"} else settings
 
 
@@ -74,7 +138,7 @@ Policy = Annotated[
     PolicyTable,
     BeforeValidator(
         table_with("name", "the name of a policy", '"round_robin"'),
-        json_schema_input_type=PolicyName | PolicyTable,
+        json_schema_input_type=PolicyName | ScoreName | PolicyTable,
     ),
     PlainSerializer(write_policy),
 ]

@@ -64,6 +64,9 @@ def without_what_is_wrong(error: ValidationError, data: dict[str, Any]) -> dict[
         # A list goes as a whole, since its other items would change their places.
         while path and isinstance(path[-1], int):
             path = path[:-1]
+        # Without its secret a policy would be told that it lacks one.
+        if path and path[-1] == "secret_file":
+            path = path[:-1]
         if not path or (path[0] in ("listeners", "pools") and len(path) < 3):
             return None
         wrong.add(path)
@@ -95,6 +98,8 @@ def problem(details: ErrorDetails, source: Source, root: type[BaseModel]) -> Pro
         return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}", hint)
     if kind == "greater_than_equal":
         return source.problem(path, f"{value} is out of range", f"at least {context['ge']}")
+    if kind == "greater_than":
+        return source.problem(path, f"{value} is out of range", f"more than {context['gt']}")
     if kind == "less_than_equal":
         return source.problem(path, f"{value} is out of range", f"at most {context['le']}")
     if kind == "too_short":

@@ -112,7 +112,7 @@ class ConfigFile(Config):
         if self.listen is not None and self.endpoints is not None:
             pool: dict[str, Any] = {"endpoints": [endpoint.model_dump() for endpoint in self.endpoints]}
             if self.policy is not None:
-                pool["policy"] = self.policy.model_dump()
+                pool["policy"] = self.policy
             if self.health is not None:
                 pool["health"] = {"interval": "off"} if self.health == "off" else {"path": self.health}
             values["listeners"] = {

@@ -10,7 +10,7 @@ from typing import Any
 from steelyard import _core
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["KeyPath", "Source", "key_text", "read", "read_file", "read_text"]
+__all__ = ["FILE_BYTES_MAX", "KeyPath", "Source", "key_text", "read", "read_file", "read_text"]
 
 KeyPath = tuple[str | int, ...]
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use serde_json::json;
 use steelyard_bench_tools::arguments::Arguments;
-use steelyard_core::policy::{NAMES, Phase};
+use steelyard_core::policy::{KEYED, NAMES, Phase};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -55,9 +55,10 @@ fn list() -> io::Result<()> {
 /// A pick and its release, as a worker does for each request.
 fn pick(policy: &str, size: usize, iterations: usize) {
     let pool = pool(policy, size);
-    let (mut rng, excluded) = (Generator::seed_from_u64(1), Seeker::default());
-    for _ in 0..iterations {
-        if let Pick::Taken(index) = black_box(pool.admit(NOW, &mut rng, &excluded)) {
+    let (mut rng, mut seeker) = (Generator::seed_from_u64(1), Seeker::default());
+    for iteration in 0..iterations {
+        seeker.key = KEYED.contains(&policy).then(|| (iteration as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        if let Pick::Taken(index) = black_box(pool.admit(NOW, &mut rng, &seeker)) {
             pool.release(&pool.members()[index].endpoint, NOW);
         }
     }
@@ -88,6 +89,8 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             json!({"address": address, "weight": weight, "drain": false})
         })
         .collect();
+    let key = KEYED.contains(&policy).then_some("address");
+    let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
     let document = json!({
         "workers": null, "drain_timeout_ms": 1, "routes": [],
         "listeners": [{
@@ -97,7 +100,7 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
             "timeouts": {"request_header_ms": null, "request_body_ms": null, "idle_ms": null},
         }],
         "pools": [{
-            "name": "app", "policy": {"name": policy}, "endpoints": endpoints, "fail_open": true,
+            "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
             "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
             "queue": {"size": 1024, "timeout_ms": null},
             "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 1, "fall": 1,

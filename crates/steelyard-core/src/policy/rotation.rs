@@ -1,6 +1,8 @@
-//! The state of taking turns: one per pool and process, shared by the workers, kept across snapshots.
+//! The state of taking turns: one per pool and process, shared by the workers, kept across snapshots. What other
+//! policies keep in the same way stands beside it.
 
 use super::Candidates;
+use super::join_idle_queue::IdleQueue;
 use crate::random::below;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use rand::Rng;
@@ -43,6 +45,8 @@ pub struct Rotation {
     /// The position along a cycle; it only ever grows.
     position: AtomicU64,
     phase: Phase,
+    /// The endpoints that are idle, for `join_idle_queue`.
+    pub(crate) idle: IdleQueue,
 }
 
 impl Rotation {
@@ -53,7 +57,12 @@ impl Rotation {
             // Anywhere in any cycle, and as good as forever from the end of the numbers.
             Phase::Random => rng.next_u64() >> 1,
         };
-        Self { turns: Mutex::new(Turns::default()), position: AtomicU64::new(position), phase }
+        Self {
+            turns: Mutex::new(Turns::default()),
+            position: AtomicU64::new(position),
+            phase,
+            idle: IdleQueue::new(position),
+        }
     }
 
     /// Takes the next step along a cycle; no two picks are given the same one. The position is kept when

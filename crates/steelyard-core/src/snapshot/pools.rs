@@ -2,10 +2,13 @@
 
 use super::{Resolved, check_name, refuse_zero, zero};
 use crate::address::EndpointAddress;
-use crate::document::{self, Load};
+use crate::document::{self, Load, SameSite};
 use crate::endpoint::Address;
-use crate::key::KeySource;
+use crate::key::{self, KeySource};
 use crate::policy;
+use crate::policy::bounded_hash::{BALANCE, BALANCE_MAX};
+use crate::policy::maglev::{TABLE_SIZE_MAX, is_prime};
+use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
 use std::collections::BTreeSet;
@@ -16,8 +19,11 @@ pub const WEIGHT_MAX: u32 = 65_535;
 /// The most tries of one request.
 const ATTEMPTS_MAX: u32 = 100;
 
+/// A shorter secret could be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
 /// Policies that the manual names and this version does not have.
-const LATER: [&str; 6] = ["prequal", "join_idle_queue", "ring_hash", "maglev", "rendezvous", "bounded_hash"];
+const LATER: [&str; 1] = ["prequal"];
 
 /// A pool with its addresses parsed.
 pub(super) struct PoolPlan<'d> {
@@ -126,7 +132,14 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
 }
 
 /// The settings of each policy that has any.
-const SETTINGS: [(&str, &[&str]); 1] = [("peak_ewma", &["decay"])];
+const SETTINGS: [(&str, &[&str]); 6] = [
+    ("peak_ewma", &["decay"]),
+    ("ring_hash", &["key", "ring_size"]),
+    ("maglev", &["key", "table_size"]),
+    ("rendezvous", &["key"]),
+    ("bounded_hash", &["key", "balance", "ring_size"]),
+    ("sticky", &["cookie", "secret_file", "secure", "http_only", "same_site", "max_age"]),
+];
 
 fn check_policy(config: &document::Pool, report: &mut Report) {
     let policy = &config.policy;
@@ -134,7 +147,20 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         return report.refuse(refusal);
     }
     let known = SETTINGS.iter().find(|(name, _)| *name == policy.name).map_or(&[][..], |(_, known)| known);
-    for (setting, is_set) in [("key", policy.key.is_some()), ("decay", policy.decay_ms.is_some())] {
+    let settings = [
+        ("key", policy.key.is_some()),
+        ("decay", policy.decay_ms.is_some()),
+        ("ring_size", policy.ring_size.is_some()),
+        ("table_size", policy.table_size.is_some()),
+        ("balance", policy.balance.is_some()),
+        ("cookie", policy.cookie.is_some()),
+        ("secure", policy.secure.is_some()),
+        ("http_only", policy.http_only.is_some()),
+        ("same_site", policy.same_site.is_some()),
+        ("max_age", policy.max_age_ms.is_some()),
+        ("secret_file", policy.secret.is_some()),
+    ];
+    for (setting, is_set) in settings {
         if is_set && !known.contains(&setting) {
             let hint = match known {
                 [] => format!("{} has no settings", policy.name),
@@ -144,8 +170,25 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         }
     }
     refuse_zero("decay", policy.decay_ms, report);
-    if let Some(key) = &policy.key {
-        report.keep("key", key.parse::<KeySource>());
+    let is_scored = policy.score.as_ref().is_some_and(|score| score.address != 0);
+    if is_scored != (policy.name == policy::SCORED) {
+        report.refuse(Refusal::new(
+            "a policy written in Python, and no other, comes with its compiled function",
+        ));
+    }
+    match &policy.key {
+        Some(key) => {
+            report.keep("key", key.parse::<KeySource>());
+        }
+        None if policy::KEYED.contains(&policy.name.as_str()) => {
+            let refusal = Refusal::new(format!("{} needs a key: what ties requests together", policy.name));
+            report.refuse(refusal.hint(key::FORMS));
+        }
+        None => {}
+    }
+    check_tables(config, report);
+    if policy.name == "sticky" {
+        check_sessions(policy, report);
     }
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
@@ -153,12 +196,74 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
     }
 }
 
+/// What a session's cookie is made of.
+fn check_sessions(policy: &document::Policy, report: &mut Report) {
+    match &policy.secret {
+        None => {
+            let refusal = Refusal::new("sticky needs a secret_file: what its cookies are signed with");
+            report
+                .refuse(refusal.hint("write secret_file = \"session.key\"; openssl rand -hex 32 makes one"));
+        }
+        Some(secret) if secret.bytes().len() < SECRET_BYTES_MIN => {
+            let refusal = Refusal::new("the secret is too short to keep anything secret");
+            let hint = format!("at least {SECRET_BYTES_MIN} bytes; openssl rand -hex 32 makes one");
+            report.refuse_at("secret_file", refusal.hint(hint));
+        }
+        Some(_) => {}
+    }
+    if let Some(cookie) = &policy.cookie
+        && format!("cookie:{cookie}").parse::<KeySource>().is_err()
+    {
+        let refusal = Refusal::new(format!("{cookie:?} is no name for a cookie"));
+        report.refuse_at("cookie", refusal.hint("letters, digits, \"-\" and \"_\""));
+    }
+    if policy.same_site == Some(SameSite::None) && policy.secure != Some(true) {
+        let refusal = Refusal::new("browsers refuse a cookie for all sites that is not secure");
+        report.refuse_at("same_site", refusal.hint("write secure = true beside it, or same_site = \"lax\""));
+    }
+    refuse_zero("max_age", policy.max_age_ms, report);
+}
+
+/// The sizes of what a policy builds beforehand.
+fn check_tables(config: &document::Pool, report: &mut Report) {
+    let policy = &config.policy;
+    if let Some(size) = policy.ring_size.filter(|size| !(1..=RING_SIZE_MAX).contains(size)) {
+        let refusal = Refusal::new(format!("a ring of {size} points is out of range"));
+        report.refuse_at(
+            "ring_size",
+            refusal.hint(format!("from 1 to {RING_SIZE_MAX}; the default is {RING_SIZE}")),
+        );
+    }
+    if let Some(size) = policy.table_size {
+        if !(3..=TABLE_SIZE_MAX).contains(&size) {
+            let refusal = Refusal::new(format!("a table of {size} entries is out of range"));
+            report.refuse_at("table_size", refusal.hint(format!("a prime from 3 to {TABLE_SIZE_MAX}")));
+        } else if !is_prime(size) {
+            let next = (size..=TABLE_SIZE_MAX).find(|&number| is_prime(number)).unwrap_or(TABLE_SIZE_MAX);
+            let refusal = Refusal::new(format!("{size} is no prime"));
+            report.refuse_at("table_size", refusal.hint(format!("the next one is {next}")));
+        } else if (size as usize) < config.endpoints.len() {
+            let refusal = Refusal::new("the table has fewer entries than the pool has endpoints");
+            report
+                .refuse_at("table_size", refusal.hint("a hundred for each keeps shares even to one percent"));
+        }
+    }
+    let is_sound = |balance: f64| balance > 1.0 && balance <= BALANCE_MAX;
+    if policy.balance.is_some_and(|balance| !is_sound(balance)) {
+        let refusal = Refusal::new("the balance is how much more than its share an endpoint may carry");
+        report.refuse_at(
+            "balance",
+            refusal.hint(format!("a number above 1, up to {BALANCE_MAX}, as {BALANCE}")),
+        );
+    }
+}
+
 fn known_policy(name: &str) -> Result<(), Refusal> {
-    if policy::NAMES.contains(&name) {
+    if policy::NAMES.contains(&name) || name == policy::SCORED {
         return Ok(());
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));
-    if LATER.contains(&name) || name == "sticky" || name.contains(':') {
+    if LATER.contains(&name) || name.contains(':') {
         return Err(Refusal::new(format!("the policy {name:?} is not in this version")).hint(names()));
     }
     let hint = did_you_mean(name, policy::NAMES).unwrap_or_else(names);

@@ -251,10 +251,96 @@ fn a_pool_whose_weights_are_all_0_is_sound() {
     );
 }
 
+/// A policy with what it cannot do without.
+fn policy(name: &str) -> document::Policy {
+    let key = crate::policy::KEYED.contains(&name).then(|| "address".into());
+    let secret = (name == "sticky").then(|| secret(SECRET));
+    document::Policy { name: name.into(), key, secret, ..document::Policy::default() }
+}
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+fn secret(digits: &str) -> document::Secret {
+    serde_json::from_value(digits.into()).unwrap()
+}
+
+#[test]
+fn a_sticky_policy_has_a_secret_that_is_never_shown() {
+    refused(
+        |d| d.pools[0].policy.name = "sticky".into(),
+        "pools.app.policy: sticky needs a secret_file",
+        "openssl rand -hex 32",
+    );
+    let snapshot = build(&with(|d| d.pools[0].policy = policy("sticky")), None);
+    let shown = format!("{snapshot:?}");
+    assert!(!shown.contains(SECRET) && shown.contains("Secret"), "{shown}");
+    let broken = serde_json::from_value::<document::Secret>("0x".into()).unwrap_err();
+    assert_eq!(broken.to_string(), "a secret is written in pairs of hexadecimal digits");
+}
+
+#[test]
+fn a_session_s_cookie_is_one_that_browsers_take() {
+    let cases: [(Change<document::Policy>, &str, &str); 5] = [
+        (|p| p.secret = Some(secret("0011")), "secret_file: the secret is too short", "at least 16 bytes"),
+        (|p| p.cookie = Some("a b".into()), "cookie: \"a b\" is no name", "letters"),
+        (|p| p.same_site = Some(document::SameSite::None), "same_site: browsers refuse", "secure = true"),
+        (|p| p.max_age_ms = Some(0), "max_age: 0 is ambiguous", "off"),
+        (|p| p.key = Some("path".into()), "key: sticky has no \"key\"", "sticky knows cookie, "),
+    ];
+    for (change, message, hint) in cases {
+        let broken = |d: &mut Document| {
+            d.pools[0].policy = policy("sticky");
+            change(&mut d.pools[0].policy);
+        };
+        refused(broken, &format!("pools.app.policy.{message}"), hint);
+    }
+}
+
+#[test]
+fn a_policy_that_goes_by_a_key_is_given_one() {
+    for name in crate::policy::KEYED {
+        refused(
+            |d| d.pools[0].policy.name = name.into(),
+            &format!("pools.app.policy: {name} needs a key"),
+            "\"address\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"",
+        );
+    }
+    let hashed = |key: &'static str| {
+        move |d: &mut Document| {
+            d.pools[0].policy = document::Policy { key: Some(key.into()), ..policy("ring_hash") };
+        }
+    };
+    refused(hashed("user"), "pools.app.policy.key: \"user\" is no key", "\"header:NAME\"");
+}
+
+#[test]
+fn settings_of_a_policy_are_its_own_and_within_bounds() {
+    let cases: [(&str, Change<document::Policy>, &str, &str); 10] = [
+        ("maglev", |p| p.ring_size = Some(9), "ring_size: maglev has no", "knows key, table_size"),
+        ("random", |p| p.key = Some("path".into()), "key: random has no", "has no settings"),
+        ("rendezvous", |p| p.balance = Some(2.0), "balance: rendezvous has no", "knows key"),
+        ("ring_hash", |p| p.ring_size = Some(0), "ring_size: a ring of 0", "from 1 to 8388608"),
+        ("ring_hash", |p| p.ring_size = Some(8_388_609), "ring_size: a ring of", "from 1 to 8388608"),
+        ("maglev", |p| p.table_size = Some(65_536), "table_size: 65536 is no prime", "is 65537"),
+        ("maglev", |p| p.table_size = Some(2), "table_size: a table of 2", "to 5000011"),
+        ("maglev", |p| p.table_size = Some(5_000_077), "table_size: a table of", "to 5000011"),
+        ("bounded_hash", |p| p.balance = Some(1.0), "balance: the balance is", "above 1"),
+        ("bounded_hash", |p| p.balance = Some(f64::NAN), "balance: the balance is", "above 1"),
+    ];
+    for (name, change, message, hint) in cases {
+        let expected = format!("pools.app.policy.{message}");
+        let broken = |d: &mut Document| {
+            d.pools[0].policy = policy(name);
+            change(&mut d.pools[0].policy);
+        };
+        refused(broken, &expected, hint);
+    }
+}
+
 #[test]
 fn a_policy_is_one_that_there_is() {
     for name in crate::policy::NAMES {
-        build(&with(|d| d.pools[0].policy.name = name.into()), None);
+        build(&with(|d| d.pools[0].policy = policy(name)), None);
     }
     let with_policy = |name: &'static str| move |d: &mut Document| d.pools[0].policy.name = name.into();
     refused(
@@ -263,7 +349,7 @@ fn a_policy_is_one_that_there_is() {
         "did you mean \"round_robin\"?",
     );
     refused(with_policy("fastest"), "pools.app.policy: there is no policy", "there are round_robin, ");
-    for later in ["maglev", "sticky", "mine:choose"] {
+    for later in ["prequal", "mine:choose"] {
         refused(with_policy(later), "pools.app.policy: the policy", "there are round_robin, ");
     }
 }

@@ -4,12 +4,16 @@
 //! Properties print the seed and the smallest case that fails, and keep it beside this file;
 //! `PROPTEST_RNG_SEED` replays a whole run. Statistical tests take theirs from `STEELYARD_SEED`.
 
+mod hashing;
+mod idle_queue;
 mod learning;
 mod least_request;
 mod queue;
 mod random;
 mod retry;
 mod round_robin;
+mod scored;
+mod sticky;
 mod support;
 mod thresholds;
 mod times;

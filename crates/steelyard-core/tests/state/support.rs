@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use steelyard_core::document;
 use steelyard_core::key::hash;
-use steelyard_core::policy::{Candidates, Phase, Policy, Prospect, Rotation};
+use steelyard_core::policy::{Candidates, Facts, KEYED, Phase, Policy, Prospect, Rotation};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -56,8 +56,10 @@ pub struct Stand {
     pub weights: Vec<u32>,
     pub eligible: Vec<bool>,
     pub costs: Vec<f32>,
+    pub in_flight: Vec<u32>,
     pub generation: u64,
     pub key: Option<u64>,
+    pub session: Option<usize>,
     taken: RefCell<Vec<usize>>,
 }
 
@@ -69,8 +71,10 @@ impl Stand {
             weights: weights.to_vec(),
             eligible: vec![true; weights.len()],
             costs: vec![1.0; weights.len()],
+            in_flight: vec![0; weights.len()],
             generation: 1,
             key: None,
+            session: None,
             taken: RefCell::default(),
         }
     }
@@ -81,6 +85,7 @@ impl Stand {
         self.weights.push(weight);
         self.eligible.push(true);
         self.costs.push(1.0);
+        self.in_flight.push(0);
         self.generation += 1;
     }
 
@@ -90,6 +95,7 @@ impl Stand {
         self.weights.remove(index);
         self.eligible.remove(index);
         self.costs.remove(index);
+        self.in_flight.remove(index);
         self.generation += 1;
     }
 
@@ -124,6 +130,10 @@ impl Candidates for Stand {
         self.costs[index]
     }
 
+    fn in_flight(&self, _: usize) -> u32 {
+        0
+    }
+
     fn load(&self, index: usize) -> f32 {
         self.costs[index]
     }
@@ -134,6 +144,18 @@ impl Candidates for Stand {
 
     fn peak_cost(&self, index: usize) -> f32 {
         self.costs[index]
+    }
+
+    fn facts(&self, index: usize) -> Facts {
+        Facts { in_flight: f64::from(self.costs[index]), ..Facts::default() }
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.in_flight[index]
+    }
+
+    fn session(&self) -> Option<usize> {
+        self.session.filter(|&index| self.eligible[index])
     }
 
     fn key(&self) -> Option<u64> {
@@ -153,12 +175,16 @@ impl Candidates for Stand {
 /// The policy of this name with its settings left alone; endpoints are named by their place.
 pub fn policy(name: &str, weights: &[u32]) -> Policy {
     let config = document::Policy { name: name.into(), ..document::Policy::default() };
-    let prospects: Vec<Prospect> = weights
-        .iter()
-        .enumerate()
-        .map(|(index, &weight)| Prospect { weight, name: hash(&index.to_le_bytes()) })
+    policy_of(&config, (0..).zip(weights.iter().copied()))
+}
+
+/// A policy over endpoints of these ids, which name them, and weights.
+pub fn policy_of(config: &document::Policy, endpoints: impl IntoIterator<Item = (u32, u32)>) -> Policy {
+    let prospects: Vec<Prospect> = endpoints
+        .into_iter()
+        .map(|(id, weight)| Prospect { weight, name: hash(&id.to_le_bytes()) })
         .collect();
-    Policy::build(&config, &prospects).expect("the policy is known")
+    Policy::build(config, &prospects).expect("the policy is known")
 }
 
 /// The first `count` picks, endpoint 0 written `a`.
@@ -193,8 +219,10 @@ pub fn pool_document(policy: &str, weights: &[u32]) -> Value {
         .enumerate()
         .map(|(index, weight)| json!({"address": format!("10.0.0.{}:80", index + 1), "weight": weight, "drain": false}))
         .collect();
+    let key = KEYED.contains(&policy).then_some("address");
+    let secret = (policy == "sticky").then_some("00112233445566778899aabbccddeeff");
     json!({
-        "name": "app", "policy": {"name": policy}, "endpoints": endpoints, "fail_open": true,
+        "name": "app", "policy": {"name": policy, "key": key, "secret": secret}, "endpoints": endpoints, "fail_open": true,
         "threshold": {"requests": null, "latency_ms": null, "bytes_per_second": null},
         "queue": {"size": 1024, "timeout_ms": null},
         "health": {"path": null, "host": null, "interval_ms": null, "timeout_ms": 1, "rise": 2, "fall": 3,

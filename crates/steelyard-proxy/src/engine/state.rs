@@ -12,6 +12,7 @@ use rand::rngs::SysRng;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 use steelyard_core::document::Document;
 use steelyard_core::listener::Listener;
 use steelyard_core::pool;
@@ -19,6 +20,9 @@ use steelyard_core::problem::Problem;
 use steelyard_core::snapshot::{self, Resolved, Snapshot};
 use steelyard_core::time::Nanos;
 use tokio::sync::mpsc;
+
+/// How long a change waits for the sockets that it closes.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What every part of the engine that is no worker shares.
 #[derive(Debug)]
@@ -186,9 +190,14 @@ impl State {
         self.listen(opened, &live);
         *self.lock_listeners() = live;
         self.tell_workers(|| Command::Reloaded);
+        let (closing, all_closed) = std::sync::mpsc::channel();
         for id in closed {
-            self.tell_workers(|| Command::Unlisten { id });
+            self.tell_workers(|| Command::Unlisten { id, closed: closing.clone() });
         }
+        drop(closing);
+        // A change that is done has given its addresses back: the next one may want them. A worker that is busy for
+        // longer than that closes them all the same.
+        let _: Result<(), _> = all_closed.recv_timeout(CLOSE_WAIT);
     }
 
     /// Leaves listeners that are about to go their last configuration, before the one without them is in force.

@@ -19,8 +19,10 @@ pub(super) enum Refusal {
     Nobody,
     /// The queue is full, or there is none.
     Full,
-    /// It waited for as long as it may.
+    /// It waited for as long as it may wait in the queue.
     Waited,
+    /// The time for the whole request was over while it waited.
+    TotalTimeout,
     /// The client went away meanwhile.
     Gone,
 }
@@ -31,7 +33,7 @@ impl Refusal {
         match self {
             Self::Nobody => "no endpoint is available",
             Self::Full => "every endpoint is busy and the queue is full",
-            Self::Waited => "every endpoint was busy for too long",
+            Self::Waited | Self::TotalTimeout => "every endpoint was busy for too long",
             Self::Gone => "",
         }
     }
@@ -78,7 +80,8 @@ async fn wait(
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let ticket = pool.enqueue(client.timer.now(), seeker.clone(), waker).ok_or(Refusal::Full)?;
     let mut waiting = Waiting { client, pool, ticket: Some(ticket) };
-    let give_up = earlier(client.timer.after(pool.config().queue.timeout_ms), give_up);
+    let queue_until = client.timer.after(pool.config().queue.timeout_ms);
+    let until = earlier(queue_until, give_up);
     let mut gone = pin!(asked.gone());
     let grant = poll_fn(|cx| {
         if let Some(grant) = pool.claim(ticket, cx.waker()) {
@@ -87,7 +90,8 @@ async fn wait(
         if gone.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(Refusal::Gone));
         }
-        client.timer.poll(give_up, cx).map(|()| Err(Refusal::Waited))
+        let late = if until == queue_until { Refusal::Waited } else { Refusal::TotalTimeout };
+        client.timer.poll(until, cx).map(|()| Err(late))
     })
     .await?;
     waiting.ticket = None;

@@ -1,5 +1,6 @@
 //! One attempt at one endpoint: send, wait for the answer, carry it back.
 
+use super::edited::Edited;
 use super::relay::{relay, size};
 use super::replay::Replay;
 use super::slot::Slot;
@@ -19,6 +20,9 @@ use std::task::Poll;
 use steelyard_core::document::PoolTimeouts;
 use steelyard_core::seeker::Seeker;
 use steelyard_core::time::Nanos;
+
+/// A reused connection that ends within so long of the request had been closed before the endpoint knew of it.
+const STALE_MAX: Nanos = Nanos::from_millis(1_000);
 
 /// An attempt that did not end well.
 pub(super) struct Failed {
@@ -55,6 +59,10 @@ struct Progress {
     repeatable: Cell<bool>,
     /// Whether the head of the response has been gathered; with its first byte sent there is no way back.
     begun: Cell<bool>,
+    /// When the client began to wait for the endpoint's `100 Continue`; `None` while it does not.
+    awaits_continue: Cell<Option<Nanos>>,
+    /// When the client was passed it on.
+    continued: Cell<Option<Nanos>>,
 }
 
 /// How an exchange ended that ended well.
@@ -85,20 +93,27 @@ impl Attempt<'_> {
             let connection = self.connect(asked, replay, fresh).await?;
             match self.exchange(&connection, asked, answer, replay).await {
                 Ok(ended) => return Ok(self.finish(connection, ended)),
-                // The endpoint closed the connection just as it was used again: no fault of its own. One new
-                // connection to the same endpoint may follow, if the request is safe to repeat.
-                Err(Failed { fault: Fault::Reset, begun: false, .. })
-                    if connection.reused && !fresh && replay.is_possible() =>
-                {
+                // One new connection to the same endpoint may follow, if the request is safe to repeat.
+                Err(failed) if self.is_stale(&connection, &failed) && !fresh && replay.is_possible() => {
                     fresh = true;
                     self.slot.set_sent(None);
                 }
                 Err(failed) => {
-                    let stale = connection.reused && !failed.begun && matches!(failed.fault, Fault::Reset);
+                    let stale = self.is_stale(&connection, &failed);
                     return Err(Failed { stale, ..failed });
                 }
             }
         }
+    }
+
+    /// Whether the endpoint closed the connection just as it was used again, which is no fault of its own. A connection
+    /// that ends long after the request was sent was not idle to the endpoint.
+    fn is_stale(&self, connection: &Connection, failed: &Failed) -> bool {
+        let just_sent = |sent| self.client.timer.now().since(sent) <= STALE_MAX;
+        connection.reused
+            && !failed.begun
+            && matches!(failed.fault, Fault::Reset)
+            && self.slot.sent().is_none_or(just_sent)
     }
 
     async fn connect(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Connection, Fault> {
@@ -184,7 +199,7 @@ impl Attempt<'_> {
         let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
         let upload = pin!(self.upload(asked, ask, replay, progress));
         let mut upload = Upload::new(upload);
-        let head = self.final_head(answer, answered, &mut upload).await?;
+        let head = self.final_head(answer, answered, &mut upload, progress).await?;
         if head.status == 101 {
             return self.change_protocol(answer, answered, progress, offered.as_deref(), &head).await;
         }
@@ -213,6 +228,7 @@ impl Attempt<'_> {
             close: !keep,
             upgrade: false,
             date: &self.client.worker.date(now),
+            set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);
         progress.begun.set(true);
@@ -228,18 +244,25 @@ impl Attempt<'_> {
         })
     }
 
+    /// The cookie that ties the client to this endpoint; empty where it has it, or none is wanted.
+    fn set_cookie(&self) -> Vec<u8> {
+        let tls = self.plan.forwarded.proto == "https";
+        self.plan.pool.set_cookie(self.seeker, self.slot.endpoint(), tls)
+    }
+
     /// The head of the final response; interim ones are passed on to clients that know them.
     async fn final_head<F: Future<Output = Result<(), Fault>>>(
         &self,
         answer: &mut impl Answer,
         answered: &mut impl Answered,
         upload: &mut Upload<'_, F>,
+        progress: &Progress,
     ) -> Result<ResponseHead, Fault> {
         let timer = self.client.timer;
         let response_ms = self.timeouts().response_ms;
         let until = || {
             // Also where the endpoint would not take all of the request: it still owes an answer.
-            let sent = self.slot.sent().zip(response_ms);
+            let sent = self.slot.sent().or(progress.awaits_continue.get()).zip(response_ms);
             earlier(sent.map(|(at, ms)| at.plus(Nanos::from_millis(ms))), self.plan.give_up)
         };
         let late = || {
@@ -261,6 +284,9 @@ impl Attempt<'_> {
             if self.plan.head.version == Version::Http11 {
                 answer.interim(answered.response());
                 answer.flush().await?;
+                if head.status == 100 && progress.awaits_continue.take().is_some() {
+                    progress.continued.set(Some(timer.now()));
+                }
             }
         }
     }
@@ -293,15 +319,21 @@ impl Attempt<'_> {
         progress: &Progress,
     ) -> Result<(), Fault> {
         if !replay.kept().is_empty() {
+            self.slot.count(0, replay.kept().len());
             ask.data(replay.kept()).await?;
         }
         if replay.whole {
             ask.end(crate::codec::Trailers::default()).await?;
             return ask.flush().await;
         }
+        if self.plan.head.expect_continue && replay.kept().is_empty() && !asked.has_unread() {
+            ask.flush().await?;
+            self.await_content(asked, progress).await?;
+        }
         let timer = self.client.timer;
         let patience = || timer.after(self.plan.body_ms);
-        relay(asked, ask, patience, |piece| {
+        let edit = self.plan.request_edit(self.slot.endpoint());
+        relay(asked, &mut Edited { ask, edit: &edit }, patience, |piece| {
             self.slot.count(0, size(piece));
             match piece {
                 Piece::Data(bytes) => replay.keep(bytes),
@@ -311,6 +343,25 @@ impl Attempt<'_> {
             progress.repeatable.set(replay.is_possible());
         })
         .await
+    }
+
+    /// Waits for the first bytes of a request's content from a client that may be waiting for the endpoint's
+    /// `100 Continue`: only once that was passed on is it the client's turn.
+    async fn await_content(&self, asked: &mut impl Asked, progress: &Progress) -> Result<(), Fault> {
+        let timer = self.client.timer;
+        progress.awaits_continue.set(Some(timer.now()));
+        let mut filling = pin!(asked.fill(None));
+        let outcome = poll_fn(|cx| match filling.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => {
+                let patience = progress.continued.get().zip(self.plan.body_ms);
+                let give_up = patience.map(|(at, ms)| at.plus(Nanos::from_millis(ms)));
+                timer.poll(give_up, cx).map(|()| Err(Fault::ClientSlow))
+            }
+        })
+        .await;
+        progress.awaits_continue.set(None);
+        outcome
     }
 
     /// Passes the change of protocol on. What follows is no exchange any more.
@@ -340,6 +391,7 @@ impl Attempt<'_> {
             close: false,
             upgrade: true,
             date: &self.client.worker.date(now),
+            set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);
         progress.begun.set(true);

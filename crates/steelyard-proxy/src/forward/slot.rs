@@ -134,10 +134,6 @@ impl Slot {
         if fault.whose() == Side::Client || fault.is_our_own() || self.stage.get() == Stage::Settled {
             return;
         }
-        // The time for the whole request holds waiting for a slot and for the client too.
-        if matches!(fault, Fault::TotalTimeout) && self.sent.get().is_none() {
-            return;
-        }
         bump(&self.cells().failures, 1);
         let now = self.worker.shared.clock.now();
         // A response that has begun took its time to the head, which has been taught; its body teaches none.

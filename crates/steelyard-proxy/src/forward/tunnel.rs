@@ -45,9 +45,9 @@ impl Tunnel {
         answered.put_back(&self.unread);
         let mut ask = Outgoing::new(transport, timer, Side::Endpoint, self.idle_ms, &worker.vectors);
         asked.become_tunnel();
-        answer.become_tunnel();
+        answer.become_tunnel(self.idle_ms);
         Answered::become_tunnel(&mut answered);
-        Ask::become_tunnel(&mut ask);
+        Ask::become_tunnel(&mut ask, self.idle_ms);
         match self.both_ways(client, asked, &mut ask, &mut answered, answer).await {
             Ok(()) => {}
             Err(fault) => {

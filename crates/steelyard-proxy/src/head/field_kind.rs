@@ -50,6 +50,8 @@ pub enum FieldKind {
     Forwarded,
     /// X-Request-Id
     XRequestId,
+    /// Max-Forwards
+    MaxForwards,
     /// Date
     Date,
     /// Server
@@ -114,7 +116,11 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
         8 => &[(b"location", K::EndToEnd)],
         9 => &[(b"forwarded", K::Forwarded), (b"x-real-ip", K::XForwardedOther)],
         10 => &[(b"connection", K::Connection), (b"keep-alive", K::KeepAlive), (b"set-cookie", K::EndToEnd)],
-        12 => &[(b"x-request-id", K::XRequestId), (b"content-type", K::EndToEnd)],
+        12 => &[
+            (b"x-request-id", K::XRequestId),
+            (b"content-type", K::EndToEnd),
+            (b"max-forwards", K::MaxForwards),
+        ],
         13 => &[(b"cache-control", K::EndToEnd), (b"authorization", K::EndToEnd)],
         14 => &[(b"content-length", K::ContentLength), (b"http2-settings", K::Http2Settings)],
         15 => &[(b"x-forwarded-for", K::XForwardedFor)],
@@ -162,9 +168,21 @@ fn reads_like(name: &[u8], known: &[u8]) -> bool {
             .all(|(&byte, &known)| byte.to_ascii_lowercase() == known || (byte == b'_' && known == b'-'))
 }
 
+/// Whether two names are one to software that takes `_` for `-` (CGI and its heirs), in whatever case.
+pub fn names_read_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(&one, &other)| plain(one) == plain(other))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::FieldKind;
+    use super::{FieldKind, names_read_alike};
+
+    #[test]
+    fn an_underscore_reads_like_a_hyphen_wherever_it_stands() {
+        assert!(names_read_alike(b"x-user", b"X_User") && names_read_alike(b"x_user", b"X-USER"));
+        assert!(!names_read_alike(b"x-user", b"x-users") && !names_read_alike(b"x-user", b"xxuser"));
+    }
 
     #[test]
     fn every_special_name_is_found_in_any_case() {

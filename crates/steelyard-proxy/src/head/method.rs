@@ -42,14 +42,9 @@ impl Method {
         }
     }
 
-    /// Whether it asks for nothing to change (RFC 9110 section 9.2.1).
-    pub fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
-    }
-
     /// Whether sending it twice intends no more than once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(self) -> bool {
-        self.is_safe() || matches!(self, Self::Put | Self::Delete)
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace | Self::Put | Self::Delete)
     }
 }
 
@@ -65,8 +60,7 @@ mod tests {
 
     #[test]
     fn only_what_may_be_repeated_is_idempotent() {
-        assert!(Method::Put.is_idempotent() && !Method::Put.is_safe());
-        assert!(Method::Head.is_idempotent() && Method::Head.is_safe());
+        assert!(Method::Put.is_idempotent() && Method::Head.is_idempotent());
         assert!(
             !Method::Post.is_idempotent() && !Method::Patch.is_idempotent() && !Method::Other.is_idempotent()
         );

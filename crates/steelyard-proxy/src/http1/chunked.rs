@@ -123,11 +123,6 @@ impl Decoder {
             }
         }
     }
-
-    /// Whether the end of the message was seen. A connection that closes before is a body cut short.
-    pub fn is_ended(&self) -> bool {
-        self.state == State::Ended
-    }
 }
 
 /// The length of the field lines before the empty line that ends the section, once all of it is there and sound.
@@ -192,7 +187,7 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
 /// Fields for framing, routing, authentication, request modifiers, response control and content processing must not
 /// be in trailers (RFC 9110 section 6.5.1): software that merges trailers into the head would act on them.
 fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 23] = [
+    const OTHERS: [&[u8]; 22] = [
         b"accept",
         b"age",
         b"allow",
@@ -205,7 +200,6 @@ fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
         b"if-range",
         b"if-unmodified-since",
         b"last-modified",
-        b"max-forwards",
         b"pragma",
         b"range",
         b"retry-after",
@@ -241,8 +235,6 @@ pub fn encode_chunk_head(len: usize, out: &mut [u8; 18]) -> &[u8] {
 
 /// What follows a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
-/// The end of a chunked message without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+/// Behind a head that nearly fills the buffer it grows: content that came in a few bytes a read would cost a write for
+/// each of them.
+const CONTENT_ROOM_BYTES_MIN: usize = 4 * 1024;
+
 /// Where the content stands.
 #[derive(Debug)]
 enum Content {
@@ -79,11 +83,6 @@ impl<'t, H> Incoming<'t, H> {
         self.buffer.filled(bytes.len());
     }
 
-    /// Whether bytes have arrived that belong to no message yet.
-    pub fn has_unread(&self) -> bool {
-        !self.buffer.unread().is_empty()
-    }
-
     /// Whether any byte of the message at hand has come.
     pub fn has_begun(&self) -> bool {
         self.begun
@@ -119,9 +118,10 @@ impl<'t, H> Incoming<'t, H> {
     /// Reads some bytes behind those there are; 0 at the end of the stream.
     async fn read_more(&mut self, give_up: GiveUp) -> Result<usize, Fault> {
         self.buffer.rewind(self.kept);
-        if self.buffer.room().is_empty() {
+        let room_min = if self.kept > 0 { CONTENT_ROOM_BYTES_MIN } else { 1 };
+        if self.buffer.room().len() < room_min {
             self.buffer.compact(self.kept);
-            if self.buffer.room().is_empty() {
+            while self.buffer.room().len() < room_min {
                 self.buffer.grow();
             }
         }
@@ -129,7 +129,7 @@ impl<'t, H> Incoming<'t, H> {
             .transport
             .read(self.buffer.room(), self.timer, give_up)
             .await
-            .map_err(|error| Fault::of_io(&error, self.side, self.begun))?;
+            .map_err(|error| Fault::of_read(&error, self.side, self.begun))?;
         self.buffer.filled(count);
         self.begun |= count > 0;
         Ok(count)
@@ -195,6 +195,15 @@ impl Incoming<'_, RequestHead> {
             Poll::Pending => Poll::Ready(None),
         })
         .await
+    }
+
+    /// Whether nothing has arrived of another request; what some clients send behind a body, an empty line, is none.
+    pub fn is_between_requests(&mut self) -> bool {
+        let unread = self.buffer.unread();
+        if request::is_empty_lines(unread) {
+            self.buffer.consume(unread.len());
+        }
+        !self.has_unread()
     }
 
     /// Reads the next request head; `None` when the client ended the connection between requests.
@@ -267,7 +276,7 @@ impl<H> ReadContent for Incoming<'_, H> {
             return Ok(());
         }
         match (&self.content, self.side) {
-            (Content::UntilClose, _) => {
+            (Content::UntilClose, _) if !self.transport.is_broken() => {
                 self.content = Content::Arrived;
                 Ok(())
             }
@@ -278,6 +287,10 @@ impl<H> ReadContent for Incoming<'_, H> {
 
     fn is_ended(&self) -> bool {
         matches!(self.content, Content::Ended)
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.buffer.unread().is_empty()
     }
 }
 

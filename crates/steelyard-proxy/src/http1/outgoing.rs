@@ -49,7 +49,7 @@ impl<'t> Outgoing<'t> {
         self.begun = true;
         let outcome = self.transport.write_all(&self.gathered, bytes, self.timer, self.patience_ms).await;
         self.gathered.clear();
-        outcome.map_err(|error| Fault::of_io(&error, self.side, false))
+        outcome.map_err(|error| Fault::of_write(&error, self.side))
     }
 }
 
@@ -109,8 +109,9 @@ impl Answer for Outgoing<'_> {
         encode::local(&mut self.gathered, answer);
     }
 
-    fn become_tunnel(&mut self) {
+    fn become_tunnel(&mut self, patience_ms: Option<u64>) {
         self.mode = Mode::Tunnel;
+        self.patience_ms = patience_ms;
     }
 
     fn is_begun(&self) -> bool {
@@ -133,7 +134,8 @@ impl Ask for Outgoing<'_> {
         self.gathered.len()
     }
 
-    fn become_tunnel(&mut self) {
+    fn become_tunnel(&mut self, patience_ms: Option<u64>) {
         self.mode = Mode::Tunnel;
+        self.patience_ms = patience_ms;
     }
 }

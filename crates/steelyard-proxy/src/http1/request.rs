@@ -28,12 +28,22 @@ pub fn parse(buffer: &[u8], limits: &Limits, fields: &mut Fields) -> Result<Opti
                 assemble(buffer, start, end, &request, fields).map(Some)
             }
             Ok(Status::Partial) => check_limits(buffer, start, buffer.len() + 1, limits).map(|()| None),
+            // What is another version than ours can only be said of a whole one.
+            Err(Error::Version) if is_part_of_a_version(&buffer[start..]) => {
+                check_limits(buffer, start, buffer.len() + 1, limits).map(|()| None)
+            }
             Err(error) => {
                 check_limits(buffer, start, 0, limits)?;
                 Err(reject(error, buffer, start))
             }
         }
     })
+}
+
+/// Whether these bytes are empty lines before a request, as many as may be skipped, and no beginning of one.
+pub fn is_empty_lines(bytes: &[u8]) -> bool {
+    let (lines, rest) = bytes.as_chunks::<2>();
+    rest.is_empty() && lines.len() <= EMPTY_LINE_COUNT_MAX && lines.iter().all(|line| line == b"\r\n")
 }
 
 /// The offset of the first byte that is no empty line, if it is there.
@@ -88,10 +98,22 @@ fn reject(error: Error, buffer: &[u8], start: usize) -> Reject {
     }
 }
 
+/// What follows the target.
+fn version_of(line: &[u8]) -> &[u8] {
+    line.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default()
+}
+
+/// Whether the request line ends within what may become a version.
+fn is_part_of_a_version(line: &[u8]) -> bool {
+    const FORM: &[u8; 8] = b"HTTP/0.0";
+    let version = version_of(line);
+    let fits = |(&byte, &form): (&u8, &u8)| byte == form || (form == b'0' && byte.is_ascii_digit());
+    version.len() <= FORM.len() && version.iter().zip(FORM).all(fits)
+}
+
 /// Whether the request line ends with a well-formed version, which then is none of ours (RFC 9110 section 15.6.6).
 fn another_version(line: &[u8]) -> bool {
-    let version = line.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r' | b'\n', ..]
+    matches!(version_of(line), [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b'\r' | b'\n', ..]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -128,7 +150,6 @@ fn assemble(
     Ok(RequestHead {
         method,
         method_span,
-        target: target_span,
         path: target.path,
         query: target.query,
         authority: target.authority.unwrap_or(host),

@@ -54,7 +54,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
     check_size(scenario, &mut problems);
     check_policies(scenario, &mut problems);
     check_endpoints(scenario, &mut problems);
-    check_arrivals(&scenario.arrivals, &mut problems);
+    check_arrivals(&scenario.arrivals, scenario.requests, &mut problems);
     check_service(&scenario.service, &mut problems);
     check_faults(scenario, &mut problems);
     problems.0
@@ -67,6 +67,7 @@ fn check_size(scenario: &Scenario, problems: &mut Problems) {
             "the length of a run is said twice",
             "keep either requests or duration",
         ),
+        (None, None) if matches!(scenario.arrivals, Arrivals::Trace { .. }) => {}
         (None, None) => problems.refuse(
             way!["requests"],
             "nothing says how long a run is",
@@ -133,7 +134,7 @@ fn check_endpoints(scenario: &Scenario, problems: &mut Problems) {
     }
 }
 
-fn check_arrivals(arrivals: &Arrivals, problems: &mut Problems) {
+fn check_arrivals(arrivals: &Arrivals, requests: Option<u64>, problems: &mut Problems) {
     let at = |key: &str| way!["arrivals", key];
     match arrivals {
         Arrivals::Poisson { rate } | Arrivals::Deterministic { rate } => problems.positive(at("rate"), *rate),
@@ -151,6 +152,10 @@ fn check_arrivals(arrivals: &Arrivals, problems: &mut Problems) {
                     let message = "the points of a profile come in the order of their times";
                     problems.refuse(way!["arrivals", "points", index, 0], message, "sort them");
                 }
+            }
+            if points.last().is_some_and(|&(_, rate)| rate <= 0.0) && requests.is_some() {
+                let message = "the profile ends at 0, so that no given number of requests need ever come";
+                problems.refuse(way!["requests"], message, "write how long a run is: duration = \"3600s\"");
             }
             if !points.iter().any(|&(_, rate)| rate > 0.0) {
                 problems.refuse(at("points"), "no request ever comes", "write points = [[0, 5], [60, 20]]");

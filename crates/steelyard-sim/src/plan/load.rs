@@ -15,7 +15,8 @@ pub(super) fn check(scenario: &Scenario, documents: &[Document]) -> (Vec<Problem
     let mut problems = Problems(Vec::new());
     let mut warnings = Vec::new();
     check_capacity(scenario, &documents[0].pools[0], &mut problems, &mut warnings);
-    if problems.0.is_empty() && scenario.balancers == 1 {
+    // Where all of them get too much, that has been said.
+    if problems.0.is_empty() && warnings.is_empty() {
         for (contender, document) in scenario.policies.iter().zip(documents) {
             warnings.extend(overloaded_endpoint(scenario, &contender.label, &document.pools[0]));
         }

@@ -41,7 +41,7 @@ fn an_endpoint_that_gets_too_much_is_warned_about() {
 #[test]
 fn each_mistake_is_told_where_it_stands() {
     let base = || scene(&["random"], 2, 0.5);
-    let cases: [(Scene, &str); 14] = [
+    let cases: [(Scene, &str); 15] = [
         (base().with("/policies/0/policy/name", "rando"), r#"["policies",0]"#),
         (base().with("/policies/0/policy", json!({"nam": "random"})), r#"["policies",0]"#),
         (base().with("/endpoints/1/speed", 0.0), r#"["endpoints",1,"speed"]"#),
@@ -50,6 +50,10 @@ fn each_mistake_is_told_where_it_stands() {
         (base().with("/requests", json!(null)), r#"["requests"]"#),
         (base().with("/duration_s", 5.0), r#"["duration"]"#),
         (base().with("/warmup", 1.0), r#"["warmup"]"#),
+        (
+            base().with("/arrivals", json!({"kind": "profile", "points": [[0.0, 1.0], [9.0, 0.0]]})),
+            r#"["requests"]"#,
+        ),
         (base().with("/pool/threshold/requests", 0), r#"["pool","threshold","requests"]"#),
         (base().with("/pool/retry/attempts", 0), r#"["pool","retry","attempts"]"#),
         (

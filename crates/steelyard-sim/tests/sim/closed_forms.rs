@@ -46,19 +46,19 @@ fn one_server_and_a_random_split_are_m_m_1() {
     }
 }
 
-/// The intervals themselves: how many of a hundred, each from another seed, hold the truth.
+/// The intervals themselves: how many, each from another seed, hold the truth.
 #[test]
 fn intervals_hold_the_truth_as_often_as_they_say() {
     for replications in [8u32, 1] {
-        let requests = 100_000 / u64::from(replications);
+        let requests = 32_000 / u64::from(replications);
         let holds = |seed: &u64| {
             let scene = scene(&["random"], 1, 0.5).with("/seed", *seed).with("/replications", replications);
             let [low, high] = scene.requests(requests).run().mean_ci_s.expect("an interval");
             (low..=high).contains(&2.0)
         };
-        let count = (1_000..1_100u64).filter(holds).count();
-        // 95 are expected; fewer than 88 come once in a thousand.
-        assert!((88..=100).contains(&count), "{count} of 100 with {replications} replications");
+        let count = (1_000..1_300u64).filter(holds).count();
+        // 285 are expected and somewhat fewer in truth, since means of queues are skewed; 3 deviations either way.
+        assert!((269..=296).contains(&count), "{count} of 300 with {replications} replications");
     }
 }
 

@@ -40,7 +40,7 @@ impl Replay {
         let snapshot =
             Snapshot::build(&plan.documents[0], None, &Resolved::default(), &options).expect("sound");
         let pool = Arc::clone(&snapshot.pools[0]);
-        pool.activate(None, ORIGIN);
+        pool.activate(ORIGIN);
         for member in pool.members() {
             pool.record_probe(&member.endpoint, true, String::new(), ORIGIN);
         }
@@ -165,7 +165,7 @@ fn arrivals(rate: f64, count: usize) -> Vec<f64> {
         .collect()
 }
 
-const POLICIES: [&str; 5] = steelyard_core::policy::NAMES;
+const POLICIES: [&str; steelyard_core::policy::NAMES.len()] = steelyard_core::policy::NAMES;
 
 #[test]
 fn every_choice_is_the_proxys() {

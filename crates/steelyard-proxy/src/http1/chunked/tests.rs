@@ -17,7 +17,6 @@ fn decode_in(body: &[u8], piece: usize) -> Result<Option<Decoded>, Malformed> {
                 at += skip + len;
             }
             Step::End { consumed, trailers } => {
-                assert!(decoder.is_ended());
                 let section = trailers.of(&body[at..]).to_vec();
                 return Ok(Some((data, section, body.len() - at - consumed)));
             }
@@ -231,7 +230,7 @@ fn trailers_are_bounded() {
 #[test]
 fn the_decoder_stays_at_the_end() {
     let mut decoder = Decoder::new();
-    assert!(matches!(decoder.step(LAST_CHUNK), Ok(Step::End { consumed: 5, .. })));
+    assert!(matches!(decoder.step(b"0\r\n\r\n"), Ok(Step::End { consumed: 5, .. })));
     assert!(matches!(decoder.step(b"junk"), Ok(Step::End { consumed: 0, .. })));
 }
 
@@ -254,7 +253,7 @@ proptest! {
             body.extend_from_slice(chunk);
             body.extend_from_slice(CHUNK_END);
         }
-        body.extend_from_slice(LAST_CHUNK);
+        body.extend_from_slice(b"0\r\n\r\n");
         prop_assert_eq!(decode_in(&body, piece), Ok(Some((chunks.concat(), Vec::new(), 0))));
     }
 }

@@ -1,7 +1,7 @@
 //! The request head towards an endpoint.
 
-use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line};
-use crate::head::{FieldKind, FieldSpan, Framing, RequestHead};
+use super::{CHUNKED, Copier, Forwarded, content_length, forwarded::Kinds, line, number};
+use crate::head::{FieldKind, FieldSpan, Framing, RequestHead, names_read_alike};
 
 /// The name and value of a field to set.
 pub type SetField = (Box<[u8]>, Box<[u8]>);
@@ -26,6 +26,18 @@ pub struct RequestEdit<'a> {
     pub upgrade: bool,
     /// Whether to ask for `100 Continue`.
     pub expect_continue: bool,
+    /// The Max-Forwards to send in the place of the client's; `None` leaves that as it is.
+    pub max_forwards: Option<u64>,
+}
+
+impl RequestEdit<'_> {
+    /// Whether fields of this name are not to pass as the client sent them: it is set or removed, or reads like one that
+    /// is to software that takes `_` for `-`.
+    #[cold]
+    pub fn edits(&self, name: &[u8]) -> bool {
+        let set = self.set.iter().map(|(name, _)| name);
+        set.chain(self.remove).any(|edited| names_read_alike(edited, name))
+    }
 }
 
 /// Writes the head of a request: HTTP/1.1, origin form, Host first.
@@ -61,6 +73,9 @@ pub fn request(
             line(out, name, value);
         }
     }
+    if let Some(max) = edit.max_forwards.filter(|_| !settled.has(FieldKind::MaxForwards)) {
+        number(out, b"max-forwards", max);
+    }
     match edit.framing {
         Framing::Length(length) => content_length(out, length),
         Framing::Chunked => out.extend_from_slice(CHUNKED),
@@ -86,11 +101,12 @@ fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEd
                 settled.add(field.kind);
             }
             FieldKind::XForwardedOther if trusted => {}
+            FieldKind::MaxForwards if edit.max_forwards.is_none() => {}
             // The announcement of trailers; they pass only with a body that can carry them.
             FieldKind::Trailer if edit.framing == Framing::Chunked => {}
             _ => continue,
         }
-        if edited && is_edited(field.name.of(buffer), edit) {
+        if edited && edit.edits(field.name.of(buffer)) {
             continue;
         }
         copier.keep(out, field);
@@ -113,10 +129,4 @@ fn connection(out: &mut Vec<u8>, buffer: &[u8], head: &RequestHead, edit: &Reque
     if edit.expect_continue {
         out.extend_from_slice(b"expect: 100-continue\r\n");
     }
-}
-
-#[cold]
-fn is_edited(name: &[u8], edit: &RequestEdit<'_>) -> bool {
-    let set = edit.set.iter().map(|(name, _)| name);
-    set.chain(edit.remove).any(|edited| edited.eq_ignore_ascii_case(name))
 }

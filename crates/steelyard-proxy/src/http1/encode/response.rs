@@ -16,6 +16,8 @@ pub struct ResponseEdit<'a> {
     pub upgrade: bool,
     /// The Date to set where the endpoint sent none (RFC 9110 section 6.6.1); empty for none.
     pub date: &'a [u8],
+    /// A cookie to set beside the endpoint's own; empty for none.
+    pub set_cookie: &'a [u8],
 }
 
 /// Writes the head of an endpoint's final response, or of its 101.
@@ -29,6 +31,9 @@ pub fn response(
     let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked);
     if !dated && !edit.date.is_empty() {
         line(out, b"date", edit.date);
+    }
+    if !edit.set_cookie.is_empty() {
+        line(out, b"set-cookie", edit.set_cookie);
     }
     match (edit.framing, head.content_length) {
         (Framing::Length(length), _) => content_length(out, length),

@@ -19,6 +19,7 @@ fn edit() -> RequestEdit<'static> {
         framing: Framing::None,
         upgrade: false,
         expect_continue: false,
+        max_forwards: None,
     }
 }
 
@@ -198,6 +199,7 @@ fn answer() -> ResponseEdit<'static> {
         close: false,
         upgrade: false,
         date: b"now",
+        set_cookie: b"",
     }
 }
 
@@ -320,4 +322,13 @@ fn trailers_end_the_message() {
     let mut out = Vec::new();
     trailers(&mut out, section, &fields);
     assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");
+}
+
+#[test]
+fn a_cookie_of_ours_stands_beside_the_endpoint_s() {
+    let text = "HTTP/1.1 200 OK\r\nset-cookie: app=1\r\ncontent-length: 3\r\n\r\n";
+    let ours = ResponseEdit { set_cookie: b"steelyard=1; Path=/", ..answer() };
+    let mut cookies = relay(Method::Get, text, &ours);
+    cookies.retain(|line| line.starts_with("set-cookie: "));
+    assert_eq!(cookies, ["set-cookie: app=1", "set-cookie: steelyard=1; Path=/"]);
 }

@@ -38,7 +38,6 @@ fn an_ordinary_request_is_read() {
     let of = |span: Span| std::str::from_utf8(span.of(text.as_bytes())).unwrap();
     assert_eq!(head.method, Method::Post);
     assert_eq!(of(head.method_span), "POST");
-    assert_eq!(of(head.target), "/a/b?c=d");
     assert_eq!(of(head.path), "/a/b");
     assert_eq!(head.query.map(of), Some("c=d"));
     assert_eq!(of(head.authority), "example.com:80");
@@ -394,4 +393,20 @@ fn more_fields_than_fit_the_stack_are_read() {
     let limits = Limits { header_count_max: 500, ..Limits::default() };
     let text = get(&"X: y\r\n".repeat(499));
     assert_eq!(parse_with(&limits, &text).unwrap().unwrap().1.len(), 500);
+}
+
+#[test]
+fn another_version_is_told_from_nonsense_only_once_it_is_whole() {
+    let text = "GET / HTTP/2.0\r\nHost: a\r\n\r\n";
+    for length in 0..="GET / HTTP/2.0".len() {
+        assert!(
+            parse_with(&Limits::default(), &text[..length]).is_ok_and(|head| head.is_none()),
+            "{:?}",
+            &text[..length]
+        );
+    }
+    assert_eq!(parse_with(&Limits::default(), text).unwrap_err().status, 505);
+    for nonsense in ["GET / HTTP/2x", "GET / HTPT", "GET / HTTP/22", "GET / HTTP/2.0 "] {
+        assert_eq!(parse_with(&Limits::default(), nonsense).unwrap_err().status, 400, "{nonsense}");
+    }
 }

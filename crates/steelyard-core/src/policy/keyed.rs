@@ -1,0 +1,50 @@
+//! What the policies that go by a key share: what they do with a request that has none, and where their table ends.
+
+use super::weighted_random::Alias;
+use super::{Candidates, DRAWS_MAX, Prospect, rendezvous, scan_and_take};
+use rand::Rng;
+
+/// The table of a policy that goes by a key, with what such policies need beside it.
+#[derive(Debug)]
+pub struct Keyed<T> {
+    pub(super) table: T,
+    names: Box<[u64]>,
+    alias: Alias,
+}
+
+impl<T> Keyed<T> {
+    pub(super) fn new(endpoints: &[Prospect], table: T) -> Self {
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let names = endpoints.iter().map(|endpoint| endpoint.name).collect();
+        Self { table, names, alias: Alias::new(&weights) }
+    }
+
+    /// Takes what `find` finds and takes for the key of the request. Where it finds nobody in reasonable time, all that
+    /// `fit` are compared in the order of [`rendezvous`], which is the same for a key on every instance too. A request
+    /// without a key goes anywhere, in proportion to weight.
+    pub(super) fn pick(
+        &self,
+        candidates: &impl Candidates,
+        rng: &mut impl Rng,
+        find: impl FnOnce(&T, u64) -> Option<usize>,
+        fit: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let Some(key) = candidates.key() else { return self.pick_any(candidates, rng, fit) };
+        find(&self.table, key).or_else(|| rendezvous::take_first(&self.names, key, candidates, fit))
+    }
+
+    fn pick_any(
+        &self,
+        candidates: &impl Candidates,
+        rng: &mut impl Rng,
+        fit: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        for _ in 0..DRAWS_MAX {
+            let index = self.alias.draw(rng)?;
+            if fit(index) && candidates.take(index) {
+                return Some(index);
+            }
+        }
+        scan_and_take(candidates, rng, |index| if fit(index) { candidates.weight(index) } else { 0 })
+    }
+}

@@ -1,0 +1,42 @@
+//! A policy written in Python: the endpoint with the lowest score, by a function compiled to native code.
+//!
+//! The function sees one endpoint's [`Facts`] and says how little it wants it; whoever scores lowest is taken, of all or of
+//! two drawn by weight. What is no number, or is infinite, is the worst score: such an endpoint is taken only where none
+//! scores better.
+
+use super::weighted_random::Alias;
+use super::{Candidates, compare};
+use crate::native::Native;
+use rand::Rng;
+
+/// What a score may look at. Lower case names in Python are these names.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Facts {
+    /// Requests in flight.
+    pub in_flight: f64,
+    /// Smoothed response time, in seconds; 0 before the first response.
+    pub latency: f64,
+    /// The smoothed share of attempts that failed, 0 to 1.
+    pub error_rate: f64,
+    /// The weight in force, slow start included.
+    pub weight: f64,
+    /// Bytes per second, both directions together.
+    pub bytes_per_second: f64,
+    /// Seconds since it joined or returned.
+    pub age: f64,
+    /// 1 where it stands in this instance's own zone, else 0.
+    pub zone_match: f64,
+}
+
+pub(super) fn pick(
+    native: Native,
+    alias: Option<&Alias>,
+    candidates: &impl Candidates,
+    rng: &mut impl Rng,
+) -> Option<usize> {
+    compare::pick(alias, candidates, rng, |candidates, index| {
+        let score = native.score(&candidates.facts(index)) as f32;
+        // The largest number there is, so that the worst can still be taken where nobody is better.
+        if score.is_finite() { score } else { f32::MAX }
+    })
+}

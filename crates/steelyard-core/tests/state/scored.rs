@@ -1,0 +1,58 @@
+//! A compiled score: the lowest is taken, and what is no number is the worst.
+
+use crate::support::{admit, generator, millis, pool};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use steelyard_core::pool::{Outcome, Pick, Pool};
+use steelyard_core::time::Nanos;
+
+type Function = extern "C" fn(f64, f64, f64, f64, f64, f64, f64) -> f64;
+
+extern "C" fn in_flight(q: f64, _: f64, _: f64, weight: f64, _: f64, _: f64, _: f64) -> f64 {
+    (1.0 + q) / weight
+}
+
+extern "C" fn idle_is_no_number(q: f64, _: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
+    if q == 0.0 { f64::NAN } else { q }
+}
+
+extern "C" fn error_rate(_: f64, _: f64, rate: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
+    rate
+}
+
+fn scored(function: Function, weights: &[u32]) -> Arc<Pool> {
+    let score = json!({"label": "m:score", "address": function as usize, "of_two": false});
+    pool("scored", weights, |pool: &mut Value| pool["policy"]["score"] = score)
+}
+
+fn taken(pool: &Pool, count: usize) -> Vec<usize> {
+    let mut rng = generator();
+    let mut taken = vec![0; pool.members().len()];
+    for _ in 0..count {
+        let Pick::Taken(index) = admit(pool, millis(1), &mut rng) else { panic!("one is free") };
+        taken[index] += 1;
+    }
+    taken
+}
+
+#[test]
+fn the_lowest_score_is_taken() {
+    assert_eq!(taken(&scored(in_flight, &[3, 1]), 40), [30, 10]);
+}
+
+#[test]
+fn what_is_no_number_is_taken_only_where_nothing_is_better() {
+    let pool = scored(idle_is_no_number, &[1, 1]);
+    let counts = taken(&pool, 10);
+    assert_eq!(counts.iter().sum::<usize>(), 10, "the first had to be taken all the same");
+    assert!(counts.contains(&10), "the idle one stays the worst: {counts:?}");
+}
+
+#[test]
+fn failures_show_as_a_rate() {
+    let pool = scored(error_rate, &[1, 1]);
+    for (index, outcome) in [(0, Outcome::Failure("broke")), (1, Outcome::Success)] {
+        pool.learn(&pool.members()[index].endpoint, outcome, Some(Nanos::from_millis(1)), millis(0));
+    }
+    assert_eq!(taken(&pool, 10), [0, 10]);
+}

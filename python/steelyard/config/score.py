@@ -1,0 +1,205 @@
+"""Policies written in Python: a score, found by its name and compiled to native code.
+
+A score is a function of one endpoint that says how little it is wanted; the lowest is taken::
+
+    def score(endpoint):
+        return (1 + endpoint.in_flight) * endpoint.latency / endpoint.weight
+
+The workers call the compiled function without the interpreter, so it may do arithmetic and nothing else:
+what could raise an error or allocate memory is refused when the configuration is read.
+"""
+
+import hashlib
+import importlib
+import inspect
+import itertools
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+__all__ = ["Compiled", "ScoreError", "compile_score", "is_score"]
+
+
+class Endpoint(NamedTuple):
+    """What a score may look at."""
+
+    in_flight: float
+    """Requests in flight."""
+    latency: float
+    """Smoothed response time in seconds; 0 before the first response."""
+    error_rate: float
+    """The smoothed share of attempts that failed, 0 to 1."""
+    weight: float
+    """The weight in force."""
+    bytes_per_second: float
+    """Both directions together."""
+    age: float
+    """Seconds since it joined."""
+    zone_match: float
+    """1 where it stands in this instance's own zone, else 0."""
+
+
+class ScoreError(Exception):
+    """What is wrong with a score, where in its file, and what to do about it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, place: str | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled score. Whoever hands its address on must keep it; `compile_score` keeps all it makes."""
+
+    label: str
+    address: int
+    native: Any
+
+
+_kept: dict[tuple[str, str], Compiled] = {}
+"""Every function that was ever compiled, by name and content: a worker may call one while a request lasts."""
+
+
+def is_score(name: str) -> bool:
+    """Whether this names a function in a module, as "mymodule:score" does."""
+    module, colon, function = name.partition(":")
+    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def compile_score(name: str, folder: Path | None) -> Compiled:
+    """The score of this name, looked for in `folder` first, compiled and tried."""
+    module_name, _, function_name = name.partition(":")
+    module, content = _module(module_name, folder)
+    key = (name, content)
+    if key in _kept:
+        return _kept[key]
+    function = getattr(module, function_name, None)
+    if not inspect.isfunction(function):
+        functions = [one for one, value in vars(module).items() if inspect.isfunction(value)]
+        known = f"it has {', '.join(functions)}" if functions else "it has no functions"
+        raise ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
+    place = _place(function)
+    _check_arity(function, place)
+    compiled = Compiled(name, *_compile(function, place))
+    _try(compiled, place)
+    _kept[key] = compiled
+    return compiled
+
+
+def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
+    """The module and what tells this version of it from others."""
+    beside = folder / Path(*name.split(".")).with_suffix(".py") if folder is not None else None
+    try:
+        if beside is not None and beside.is_file():
+            text = beside.read_bytes()
+            module = ModuleType(name)
+            module.__file__ = str(beside)
+            # Read anew each time and registered nowhere: a reload sees what the file says now.
+            exec(compile(text, str(beside), "exec"), module.__dict__)
+            return module, f"{beside}:{hashlib.sha256(text).hexdigest()}"
+        return importlib.import_module(name), name
+    except ModuleNotFoundError as error:
+        where = f"{folder}, then " if folder is not None else ""
+        raise ScoreError(f"{error}", hint=f"looked in {where}{', '.join(filter(None, sys.path))}") from error
+    except SyntaxError as error:
+        raise ScoreError(f"{error.msg}", place=f"{error.filename}:{error.lineno}") from error
+    except Exception as error:
+        raise ScoreError(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _place(function: Callable[..., Any]) -> str:
+    code = function.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _check_arity(function: Callable[..., Any], place: str) -> None:
+    try:
+        inspect.signature(function).bind(object())
+    except TypeError as error:
+        raise ScoreError(
+            f"{function.__name__}{inspect.signature(function)} does not take one endpoint",
+            hint=f"write def {function.__name__}(endpoint)",
+            place=place,
+        ) from error
+
+
+def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
+    try:
+        import numba
+        from numba.core.errors import NumbaError
+    except ImportError as error:
+        raise ScoreError(
+            "a policy written in Python is compiled by numba, which is not installed",
+            hint='pip install "steelyard[numba]"',
+        ) from error
+    inner = numba.njit(error_model="numpy", forceinline=True)(function)
+
+    def score(
+        in_flight: float,
+        latency: float,
+        error_rate: float,
+        weight: float,
+        bytes_per_second: float,
+        age: float,
+        zone_match: float,
+    ) -> Any:
+        return inner(Endpoint(in_flight, latency, error_rate, weight, bytes_per_second, age, zone_match))
+
+    try:
+        signature = numba.float64(*[numba.float64] * len(Endpoint._fields))
+        native = numba.cfunc(signature, error_model="numpy")(score)
+    except NumbaError as error:
+        raise ScoreError(_first_line(error), hint=_HINT, place=_line_of(error, function) or place) from error
+    machine = native.inspect_llvm()
+    for call, what in _FORBIDDEN.items():
+        if call in machine:
+            raise ScoreError(f"{function.__name__} {what}", hint=_HINT, place=place)
+    address: Any = native.address
+    return int(address), native
+
+
+_HINT = "a score may do arithmetic on the endpoint's numbers, and nothing else"
+_FORBIDDEN = {
+    "PyGILState_Ensure": "can raise an error, for which a worker would have to wait for the interpreter",
+    "numba_gil_ensure": "can raise an error, for which a worker would have to wait for the interpreter",
+    "NRT_Allocate": "allocates memory",
+    "NRT_MemInfo_alloc": "allocates memory",
+}
+"""What compiled code calls, and what that means for a worker."""
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Failed in", "During:", "File "))]
+    return (told or lines or ["it cannot be compiled"])[0].rstrip(".")
+
+
+def _line_of(error: Any, function: Callable[..., Any]) -> str | None:
+    """The innermost line of the function's file that the compiler names."""
+    filename = function.__code__.co_filename
+    # It writes paths as they are seen from the working directory.
+    named = re.findall(r'File "([^"]+)", line (\d+)', str(error))
+    lines = [line for path, line in named if Path(path).name == Path(filename).name]
+    return f"{filename}:{lines[-1]}" if lines else None
+
+
+def _try(compiled: Compiled, place: str) -> None:
+    """Calls it with what endpoints look like, and refuses what is no number."""
+    call = compiled.native.ctypes
+    for values in itertools.product(
+        (0, 1, 1000), (0, 0.01, 60), (0, 1), (1, 100), (0, 1e6), (0, 3600), (0, 1)
+    ):
+        if math.isnan(call(*map(float, values))):
+            told = ", ".join(
+                f"{name}={value:g}" for name, value in zip(Endpoint._fields, values, strict=True)
+            )
+            raise ScoreError(
+                f"the score is no number for {told}",
+                hint="guard the division, for instance by max(x, 1e-3)",
+                place=place,
+            )
