@@ -19,8 +19,8 @@ from pydantic import (
 from steelyard import _core
 from steelyard.config.address import canonical
 from steelyard.config.base import Model, one_of, table_with
-from steelyard.config.secret import SecretFile
 from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
+from steelyard.config.secret import SecretFile
 from steelyard.config.units import (
     U32_MAX,
     Count,
