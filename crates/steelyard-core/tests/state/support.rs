@@ -130,10 +130,6 @@ impl Candidates for Stand {
         self.costs[index]
     }
 
-    fn in_flight(&self, _: usize) -> u32 {
-        0
-    }
-
     fn load(&self, index: usize) -> f32 {
         self.costs[index]
     }
