@@ -106,6 +106,18 @@ def test_other_policies_can_be_compared_than_those_of_the_scenario(small: Path) 
     assert str(caught.value) == 'unknown policy "lest_request"\nhint: did you mean "least_request"?'
 
 
+def test_a_policy_written_in_python_decides_as_its_twin_does(small: Path) -> None:
+    score = "def score(endpoint):\n    return (endpoint.in_flight + 1.0) / endpoint.weight\n"
+    (small.parent / "mine.py").write_text(score, encoding="utf-8")
+    healthy = SMALL.partition("[[faults]]")[0]
+    small.write_text(healthy.replace('"random"', '"mine:score"'), encoding="utf-8")
+    result = sim.simulate(small)
+    assert result.policy("mine:score").mean_s == result.policy("least_request").mean_s
+    assert sim.simulate(small, policies=["mine:score"]).policies[0] == result.policy("mine:score")
+    with pytest.raises(UsageError, match='the module mine has no function "scor"'):
+        sim.simulate(small, policies=["mine:scor"])
+
+
 def test_progress_is_told_and_can_end_the_run(small: Path) -> None:
     told: list[float] = []
     sim.simulate(small, progress=told.append)

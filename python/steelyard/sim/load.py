@@ -30,7 +30,8 @@ LISTS = ("endpoints", "faults")
 
 def load(path: Path | str) -> Scenario:
     """The scenario in `path`. Raises ConfigError with every problem found."""
-    return checked(read_scenario(Path(path)))
+    path = Path(path)
+    return checked(read_scenario(path), path.parent)
 
 
 def load_text(text: str, name: str = "scenario") -> Scenario:
@@ -52,18 +53,20 @@ def read_scenario(path: Path) -> Source:
         ) from None
 
 
-def checked(source: Source) -> Scenario:
+def checked(source: Source, folder: Path | None = None) -> Scenario:
+    """`folder` is where relative paths begin, and where a policy written in Python is looked for first."""
+    context = {"folder": folder.absolute()} if folder else None
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     problems = later.take_out(source, POLICIES)
     problems += slow_start_is_later(source)
     try:
-        scenario = Scenario.model_validate(source.data)
+        scenario = Scenario.model_validate(source.data, context=context)
     except ValidationError as error:
         problems += (in_other_words(one, source) for one in from_validation(error, source, Scenario))
         # What is right so far is checked as well, so that all is told at once.
         rest = without_what_is_wrong(error, source.data)
         with suppress(ValidationError):
-            problems += problems_of(Scenario.model_validate(rest), source)
+            problems += problems_of(Scenario.model_validate(rest, context=context), source)
         raise refused(problems) from None
     problems += problems_of(scenario, source)
     if problems:

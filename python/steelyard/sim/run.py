@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from steelyard import _core
 from steelyard.config.base import did_you_mean
 from steelyard.config.pool import POLICIES, PolicyTable
 from steelyard.config.problems import present
+from steelyard.config.score import is_score
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.checks import fault_endpoints, problems_of
@@ -48,9 +51,10 @@ def simulate(
         path = Path(scenario)
         source = read_scenario(path)
         folder = path.parent if folder is None else folder
-        scenario = checked(source)
-    chosen = scenario.model_copy(update=overrides(scenario, seed, policies))
-    prepared = prepare(chosen, source, folder or Path())
+        scenario = checked(source, folder)
+    folder = folder or Path()
+    chosen = scenario.model_copy(update=overrides(scenario, seed, policies, folder))
+    prepared = prepare(chosen, source, folder)
     refuse_what_the_engine_refuses(chosen, prepared, source)
     told = None if progress is None else lambda done, total: progress(done / total)
     text = _core.simulate(json.dumps(prepared.document), told)
@@ -61,7 +65,9 @@ def simulate(
     return Result.model_validate(found)
 
 
-def overrides(scenario: Scenario, seed: int | None, policies: Sequence[str] | None) -> dict[str, Any]:
+def overrides(
+    scenario: Scenario, seed: int | None, policies: Sequence[str] | None, folder: Path
+) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if seed is not None:
         if not 0 <= seed <= SEED_MAX:
@@ -69,19 +75,23 @@ def overrides(scenario: Scenario, seed: int | None, policies: Sequence[str] | No
         changed["seed"] = seed
     if policies:
         own = dict(zip(labels(scenario.policies), scenario.policies, strict=True))
-        changed["policies"] = tuple(policy_of(name, own) for name in dict.fromkeys(policies))
+        changed["policies"] = tuple(policy_of(name, own, folder) for name in dict.fromkeys(policies))
     return changed
 
 
-def policy_of(name: str, own: dict[str, PolicyTable]) -> PolicyTable:
+def policy_of(name: str, own: dict[str, PolicyTable], folder: Path) -> PolicyTable:
     """The scenario's own policy of this name, with its settings, or else the bare one."""
     if name in own:
         return own[name]
-    if name not in POLICIES:
+    if name not in POLICIES and not is_score(name):
         known = [*own, *POLICIES]
         hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
         raise UsageError(f'unknown policy "{name}"', hint=hint)
-    return PolicyTable.model_validate({"name": name})
+    try:
+        return PolicyTable.model_validate({"name": name}, context={"folder": folder.absolute()})
+    except ValidationError as error:
+        context = error.errors()[0].get("ctx", {})
+        raise UsageError(str(context.get("reason", error)), hint=context.get("hint")) from None
 
 
 def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, source: Source) -> None:
