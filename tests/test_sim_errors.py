@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from steelyard import sim
-from steelyard.config import POLICIES
-from steelyard.config.later import LATER_POLICIES
 from steelyard.config.source import read_text
 from steelyard.errors import ConfigError
 from steelyard.sim.document import prepare
@@ -239,12 +237,6 @@ ONE_MISTAKE = [
 @pytest.mark.parametrize(("text", "expected"), ONE_MISTAKE)
 def test_one_mistake_is_told_once_with_place_key_reason_and_hint(text: str, expected: str) -> None:
     assert told(text) == [expected]
-
-
-def test_a_policy_that_is_still_to_come_is_said_to_be_that() -> None:
-    for name in sorted(LATER_POLICIES - set(POLICIES)):
-        text = f's.toml:1:23: policies[1]: the policy "{name}" is not there yet\nhint: there are '
-        assert told(with_policies(f'["random", "{name}"]'))[0].startswith(text)
 
 
 def test_several_mistakes_are_told_in_the_order_of_the_file() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from steelyard.config import POLICIES, later
+from steelyard.config import later
 from steelyard.config.pool import Pool
 from steelyard.config.problems import from_validation, without_what_is_wrong
 from steelyard.config.source import Source, read, read_text
@@ -57,7 +57,7 @@ def checked(source: Source, folder: Path | None = None) -> Scenario:
     """`folder` is where relative paths begin, and where a policy written in Python is looked for first."""
     context = {"folder": folder.absolute()} if folder else None
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
-    problems = later.take_out(source, POLICIES)
+    problems = later.take_out(source)
     problems += slow_start_is_later(source)
     try:
         scenario = Scenario.model_validate(source.data, context=context)
@@ -81,18 +81,11 @@ def slow_start_is_later(source: Source) -> list[Problem]:
 
 
 def in_other_words(problem: Problem, source: Source) -> Problem:
-    """The same, with what only a scenario has: examples of its tables, and policies still to come."""
+    """The same, with what only a scenario has: examples of its tables."""
     if problem.key in EXAMPLES and problem.message == "this key is missing":
         return replace(problem, hint=f"for instance {EXAMPLES[problem.key]}")
     if problem.key in LISTS and problem.message == "expected a list, found a table":
         return replace(problem, hint=f"write [[{problem.key}]] above each")
-    policies = source.data.get("policies")
-    for index, value in enumerate(policies if isinstance(policies, list) else []):
-        name = value.get("name") if isinstance(value, dict) else value
-        to_come = isinstance(name, str) and name in later.LATER_POLICIES and name not in POLICIES
-        if to_come and problem.key in (f"policies[{index}]", f"policies[{index}].name"):
-            hint = f"there are {', '.join(POLICIES)}"
-            return replace(problem, message=f'the policy "{name}" is not there yet', hint=hint)
     return problem
 
 
