@@ -62,7 +62,7 @@ def checked(source: Source, folder: Path | None = None) -> Scenario:
     try:
         scenario = Scenario.model_validate(source.data, context=context)
     except ValidationError as error:
-        problems += (in_other_words(one, source) for one in from_validation(error, source, Scenario))
+        problems += (in_other_words(one) for one in from_validation(error, source, Scenario))
         # What is right so far is checked as well, so that all is told at once.
         rest = without_what_is_wrong(error, source.data)
         with suppress(ValidationError):
@@ -80,7 +80,7 @@ def slow_start_is_later(source: Source) -> list[Problem]:
     return [source.problem(("slow_start",), "slow start is not there yet", "take it out until it is")]
 
 
-def in_other_words(problem: Problem, source: Source) -> Problem:
+def in_other_words(problem: Problem) -> Problem:
     """The same, with what only a scenario has: examples of its tables."""
     if problem.key in EXAMPLES and problem.message == "this key is missing":
         return replace(problem, hint=f"for instance {EXAMPLES[problem.key]}")
