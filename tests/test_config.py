@@ -46,6 +46,7 @@ respond = 404
 policy = { name = "weighted" }
 endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }]
 fail_open = false
+slow_start = { window = "30s", aggression = 2, min_weight = 0.2 }
 threshold = { requests = 5, latency = "500ms", bytes_per_second = "50M" }
 queue = { size = "off", timeout = "off" }
 connections = { idle_timeout = "off", idle_max = 2, max = 20 }
@@ -133,6 +134,7 @@ def test_every_key_arrives_in_the_document() -> None:
     assert app["load"] == "requests"
     assert app["endpoints"][1] == {"address": "10.0.0.2:80", "weight": 3, "drain": False}
     assert app["fail_open"] is False
+    assert app["slow_start"] == {"window_ms": 30_000, "aggression": 2.0, "min_weight": 0.2}
     assert list(app["threshold"].values()) == [5, 500, 50 * 2**20]
     assert list(app["queue"].values()) == [None, None]
     assert list(app["connections"].values()) == [None, 2, 20]
@@ -158,6 +160,14 @@ def test_what_show_prints_means_the_same(text: str) -> None:
 @pytest.mark.parametrize("text", [SHORT, EVERYTHING])
 def test_the_engine_reads_the_document(text: str) -> None:
     assert json.loads(_core.check(json.dumps(document(text)))) == []
+
+
+@pytest.mark.parametrize("written", ['"30s"', '"off"', '{ window = "1m", aggression = 2.0 }'])
+def test_slow_start_is_a_duration_or_a_table(written: str) -> None:
+    text = 'listeners.web = { bind = [":8080"], pool = "app" }\n[pools.app]\nendpoints = ["10.0.0.1:80"]\n'
+    loaded = config.load_text(f"{text}slow_start = {written}\n")
+    assert config.load_text(config.show(loaded)) == loaded
+    assert "slow_start" in config.show(loaded)
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,6 @@ LATER = [
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("pools.app.tls.verify = true", "pools.app.tls"),
-    ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ('pools.app.policy = "prequal"', "pools.app.policy"),
     ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
@@ -207,6 +206,23 @@ def test_what_is_not_there_yet_is_refused_and_not_ignored(line: str, key: str) -
     (problem,) = told(DOTTED + line)
     assert f"{key}: " in problem.splitlines()[0]
     assert problem.splitlines()[0].endswith("is not there yet")
+
+
+WRONG_NUMBERS = [
+    ("slow_start = 30", "30 has no unit"),
+    ('slow_start = "0s"', "0 is no duration"),
+    ("slow_start = { aggression = 2 }", "window"),
+    ('slow_start = { window = "30s", aggression = 0 }', "0 is no aggression"),
+    ('slow_start = { window = "30s", min_weight = 1.5 }', "1.5 is no part of a weight"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG_NUMBERS)
+def test_what_spreads_the_load_is_refused_with_its_place(line: str, message: str) -> None:
+    (problem,) = told(f"{DOTTED}pools.app.{line}\n")
+    assert message in problem
+    assert problem.startswith("f.toml:4:"), problem
+    assert f": pools.app.{line.split(' ')[0]}" in problem
 
 
 @pytest.mark.parametrize("key", ['zone = "a"', "priority = 1"])

@@ -54,6 +54,7 @@ HEALTH: Settings = {
     "fall": 3,
     "expect_status": [[200, 399]],
 }
+SLOW_START: Settings = {"window_ms": 60_000, "aggression": 1.0, "min_weight": 0.1}
 THRESHOLD: Settings = {"requests": None, "latency_ms": None, "bytes_per_second": None}
 QUEUE: Settings = {"size": 1024, "timeout_ms": 20_000}
 CONNECTIONS: Settings = {"idle_timeout_ms": 20_000, "idle_max": 64, "max": None}
@@ -98,6 +99,7 @@ class Plan:
         name: str = "app",
         policy: str = "least_request",
         fail_open: bool = True,
+        slow_start: Settings | None = None,
         threshold: Settings | None = None,
         queue: Settings | None = None,
         health: Settings | None = None,
@@ -115,6 +117,7 @@ class Plan:
                     {"address": one.address, "weight": one.weight, "drain": one.drain} for one in found
                 ],
                 "fail_open": fail_open,
+                "slow_start": laid_over(SLOW_START, slow_start) if slow_start else None,
                 "threshold": laid_over(THRESHOLD, threshold),
                 "queue": laid_over(QUEUE, queue),
                 "health": laid_over(HEALTH, health),

@@ -120,6 +120,9 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
     pub fail_open: bool,
+    /// How an endpoint that joins or comes back gets its share; `None` = at once.
+    #[serde(default)]
+    pub slow_start: Option<SlowStart>,
     /// The loads at which an endpoint leaves the rotation.
     pub threshold: Threshold,
     /// Where requests wait when every endpoint is at its threshold.
@@ -171,6 +174,18 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it is being drained.
     pub drain: bool,
+}
+
+/// How the weight of an endpoint grows that has joined or come back; see [`crate::slow_start`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowStart {
+    /// Until the weight is whole, in milliseconds.
+    pub window_ms: u64,
+    /// 1 grows in proportion to age; above, faster at first.
+    pub aggression: f64,
+    /// The part of the weight that counts at least.
+    pub min_weight: f64,
 }
 
 /// The loads at which an endpoint leaves the rotation.

@@ -6,6 +6,7 @@
 use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
+use crate::slow_start::Start;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
 use std::fmt;
@@ -49,6 +50,7 @@ struct Hot {
     flags: AtomicU32,
     /// Recent failures, as requests that are not there.
     phantoms: Decaying,
+    start: Start,
 }
 
 /// What one worker has counted at one endpoint. Written by that worker alone.
@@ -133,6 +135,7 @@ impl Endpoint {
                 in_flight: AtomicU32::new(0),
                 flags: AtomicU32::new(health.verdict() as u32),
                 phantoms: Decaying::default(),
+                start: Start::default(),
             },
             id,
             address,
@@ -366,6 +369,11 @@ impl Endpoint {
             before = seen;
         }
         before & VERDICT != verdict
+    }
+
+    /// When it last joined or came back.
+    pub fn start(&self) -> &Start {
+        &self.hot.start
     }
 
     /// The verdict that picks see.

@@ -24,6 +24,7 @@ pub mod route;
 #[cfg(test)]
 mod sample;
 pub mod seeker;
+pub mod slow_start;
 pub mod snapshot;
 mod sync;
 pub mod time;

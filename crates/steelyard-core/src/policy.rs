@@ -18,7 +18,7 @@ mod weighted_random;
 pub use rotation::{Phase, Rotation};
 
 use crate::document;
-use crate::random::below;
+use crate::random::{mix, unit};
 use rand::Rng;
 use weighted::Cycle;
 use weighted_random::Alias;
@@ -51,9 +51,21 @@ pub trait Candidates {
     fn id(&self, index: usize) -> u32;
     /// The configured weight.
     fn weight(&self, index: usize) -> u32;
+    /// The part of its weight that counts now: below 1 while it is in slow start, never 0. Costs have it in them
+    /// already.
+    fn factor(&self, _index: usize) -> f32 {
+        1.0
+    }
+    /// Whether a request with this salt goes to it though it may be in slow start: of all salts the part that
+    /// [`factor`](Self::factor) says. The salt is the key of the request where a policy goes by keys: as the factor
+    /// grows a key moves here once and stays.
+    fn starts(&self, index: usize, salt: u64) -> bool {
+        let factor = self.factor(index);
+        factor >= 1.0 || mix(salt) < factor
+    }
     /// Whether it may take a request now.
     fn eligible(&self, index: usize) -> bool;
-    /// (1 + requests in flight + phantoms) / weight.
+    /// (1 + requests in flight + phantoms) / weight x factor.
     fn cost(&self, index: usize) -> f32;
     /// The cost, where it may take a request now: both questions in one look.
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -152,7 +164,15 @@ impl Policy {
     }
 }
 
-/// Scans for eligible candidates and takes one of them, each with a probability in proportion to its share.
+/// Whether a candidate that was drawn, or whose turn it is, takes the request: while it is in slow start, in as many
+/// cases as its factor says. Only then is there one more draw.
+fn accepts(candidates: &impl Candidates, index: usize, rng: &mut impl Rng) -> bool {
+    let factor = candidates.factor(index);
+    factor >= 1.0 || unit(rng) < factor
+}
+
+/// Scans for eligible candidates and takes one of them, each with a probability in proportion to its share and to its
+/// factor: one in slow start that is alone is found.
 fn scan_and_take(
     candidates: &impl Candidates,
     rng: &mut impl Rng,
@@ -160,12 +180,12 @@ fn scan_and_take(
 ) -> Option<usize> {
     // A slot seen free may be gone when it is taken; every round that fails, another request got through.
     loop {
-        let mut total = 0usize;
+        let mut total = 0.0;
         let mut chosen = None;
         for index in (0..candidates.len()).filter(|&index| candidates.eligible(index)) {
-            let weight = share(index) as usize;
+            let weight = share(index) as f32 * candidates.factor(index);
             total += weight;
-            if weight > 0 && below(rng, total) < weight {
+            if weight > 0.0 && unit(rng) * total < weight {
                 chosen = Some(index);
             }
         }

@@ -7,9 +7,10 @@ use crate::key::{self, KeySource};
 use crate::load::{Smoothed, Tail};
 use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
-use crate::random::Generator;
+use crate::random::{Generator, mix};
 use crate::retry::Budget;
 use crate::seeker::Seeker;
+use crate::slow_start::SlowStart;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
@@ -44,6 +45,8 @@ pub struct Member {
     pub weight: u32,
     inverse_weight: f32,
     draining: bool,
+    /// Whether it is new where others have been.
+    joins: bool,
 }
 
 /// An address that belongs to a pool, before it has met its state.
@@ -119,6 +122,9 @@ pub struct Pool {
     policy: Policy,
     key: Option<KeySource>,
     threshold: Threshold,
+    slow_start: Option<SlowStart>,
+    /// Until when someone is in slow start: one look tells a pick that nobody is.
+    starting_until: AtomicU64,
     /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
     accept: AtomicU8,
     pub(crate) shared: Arc<Shared>,
@@ -138,22 +144,29 @@ impl Pool {
         let probes = config.health.interval_ms.is_some();
         let mut known = lock(&shared.known);
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
+        // Those that a pool begins with are all equally new.
+        let begins = known.is_empty();
         let mut endpoint = |address: &Address| {
-            known.get(address).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                let new = Arc::new(Endpoint::new(id, address.clone(), options.workers, Health::new(probes)));
-                known.insert(address.clone(), Arc::downgrade(&new));
-                new
-            })
+            if let Some(endpoint) = known.get(address).and_then(Weak::upgrade) {
+                return (endpoint, false);
+            }
+            let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+            let new = Arc::new(Endpoint::new(id, address.clone(), options.workers, Health::new(probes)));
+            known.insert(address.clone(), Arc::downgrade(&new));
+            (new, !begins)
         };
         let members: Vec<Member> = resolved
             .into_iter()
-            .map(|found| Member {
-                endpoint: endpoint(&found.address),
-                configured: found.configured,
-                weight: found.weight,
-                inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
-                draining: found.drain,
+            .map(|found| {
+                let (endpoint, joins) = endpoint(&found.address);
+                Member {
+                    endpoint,
+                    joins,
+                    configured: found.configured,
+                    weight: found.weight,
+                    inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
+                    draining: found.drain,
+                }
             })
             .collect();
         drop(known);
@@ -176,6 +189,8 @@ impl Pool {
             generation,
             members,
             threshold,
+            slow_start: config.slow_start.as_ref().map(SlowStart::new),
+            starting_until: AtomicU64::new(0),
             accept: AtomicU8::new(HEALTHY),
             shared,
         })
@@ -192,6 +207,11 @@ impl Pool {
             health.set_draining(member.draining);
             if switched {
                 health.reset_probes(probes);
+            }
+            if member.joins || member.endpoint.start().is_pending() {
+                self.begin(member, now);
+            } else if let Some(at) = member.endpoint.start().at() {
+                self.note_start(at);
             }
             member.endpoint.publish(&health);
             drop(health);
@@ -271,8 +291,9 @@ impl Pool {
     /// Chooses an endpoint and takes a slot of it.
     pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         let mut accept = self.accept.load(Ordering::Relaxed);
+        let salt = if self.any_starting(now) { Some(rng.next_u64()) } else { None };
         loop {
-            let view = View { pool: self, now, seeker, accept };
+            let view = View { pool: self, now, seeker, accept, salt };
             if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
@@ -289,7 +310,7 @@ impl Pool {
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
     pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
         let any = |accept| {
-            let view = View { pool: self, now, seeker, accept };
+            let view = View { pool: self, now, seeker, accept, salt: None };
             (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
@@ -395,11 +416,50 @@ impl Pool {
         }
     }
 
+    /// Lets a member's slow start begin: now, or when its drain ends. What it has to do with is said before the verdict
+    /// is published that sends it requests.
+    fn begin(&self, member: &Member, now: Nanos) {
+        if member.draining {
+            member.endpoint.start().begin_later();
+        } else {
+            member.endpoint.start().begin(now);
+            self.note_start(now);
+        }
+    }
+
+    fn note_start(&self, at: Nanos) {
+        if let Some(slow_start) = &self.slow_start {
+            self.starting_until.fetch_max(at.plus(slow_start.window()).0, Ordering::Relaxed);
+        }
+    }
+
+    fn any_starting(&self, now: Nanos) -> bool {
+        self.starting_until.load(Ordering::Relaxed) > now.0
+    }
+
+    /// The part of its weight that an endpoint has in its slow start; 1 when it is in none.
+    pub fn start_factor(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
+        match (&self.slow_start, endpoint.start().at()) {
+            (Some(slow_start), Some(at)) => slow_start.factor(now.since(at)),
+            _ => 1.0,
+        }
+    }
+
     /// Takes in one probe; says whether the verdict changed.
     pub fn record_probe(self: &Arc<Self>, endpoint: &Endpoint, good: bool, said: String, now: Nanos) -> bool {
         let rules = Rules { rise: self.config.health.rise, fall: self.config.health.fall };
         let mut health = endpoint.health();
+        let before = health.standing();
         health.record_probe(good, said, rules);
+        let recovers = match before {
+            Verdict::Down => health.standing() == Verdict::Healthy,
+            // The first probe of an endpoint that joined others; those that began with the pool do so all at once.
+            Verdict::Unknown => health.standing() == Verdict::Healthy && endpoint.start().at().is_some(),
+            _ => false,
+        };
+        if recovers && let Some(member) = self.member_of(endpoint) {
+            self.begin(member, now);
+        }
         let changed = endpoint.publish(&health);
         drop(health);
         if changed {
@@ -419,6 +479,9 @@ impl Pool {
             if member.endpoint.verdict() == Verdict::Down {
                 let mut health = member.endpoint.health();
                 if health.end_ejection(now) {
+                    if health.standing() != Verdict::Down {
+                        self.begin(member, now);
+                    }
                     member.endpoint.publish(&health);
                     returned.push(member.clone());
                 }
@@ -432,6 +495,10 @@ impl Pool {
             self.verdicts_changed(now);
         }
         returned
+    }
+
+    fn member_of(&self, endpoint: &Endpoint) -> Option<&Member> {
+        self.members.iter().find(|member| member.endpoint.id() == endpoint.id())
     }
 
     fn verdicts_changed(self: &Arc<Self>, now: Nanos) {
@@ -468,11 +535,24 @@ struct View<'a> {
     now: Nanos,
     seeker: &'a Seeker,
     accept: u8,
+    /// What chance draws from for those in slow start; `None` when nobody is.
+    salt: Option<u64>,
 }
 
 impl View<'_> {
     fn member(&self, index: usize) -> &Member {
         &self.pool.members[index]
+    }
+
+    /// 1 / the weight that counts now. One that is idle and in slow start is compared at its whole weight in as many
+    /// cases as its factor says: otherwise it would get nothing as long as any other is idle too.
+    fn inverse_weight(&self, member: &Member, is_idle: bool) -> f32 {
+        let Some(salt) = self.salt else { return member.inverse_weight };
+        let factor = self.pool.start_factor(&member.endpoint, self.now);
+        if factor >= 1.0 || is_idle && mix(salt ^ u64::from(member.endpoint.id())) < factor {
+            return member.inverse_weight;
+        }
+        member.inverse_weight / factor
     }
 
     /// Whether only a threshold can keep it from serving this request.
@@ -504,9 +584,17 @@ impl Candidates for View<'_> {
             && !self.seeker.excludes(member.endpoint.id())
     }
 
+    fn factor(&self, index: usize) -> f32 {
+        if self.salt.is_none() {
+            return 1.0;
+        }
+        self.pool.start_factor(&self.member(index).endpoint, self.now)
+    }
+
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        (1.0 + member.endpoint.burden(self.now, || self.pool.phantom_s())) * member.inverse_weight
+        let burden = member.endpoint.burden(self.now, || self.pool.phantom_s());
+        (1.0 + burden) * self.inverse_weight(member, burden <= 0.0)
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -514,31 +602,39 @@ impl Candidates for View<'_> {
         let eligible = member.weight > 0
             && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
             && !self.seeker.excludes(member.endpoint.id());
-        let burden = || member.endpoint.burden(self.now, || self.pool.phantom_s());
-        eligible.then(|| (1.0 + burden()) * member.inverse_weight)
+        eligible.then(|| self.cost(index))
     }
 
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
+        let inverse_weight = || self.inverse_weight(member, member.endpoint.in_flight() == 0);
         match self.pool.config.load {
             Load::Requests => self.cost(index),
-            Load::Latency => self.pool.expected_s(&member.endpoint) * member.inverse_weight,
-            Load::Bytes => member.endpoint.bytes_per_second(self.now) * member.inverse_weight,
+            Load::Latency => self.pool.expected_s(&member.endpoint) * inverse_weight(),
+            // One that has sent nothing yet costs nothing, whatever its weight: in slow start it has to let requests
+            // pass as where turns are taken.
+            Load::Bytes if self.salt.is_some_and(|salt| !self.starts(index, salt)) => f32::MAX,
+            Load::Bytes => member.endpoint.bytes_per_second(self.now) * inverse_weight(),
         }
     }
 
     fn time_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let ahead = 1.0 + member.endpoint.in_flight() as f32;
-        self.pool.expected_s(&member.endpoint) * ahead * member.inverse_weight
+        let in_flight = member.endpoint.in_flight();
+        let inverse_weight = self.inverse_weight(member, in_flight == 0);
+        self.pool.expected_s(&member.endpoint) * (1.0 + in_flight as f32) * inverse_weight
     }
 
     fn peak_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
         let pending = member.endpoint.in_flight() as f32;
-        let peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        let mut peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        if peak <= 0.0 && self.factor(index) < 1.0 {
+            // Finagle's 0 for one that nobody has heard of would undo a slow start.
+            peak = self.pool.expected_s(&member.endpoint);
+        }
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
-        cost * member.inverse_weight
+        cost * self.inverse_weight(member, pending <= 0.0)
     }
 
     fn key(&self) -> Option<u64> {

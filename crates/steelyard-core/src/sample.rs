@@ -73,6 +73,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         load: Load::Requests,
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         fail_open: true,
+        slow_start: None,
         threshold: Threshold { requests: None, latency_ms: None, bytes_per_second: None },
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },
         health: Health {

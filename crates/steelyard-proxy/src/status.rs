@@ -3,7 +3,8 @@
 use crate::engine::{LiveListener, State};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use steelyard_core::endpoint::{Cells, Over};
+use steelyard_core::endpoint::{Cells, Endpoint, Over};
+use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
 use steelyard_core::pool::{Member, Pool};
 use steelyard_core::time::Nanos;
@@ -60,6 +61,7 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "weight": member.weight,
         "verdict": verdict,
         "why": why,
+        "starting": starting(pool, endpoint, now),
         "in_flight": endpoint.in_flight(),
         "requests": sum.requests,
         "failures": sum.failures,
@@ -74,6 +76,12 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "connections": endpoint.connections.load(Ordering::Relaxed),
         "idle_connections": endpoint.idle_connections.load(Ordering::Relaxed),
     })
+}
+
+/// The part of its weight that an endpoint in slow start has.
+fn starting(pool: &Pool, endpoint: &Endpoint, now: Nanos) -> Option<f32> {
+    let factor = pool.start_factor(endpoint, now);
+    (factor < 1.0 && endpoint.verdict() == Verdict::Healthy).then_some(factor)
 }
 
 fn load(over: Over) -> &'static str {

@@ -129,6 +129,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
     for one in pool["endpoints"]:
+        starting = f"starting {one['starting']:.0%}".replace("%", " %") if one["starting"] else ""
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
         table.add_row(
             one["address"],
@@ -138,7 +139,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
             byte_text(one["bytes_in"]),
             byte_text(one["bytes_out"]),
             *(seconds_text(one[name]) for name in ("smoothed_s", "p50_s", "p99_s")),
-            Text("; ".join(part for part in (one["why"], over) if part)),
+            Text("; ".join(part for part in (one["why"], starting, over) if part)),
         )
     return table
 

@@ -82,6 +82,7 @@ def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
             for endpoint in pool.endpoints
         ],
         "fail_open": pool.fail_open,
+        "slow_start": slow_start_of(pool),
         "threshold": {
             "requests": pool.threshold.requests,
             "latency_ms": pool.threshold.latency,
@@ -107,6 +108,17 @@ def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
             "body_bytes_max": pool.retry.body_bytes_max,
             "budget": pool.retry.budget,
         },
+    }
+
+
+def slow_start_of(pool: Pool) -> dict[str, Any] | None:
+    if pool.slow_start is None:
+        return None
+    slow_start = pool.slow_start
+    return {
+        "window_ms": slow_start.window,
+        "aggression": slow_start.aggression,
+        "min_weight": slow_start.min_weight,
     }
 
 

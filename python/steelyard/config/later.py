@@ -27,7 +27,6 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "token_file"): "the admin API over TCP",
     ("listeners", "*", "tls"): "TLS towards clients",
     ("pools", "*", "tls"): "TLS towards endpoints",
-    ("pools", "*", "slow_start"): "slow start",
     ("pools", "*", "health", "grpc"): "the gRPC health check",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {

@@ -22,6 +22,7 @@ from steelyard.config.units import (
     DurationOrOff,
     Size,
     SizeOrOff,
+    WrittenDuration,
     WrittenOff,
     refuse,
 )
@@ -83,6 +84,55 @@ Endpoint = Annotated[
             else {"address": endpoint.address, "weight": endpoint.weight}
         )
     ),
+]
+
+
+AGGRESSION = (0.01, 100.0)
+MIN_WEIGHT = (0.001, 1.0)
+
+
+def number_between(what: str, bounds: tuple[float, float]) -> BeforeValidator:
+    """Takes a number within bounds; TOML's 1 means 1.0."""
+    low, high = bounds
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise refuse("expected a number", f"from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise refuse(f"{value:g} is no {what}", f"from {low:g} to {high:g}")
+        return float(value)
+
+    return BeforeValidator(check, json_schema_input_type=Annotated[float, Field(ge=bounds[0], le=bounds[1])])
+
+
+class SlowStartTable(Model):
+    """How an endpoint that joins or comes back gets its share little by little."""
+
+    window: Duration
+    """Until its weight is whole."""
+    aggression: Annotated[float, number_between("aggression", AGGRESSION)] = 1.0
+    """1 grows in proportion to age; above, faster at first."""
+    min_weight: Annotated[float, number_between("part of a weight", MIN_WEIGHT)] = 0.1
+    """The part of the weight that counts at least."""
+
+
+def write_slow_start(slow_start: SlowStartTable | None) -> object:
+    if slow_start is None:
+        return "off"
+    settings = slow_start.model_dump(exclude_defaults=True)
+    return settings["window"] if settings.keys() == {"window"} else settings
+
+
+def read_slow_start(value: object) -> object:
+    if value is None or value == "off":
+        return None
+    return value if isinstance(value, dict | SlowStartTable) else {"window": value}
+
+
+SlowStart = Annotated[
+    SlowStartTable | None,
+    BeforeValidator(read_slow_start, json_schema_input_type=WrittenDuration | WrittenOff | SlowStartTable),
+    PlainSerializer(write_slow_start),
 ]
 
 
@@ -257,6 +307,8 @@ class Pool(Model):
     """What is spoken towards the endpoints."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
+    slow_start: SlowStart = None
+    """How long an endpoint that joins or comes back takes to get its whole share; or a table."""
     threshold: Threshold = Threshold()
     queue: Queue = Queue()
     health: Annotated[Health, BeforeValidator(must_be_table)] = Health()

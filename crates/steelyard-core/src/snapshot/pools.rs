@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 /// The largest weight, so that sums over any pool stay small.
 pub const WEIGHT_MAX: u32 = 65_535;
+/// Bounds of slow start: beyond them a weight would jump rather than grow.
+const AGGRESSION_MIN: f64 = 0.01;
+const AGGRESSION_MAX: f64 = 100.0;
+const MIN_WEIGHT_MIN: f64 = 0.001;
 /// The most tries of one request.
 const ATTEMPTS_MAX: u32 = 100;
 
@@ -100,6 +104,9 @@ fn plan_endpoints<'d>(
 
 fn check_bounds(config: &document::Pool, report: &mut Report) {
     report.at("policy", |report| check_policy(config, report));
+    if let Some(slow_start) = &config.slow_start {
+        report.at("slow_start", |report| check_slow_start(slow_start, report));
+    }
     report.at("threshold", |report| {
         refuse_zero("requests", config.threshold.requests.map(u64::from), report);
         refuse_zero("latency", config.threshold.latency_ms, report);
@@ -123,6 +130,20 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
         refuse_zero("total", timeouts.total_ms, report);
     });
     report.at("retry", |report| check_retry(&config.retry, report));
+}
+
+fn check_slow_start(slow_start: &document::SlowStart, report: &mut Report) {
+    refuse_zero("window", Some(slow_start.window_ms), report);
+    if !(AGGRESSION_MIN..=AGGRESSION_MAX).contains(&slow_start.aggression) {
+        let message = format!("an aggression of {} is no use", slow_start.aggression);
+        let hint = format!("from {AGGRESSION_MIN} to {AGGRESSION_MAX}; 1 grows evenly, 2 faster at first");
+        report.refuse_at("aggression", Refusal::new(message).hint(hint));
+    }
+    if !(MIN_WEIGHT_MIN..=1.0).contains(&slow_start.min_weight) {
+        let message = format!("{} is no part of a weight to begin with", slow_start.min_weight);
+        let hint = format!("from {MIN_WEIGHT_MIN} to 1, as 0.1");
+        report.refuse_at("min_weight", Refusal::new(message).hint(hint));
+    }
 }
 
 /// The settings of each policy that has any.

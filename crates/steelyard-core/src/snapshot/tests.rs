@@ -315,6 +315,25 @@ fn health_checks_can_succeed_and_end_before_the_next() {
 }
 
 #[test]
+fn what_spreads_the_load_is_within_its_bounds() {
+    let slow_start = |change: Change<document::SlowStart>| {
+        move |d: &mut Document| {
+            let mut slow_start = document::SlowStart { window_ms: 1, aggression: 1.0, min_weight: 0.1 };
+            change(&mut slow_start);
+            d.pools[0].slow_start = Some(slow_start);
+        }
+    };
+    refused(slow_start(|start| start.window_ms = 0), "pools.app.slow_start.window: 0 is ambiguous", "off");
+    for aggression in [0.0, -1.0, 101.0, f64::NAN] {
+        let change = |d: &mut Document| {
+            d.pools[0].slow_start = Some(document::SlowStart { window_ms: 1, aggression, min_weight: 0.1 });
+        };
+        refused(change, "pools.app.slow_start.aggression: an aggression of", "from 0.01 to 100");
+    }
+    refused(slow_start(|start| start.min_weight = 0.0), "pools.app.slow_start.min_weight: 0", "0.001 to 1");
+}
+
+#[test]
 fn retries_are_bounded() {
     refused(|d| d.pools[0].retry.attempts = 0, "pools.app.retry.attempts: 0 is", "write 1");
     refused(|d| d.pools[0].retry.attempts = 101, "pools.app.retry.attempts: 101", "the most is 100");

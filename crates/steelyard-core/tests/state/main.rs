@@ -10,6 +10,7 @@ mod queue;
 mod random;
 mod retry;
 mod round_robin;
+mod slow_start;
 mod support;
 mod thresholds;
 mod times;

@@ -56,6 +56,7 @@ pub struct Stand {
     pub weights: Vec<u32>,
     pub eligible: Vec<bool>,
     pub costs: Vec<f32>,
+    pub factors: Vec<f32>,
     pub generation: u64,
     pub key: Option<u64>,
     taken: RefCell<Vec<usize>>,
@@ -69,6 +70,7 @@ impl Stand {
             weights: weights.to_vec(),
             eligible: vec![true; weights.len()],
             costs: vec![1.0; weights.len()],
+            factors: vec![1.0; weights.len()],
             generation: 1,
             key: None,
             taken: RefCell::default(),
@@ -81,6 +83,7 @@ impl Stand {
         self.weights.push(weight);
         self.eligible.push(true);
         self.costs.push(1.0);
+        self.factors.push(1.0);
         self.generation += 1;
     }
 
@@ -90,6 +93,7 @@ impl Stand {
         self.weights.remove(index);
         self.eligible.remove(index);
         self.costs.remove(index);
+        self.factors.remove(index);
         self.generation += 1;
     }
 
@@ -114,6 +118,10 @@ impl Candidates for Stand {
 
     fn weight(&self, index: usize) -> u32 {
         self.weights[index]
+    }
+
+    fn factor(&self, index: usize) -> f32 {
+        self.factors[index]
     }
 
     fn eligible(&self, index: usize) -> bool {
