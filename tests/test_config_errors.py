@@ -214,6 +214,9 @@ WRONG_NUMBERS = [
     ("slow_start = { aggression = 2 }", "window"),
     ('slow_start = { window = "30s", aggression = 0 }', "0 is no aggression"),
     ('slow_start = { window = "30s", min_weight = 1.5 }', "1.5 is no part of a weight"),
+    ("panic_threshold = 0", "0 is no threshold"),
+    ("panic_threshold = 101", "101 is no percentage"),
+    ('panic_threshold = "on"', "expected a percentage"),
 ]
 
 
@@ -225,10 +228,16 @@ def test_what_spreads_the_load_is_refused_with_its_place(line: str, message: str
     assert f": pools.app.{line.split(' ')[0]}" in problem
 
 
-@pytest.mark.parametrize("key", ['zone = "a"', "priority = 1"])
-def test_endpoints_have_no_zone_and_no_priority_yet(key: str) -> None:
+@pytest.mark.parametrize("key", ["priority = -1", 'priority = "1"', 'zone = ""', "zone = 1"])
+def test_an_endpoint_has_a_priority_and_a_zone_with_a_name(key: str) -> None:
     (problem,) = told(DOTTED.replace('"10.0.0.1:80"', '{ address = "10.0.0.1:80", ' + key + " }"))
-    assert "are not there yet" in problem
+    assert f"pools.app.endpoints[0].{key.split(' ')[0]}" in problem
+
+
+def test_a_pool_has_eight_different_priorities_at_most() -> None:
+    endpoints = ", ".join(f'{{ address = "10.0.0.{n}:80", priority = {n} }}' for n in range(1, 10))
+    (problem,) = told(DOTTED.replace('"10.0.0.1:80"', endpoints))
+    assert "more than 8 different priorities" in problem
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 pub struct Document {
     /// Data-plane threads; `None` = one for each core that this process may use.
     pub workers: Option<usize>,
+    /// Where this process stands: endpoints of the same zone are preferred.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// How long requests in flight may take to end when the process drains, in milliseconds.
     pub drain_timeout_ms: u64,
     /// In the order of the file.
@@ -120,6 +123,10 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
     pub fail_open: bool,
+    /// The percentage of available endpoints below which a level uses all that it has; `None` = never. It takes
+    /// `fail_open`.
+    #[serde(default)]
+    pub panic_threshold: Option<u32>,
     /// How an endpoint that joins or comes back gets its share; `None` = at once.
     #[serde(default)]
     pub slow_start: Option<SlowStart>,
@@ -174,6 +181,12 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it is being drained.
     pub drain: bool,
+    /// The lower one is used first.
+    #[serde(default)]
+    pub priority: u32,
+    /// Where it stands.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// How the weight of an endpoint grows that has joined or come back; see [`crate::slow_start`].

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod health;
 pub mod histogram;
 pub mod key;
+pub mod level;
 pub mod listener;
 pub mod load;
 #[cfg(all(test, loom))]

@@ -3,13 +3,14 @@
 //! Run by `scripts/loom`, in a build of their own, because loom replaces the atomics.
 
 use crate::document;
-use crate::endpoint::{Address, Endpoint, Excluded, Threshold};
+use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::Health;
 use crate::policy::Phase;
 use crate::pool::{Options, Pick, Pool, Resolved};
 use crate::queue::{Grant, Ticket};
 use crate::random::Generator;
 use crate::sample;
+use crate::seeker::Seeker;
 use crate::time::Nanos;
 use loom::thread;
 use rand::SeedableRng;
@@ -40,6 +41,9 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
             address: Address::Unix(index.to_string().into()),
             weight: 1,
             drain: false,
+            priority: 0,
+            zone: None,
+            foreign: false,
         })
         .collect();
     let options = Options { workers: 0, phase: Phase::Zero, seed: 0 };

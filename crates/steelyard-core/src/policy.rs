@@ -143,6 +143,16 @@ impl Policy {
         })
     }
 
+    /// The same where the candidates are only some of those that the rotation knows: turns along a cycle would be taken by
+    /// others in between.
+    #[must_use]
+    pub fn among_others(self) -> Self {
+        match self {
+            Self::Weighted(_) => Self::Weighted(None),
+            other => other,
+        }
+    }
+
     /// Chooses an eligible candidate and takes a slot of it; `None` when a scan found none.
     pub fn pick(
         &self,

@@ -4,14 +4,15 @@ use crate::document::{self, Load};
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{FAILURES_TO_EJECT, Health, Rules, Verdict};
 use crate::key::{self, KeySource};
+use crate::level::{self, Count, LEVELS_MAX, Share};
 use crate::load::{Smoothed, Tail};
 use crate::policy::{Candidates, Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
-use crate::random::{Generator, mix};
+use crate::random::{Generator, below, mix};
 use crate::retry::Budget;
 use crate::seeker::Seeker;
 use crate::slow_start::SlowStart;
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Weak};
 const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
 const UNKNOWN: u8 = 1 << Verdict::Unknown as u8;
 const DOWN: u8 = 1 << Verdict::Down as u8;
+const ALL: u8 = HEALTHY | UNKNOWN | DOWN;
 
 /// Phantoms decay over the pool's smoothed success time, within these bounds.
 const PHANTOM_S_MIN: f32 = 0.001;
@@ -47,6 +49,12 @@ pub struct Member {
     draining: bool,
     /// Whether it is new where others have been.
     joins: bool,
+    /// Its place among the levels of the pool.
+    level: u8,
+    /// The lower one is used first.
+    pub priority: u32,
+    /// Where it stands.
+    pub zone: Option<Arc<str>>,
 }
 
 /// An address that belongs to a pool, before it has met its state.
@@ -60,6 +68,44 @@ pub struct Resolved {
     pub weight: u32,
     /// Whether it is being drained.
     pub drain: bool,
+    /// The lower one is used first.
+    pub priority: u32,
+    /// Where it stands.
+    pub zone: Option<Arc<str>>,
+    /// Whether that is another zone than the own one.
+    pub foreign: bool,
+}
+
+/// Endpoints that are wanted alike, with what the policy has worked out for them. See [`crate::level`].
+#[derive(Debug)]
+pub struct Level {
+    /// The lower one is used first.
+    pub priority: u32,
+    /// Whether they stand in other zones than the own one.
+    pub foreign: bool,
+    policy: Policy,
+    /// What holds now: the verdicts that picks accept and the share of the load. Of this snapshot alone: a request that
+    /// holds an older one knows other members.
+    now: AtomicU32,
+}
+
+/// What holds for each level at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Plan([u16; LEVELS_MAX]);
+
+impl Plan {
+    fn word(accept: u8, share: Share) -> u16 {
+        u16::from(accept) | u16::from(share.panics) << 7 | u16::from(share.load) << 8
+    }
+
+    /// The verdicts that picks accept.
+    fn accept(&self, level: usize) -> u8 {
+        self.0[level] as u8 & ALL
+    }
+
+    fn share(&self, level: usize) -> Share {
+        Share { load: (self.0[level] >> 8) as u8, panics: self.0[level] & 1 << 7 != 0 }
+    }
 }
 
 /// What is chosen once for the whole process.
@@ -119,14 +165,13 @@ pub struct Pool {
     config: document::Pool,
     generation: u64,
     members: Vec<Member>,
-    policy: Policy,
+    /// In the order in which they are wanted; there is at least one.
+    levels: Box<[Level]>,
     key: Option<KeySource>,
     threshold: Threshold,
     slow_start: Option<SlowStart>,
     /// Until when someone is in slow start: one look tells a pick that nobody is.
     starting_until: AtomicU64,
-    /// Verdicts that picks accept. Of this snapshot alone: a request that holds an older one knows other members.
-    accept: AtomicU8,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -155,6 +200,14 @@ impl Pool {
             known.insert(address.clone(), Arc::downgrade(&new));
             (new, !begins)
         };
+        let mut places: Vec<(u32, bool)> =
+            resolved.iter().map(|found| (found.priority, found.foreign)).collect();
+        places.sort_unstable();
+        places.dedup();
+        if places.is_empty() {
+            places.push((0, false));
+        }
+        debug_assert!(places.len() <= LEVELS_MAX, "the number of priorities has been checked");
         let members: Vec<Member> = resolved
             .into_iter()
             .map(|found| {
@@ -166,15 +219,21 @@ impl Pool {
                     weight: found.weight,
                     inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
                     draining: found.drain,
+                    // Found, since it was put there just above.
+                    level: places.binary_search(&(found.priority, found.foreign)).unwrap_or(0) as u8,
+                    priority: found.priority,
+                    zone: found.zone,
                 }
             })
             .collect();
         drop(known);
-        let prospects: Vec<Prospect> = members
+        let levels: Option<Box<[Level]>> = places
             .iter()
-            .map(|member| Prospect {
-                weight: member.weight,
-                name: key::hash(member.endpoint.address().to_string().as_bytes()),
+            .enumerate()
+            .map(|(level, &(priority, foreign))| {
+                let policy = Policy::build(&config.policy, &prospects(&members, level))?;
+                let policy = if places.len() > 1 { policy.among_others() } else { policy };
+                Some(Level { priority, foreign, policy, now: AtomicU32::new(u32::from(HEALTHY)) })
             })
             .collect();
         let threshold = Threshold {
@@ -183,7 +242,7 @@ impl Pool {
             bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
         };
         Some(Self {
-            policy: Policy::build(&config.policy, &prospects)?,
+            levels: levels?,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
@@ -191,7 +250,6 @@ impl Pool {
             threshold,
             slow_start: config.slow_start.as_ref().map(SlowStart::new),
             starting_until: AtomicU64::new(0),
-            accept: AtomicU8::new(HEALTHY),
             shared,
         })
     }
@@ -290,57 +348,148 @@ impl Pool {
 
     /// Chooses an endpoint and takes a slot of it.
     pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
-        let mut accept = self.accept.load(Ordering::Relaxed);
         let salt = if self.any_starting(now) { Some(rng.next_u64()) } else { None };
-        loop {
-            let view = View { pool: self, now, seeker, accept, salt };
-            if let Some(index) = self.policy.pick(&view, &self.shared.rotation, rng) {
+        // Most pools have one level and find someone in it: what follows costs as much as a pick.
+        if let [level] = &*self.levels {
+            let accept = level.now.load(Ordering::Relaxed) as u8 & ALL;
+            let view = View { pool: self, now, seeker, level: 0, accept, salt };
+            if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
-            // Verdicts may have changed since `accept` was written: look at the live ones before saying no.
-            let live = self.refresh();
-            if live == accept {
-                let any = (0..self.members.len()).any(|index| view.possible(index));
+        }
+        self.pick_among_levels(salt, now, rng, seeker)
+    }
+
+    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at.
+    #[inline(never)]
+    fn pick_among_levels(&self, salt: Option<u64>, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        let mut plan = self.plan();
+        loop {
+            let first = self.draw_level(&plan, seeker, rng);
+            // Where nobody of the level can take it, at its threshold or tried already, the others are asked in order.
+            for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
+            {
+                let view =
+                    View { pool: self, now, seeker, level: level as u8, accept: plan.accept(level), salt };
+                if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
+                    return Pick::Taken(index);
+                }
+            }
+            // Verdicts may have changed since the plan was written: look at the live ones before saying no.
+            let live = self.derive();
+            if live == plan {
+                let any = self.members.iter().any(|member| member.is_possible(&plan, seeker));
                 return if any { Pick::Full } else { Pick::Nobody };
             }
-            accept = live;
+            plan = live;
         }
     }
 
     /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
     pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
-        let any = |accept| {
-            let view = View { pool: self, now, seeker, accept, salt: None };
-            (0..self.members.len()).any(|index| view.id(index) != endpoint.id() && view.eligible(index))
+        let any = |plan: &Plan| {
+            self.members.iter().any(|member| {
+                member.endpoint.id() != endpoint.id()
+                    && member.is_possible(plan, seeker)
+                    && member.endpoint.eligible(plan.accept(member.level.into()), &self.threshold, now)
+            })
         };
         // As in a pick: the live verdicts are looked at before it is said that there is none.
-        self.shared.queue.is_empty() && (any(self.accept.load(Ordering::Relaxed)) || any(self.refresh()))
+        self.shared.queue.is_empty() && (any(&self.plan()) || any(&self.derive()))
     }
 
-    /// Derives which verdicts are accepted: healthy ones; else those never probed; else, when the pool fails open,
-    /// all that are not draining.
-    pub fn refresh(&self) -> u8 {
-        let present = self
-            .members
-            .iter()
-            .filter(|member| member.weight > 0)
-            .fold(0u8, |bits, member| bits | 1 << member.endpoint.verdict() as u8);
-        let accept = if present & HEALTHY != 0 {
-            HEALTHY
-        } else if present & UNKNOWN != 0 {
-            UNKNOWN
-        } else if self.config.fail_open {
-            DOWN
-        } else {
-            HEALTHY
+    /// Derives anew what holds for each level, because verdicts may have changed.
+    pub fn refresh(&self) {
+        self.derive();
+    }
+
+    /// What holds for each level, as it was last derived.
+    fn plan(&self) -> Plan {
+        let mut plan = Plan([0; LEVELS_MAX]);
+        for (word, level) in plan.0.iter_mut().zip(&self.levels) {
+            *word = level.now.load(Ordering::Relaxed) as u16;
+        }
+        plan
+    }
+
+    /// Which level a request goes to first. Requests with a key stay with one as long as the loads do.
+    fn draw_level(&self, plan: &Plan, seeker: &Seeker, rng: &mut impl Rng) -> usize {
+        if self.levels.len() == 1 {
+            return 0;
+        }
+        let mut draw = match seeker.key {
+            Some(key) => (mix(key.rotate_left(32)) * 100.0) as u8,
+            None => below(rng, 100) as u8,
         };
-        self.accept.store(accept, Ordering::Relaxed);
-        accept
+        for level in 0..self.levels.len() {
+            let load = plan.share(level).load;
+            if draw < load {
+                return level;
+            }
+            draw -= load;
+        }
+        0
+    }
+
+    /// Derives what holds for each level. Accepted are healthy endpoints; where a priority has none, those never probed;
+    /// in a level that panics, and everywhere when nobody is left and the pool fails open, all that are not draining.
+    fn derive(&self) -> Plan {
+        let mut seen = [[0u32; 4]; LEVELS_MAX];
+        for member in self.members.iter().filter(|member| member.weight > 0) {
+            seen[member.level as usize][member.endpoint.verdict() as usize] += 1;
+        }
+        let mut accepts = [HEALTHY; LEVELS_MAX];
+        let mut counts = [Count::default(); LEVELS_MAX];
+        for (place, level) in self.levels.iter().enumerate() {
+            let peers =
+                || self.levels.iter().zip(&seen).filter(|(other, _)| other.priority == level.priority);
+            let has = |verdict: Verdict| peers().any(|(_, seen)| seen[verdict as usize] > 0);
+            let used = if !has(Verdict::Healthy) && has(Verdict::Unknown) {
+                Verdict::Unknown
+            } else {
+                Verdict::Healthy
+            };
+            let available = seen[place][used as usize];
+            accepts[place] = 1 << used as u8;
+            counts[place] = Count { available, all: available + seen[place][Verdict::Down as usize] };
+        }
+        let counts = &counts[..self.levels.len()];
+        let none_available = counts.iter().all(|count| count.available == 0);
+        let fails_open = self.config.fail_open && none_available && counts.iter().any(|count| count.all > 0);
+        let shares = level::share(counts, self.config.panic_threshold, self.config.fail_open);
+        let mut plan = Plan([0; LEVELS_MAX]);
+        for (place, level) in self.levels.iter().enumerate() {
+            let accept = match shares[place].panics {
+                _ if fails_open => DOWN,
+                true => ALL,
+                false => accepts[place],
+            };
+            plan.0[place] = Plan::word(accept, shares[place]);
+            level.now.store(u32::from(plan.0[place]), Ordering::Relaxed);
+        }
+        plan
+    }
+
+    /// Its levels, in the order in which they are wanted, and what each gets now.
+    pub fn levels(&self) -> impl Iterator<Item = (&Level, Share)> {
+        let plan = self.plan();
+        self.levels.iter().enumerate().map(move |(place, level)| (level, plan.share(place)))
     }
 
     /// Whether requests now go to endpoints that are known to be bad, for want of better ones.
     pub fn failing_open(&self) -> bool {
-        self.accept.load(Ordering::Relaxed) == DOWN
+        let plan = self.plan();
+        (0..self.levels.len()).all(|level| plan.accept(level) == DOWN)
+    }
+
+    /// Whether a level now uses all of its endpoints because too few of them are available.
+    pub fn panics(&self) -> bool {
+        !self.failing_open() && self.levels().any(|(_, share)| share.panics)
+    }
+
+    /// How it chooses; the levels differ only in for whom.
+    fn policy(&self) -> &Policy {
+        &self.levels[0].policy
     }
 
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
@@ -382,14 +531,14 @@ impl Pool {
     }
 
     fn teach_peak(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
-        if matches!(self.policy, Policy::PeakEwma(_)) {
+        if matches!(self.policy(), Policy::PeakEwma(_)) {
             endpoint.peak.record(lasted_s, now, self.decay_s());
         }
     }
 
     /// Whether the policy goes by how long endpoints take.
     fn compares_times(&self) -> bool {
-        match self.policy {
+        match self.policy() {
             Policy::PeakEwma(_) | Policy::LeastTime(_) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
@@ -512,6 +661,26 @@ impl Pool {
     }
 }
 
+impl Member {
+    /// Whether only a threshold can keep it from serving this request.
+    fn is_possible(&self, plan: &Plan, seeker: &Seeker) -> bool {
+        self.weight > 0
+            && self.endpoint.accepted(plan.accept(self.level.into()))
+            && !seeker.excludes(self.endpoint.id())
+    }
+}
+
+/// What a policy is told where only the members of one level are for it.
+fn prospects(members: &[Member], level: usize) -> Vec<Prospect> {
+    members
+        .iter()
+        .map(|member| Prospect {
+            weight: if usize::from(member.level) == level { member.weight } else { 0 },
+            name: key::hash(member.endpoint.address().to_string().as_bytes()),
+        })
+        .collect()
+}
+
 impl Shared {
     fn new(options: &Options) -> Self {
         let mut rng = Generator::seed_from_u64(options.seed);
@@ -534,6 +703,7 @@ struct View<'a> {
     pool: &'a Pool,
     now: Nanos,
     seeker: &'a Seeker,
+    level: u8,
     accept: u8,
     /// What chance draws from for those in slow start; `None` when nobody is.
     salt: Option<u64>,
@@ -555,11 +725,10 @@ impl View<'_> {
         member.inverse_weight / factor
     }
 
-    /// Whether only a threshold can keep it from serving this request.
-    fn possible(&self, index: usize) -> bool {
-        let member = self.member(index);
+    fn is_eligible(&self, member: &Member) -> bool {
         member.weight > 0
-            && member.endpoint.accepted(self.accept)
+            && member.level == self.level
+            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
             && !self.seeker.excludes(member.endpoint.id())
     }
 }
@@ -578,10 +747,7 @@ impl Candidates for View<'_> {
     }
 
     fn eligible(&self, index: usize) -> bool {
-        let member = self.member(index);
-        member.weight > 0
-            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.seeker.excludes(member.endpoint.id())
+        self.is_eligible(self.member(index))
     }
 
     fn factor(&self, index: usize) -> f32 {
@@ -598,11 +764,7 @@ impl Candidates for View<'_> {
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
-        let member = self.member(index);
-        let eligible = member.weight > 0
-            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
-            && !self.seeker.excludes(member.endpoint.id());
-        eligible.then(|| self.cost(index))
+        self.is_eligible(self.member(index)).then(|| self.cost(index))
     }
 
     fn load(&self, index: usize) -> f32 {

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use steelyard_core::endpoint::{Cells, Endpoint, Over};
 use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
-use steelyard_core::pool::{Member, Pool};
+use steelyard_core::level::Share;
+use steelyard_core::pool::{Level, Member, Pool};
 use steelyard_core::time::Nanos;
 
 /// The whole status as JSON.
@@ -47,7 +48,18 @@ fn render_pool(pool: &Pool, now: Nanos) -> Value {
         "queued": pool.queued(),
         "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
         "fail_open": pool.failing_open(),
+        "panic": pool.panics(),
+        "levels": pool.levels().map(level).collect::<Vec<_>>(),
         "endpoints": pool.members().iter().map(|member| endpoint(pool, member, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn level((level, share): (&Level, Share)) -> Value {
+    json!({
+        "priority": level.priority,
+        "foreign": level.foreign,
+        "load_percent": share.load,
+        "panic": share.panics,
     })
 }
 
@@ -59,6 +71,8 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "address": endpoint.address().to_string(),
         "configured": &*member.configured,
         "weight": member.weight,
+        "priority": member.priority,
+        "zone": member.zone.as_deref(),
         "verdict": verdict,
         "why": why,
         "starting": starting(pool, endpoint, now),

@@ -106,7 +106,16 @@ def pool_line(pool: dict[str, Any]) -> str:
     text = f"pool {pool['name']}: {pool['policy']}, {pool['queued']} queued"
     if pool["queue_timeouts"]:
         text += f", {pool['queue_timeouts']} waited in vain"
+    if len(pool["levels"]) > 1:
+        text += f", load {', '.join(level_text(level) for level in pool['levels'])}"
+    if pool["panic"]:
+        text += ", PANIC: too few endpoints are healthy, all are used"
     return text + (", FAIL-OPEN: no endpoint is healthy" if pool["fail_open"] else "")
+
+
+def level_text(level: dict[str, Any]) -> str:
+    where = " other zones" if level["foreign"] else ""
+    return f"{level['load_percent']} % to priority {level['priority']}{where}"
 
 
 def pool_table(pool: dict[str, Any]) -> Table:

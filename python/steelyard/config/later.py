@@ -35,8 +35,6 @@ LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }
 POLICY_PATHS: tuple[KeyPath, ...] = (("policy",), ("pools", "*", "policy"))
-ENDPOINT_PATHS: tuple[KeyPath, ...] = (("endpoints", "*"), ("pools", "*", "endpoints", "*"))
-ENDPOINT_KEYS = {"zone": ("", "zones"), "priority": (0, "priorities")}
 
 
 def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
@@ -64,12 +62,6 @@ def take_out(source: Source, known_policies: tuple[str, ...]) -> list[Problem]:
                 what = f'the policy "{name}"' if ":" not in name else f'a policy written in Python ("{name}")'
                 later(path, what, f"there are {', '.join(known_policies)}")
                 del table[path[-1]]
-    for pattern in ENDPOINT_PATHS:
-        for path, _, value in found(source.data, pattern):
-            for key, (default, what) in ENDPOINT_KEYS.items():
-                if isinstance(value, dict) and key in value and value[key] != default:
-                    problems.append(source.problem((*path, key), f"{what} are not there yet", "take it out"))
-                    del value[key]
     return problems
 
 

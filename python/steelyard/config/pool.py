@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from steelyard import _core
-from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.base import Model, Name, one_of, table_with
 from steelyard.config.units import (
     U32_MAX,
     Count,
@@ -68,22 +68,21 @@ class EndpointTable(Model):
     """"10.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/path"."""
     weight: Annotated[int, Field(ge=0, le=U32_MAX)] = 1
     """Its share beside the others; 0 takes no new requests."""
-    zone: Literal[""] = ""
-    """Where it stands; not there yet."""
-    priority: Literal[0] = 0
-    """Lower is tried first; not there yet."""
+    zone: Name | None = None
+    """Where it stands; those in the zone of this process (`zone` at the top of the file) are preferred."""
+    priority: Annotated[int, Field(ge=0, le=U32_MAX)] = 0
+    """The lower one is used first; up to 8 different ones."""
+
+
+def write_endpoint(endpoint: EndpointTable) -> object:
+    settings = endpoint.model_dump(exclude_defaults=True)
+    return endpoint.address if settings.keys() == {"address"} else settings
 
 
 Endpoint = Annotated[
     EndpointTable,
     BeforeValidator(table_with("address"), json_schema_input_type=str | EndpointTable),
-    PlainSerializer(
-        lambda endpoint: (
-            endpoint.address
-            if endpoint.weight == 1
-            else {"address": endpoint.address, "weight": endpoint.weight}
-        )
-    ),
+    PlainSerializer(write_endpoint),
 ]
 
 
@@ -134,6 +133,18 @@ SlowStart = Annotated[
     BeforeValidator(read_slow_start, json_schema_input_type=WrittenDuration | WrittenOff | SlowStartTable),
     PlainSerializer(write_slow_start),
 ]
+
+
+def parse_panic(value: object) -> object:
+    if value in ("auto", "off") and isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse('expected a percentage, "auto" or "off"', "for instance 50")
+    if value == 0:
+        raise refuse("0 is no threshold", 'write "off" for no panic')
+    if not 0 < value <= 100:
+        raise refuse(f"{value} is no percentage", 'from 1 to 100, or "off"')
+    return value
 
 
 class Threshold(Model):
@@ -307,6 +318,16 @@ class Pool(Model):
     """What is spoken towards the endpoints."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
+    panic_threshold: Annotated[
+        int | Literal["auto", "off"],
+        BeforeValidator(
+            parse_panic,
+            json_schema_input_type=Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)],
+        ),
+    ] = "auto"
+    """The percentage of available endpoints below which a level (see `priority`) uses all of its own, while
+    all levels together cannot carry the load; "auto" = 50 where there are several, else "off". Needs
+    `fail_open`."""
     slow_start: SlowStart = None
     """How long an endpoint that joins or comes back takes to get its whole share; or a table."""
     threshold: Threshold = Threshold()

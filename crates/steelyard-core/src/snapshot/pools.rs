@@ -5,6 +5,7 @@ use crate::address::EndpointAddress;
 use crate::document::{self, Load};
 use crate::endpoint::Address;
 use crate::key::KeySource;
+use crate::level::PRIORITIES_MAX;
 use crate::policy;
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -30,8 +31,9 @@ pub(super) struct PoolPlan<'d> {
 }
 
 impl PoolPlan<'_> {
-    /// The addresses that the pool has at present, each once: the first to name one decides its weight.
-    pub fn members(&self, resolved: &Resolved) -> Vec<pool::Resolved> {
+    /// The addresses that the pool has at present, each once: the first to name one decides its weight. `own_zone` is where
+    /// this process stands.
+    pub fn members(&self, own_zone: Option<&str>, resolved: &Resolved) -> Vec<pool::Resolved> {
         let mut taken = BTreeSet::new();
         let mut members = Vec::with_capacity(self.endpoints.len());
         for (address, endpoint) in &self.endpoints {
@@ -43,12 +45,17 @@ impl PoolPlan<'_> {
                     resolved.get(host, *port).iter().copied().map(Address::Socket).collect()
                 }
             };
+            let zone: Option<Arc<str>> = endpoint.zone.as_deref().map(Arc::from);
+            let foreign = own_zone.is_some() && own_zone != zone.as_deref();
             members.extend(found.into_iter().filter(|address| taken.insert(address.to_string())).map(
                 |address| pool::Resolved {
                     configured: Arc::clone(&configured),
                     address,
                     weight: endpoint.weight,
                     drain: endpoint.drain,
+                    priority: endpoint.priority,
+                    zone: zone.clone(),
+                    foreign,
                 },
             ));
         }
@@ -82,8 +89,17 @@ fn plan_endpoints<'d>(
     }
     let mut endpoints: Vec<(EndpointAddress, _)> = Vec::with_capacity(config.endpoints.len());
     let mut taken = BTreeSet::new();
+    let mut priorities = BTreeSet::new();
     for (index, endpoint) in config.endpoints.iter().enumerate() {
         report.at(index, |report| {
+            if priorities.insert(endpoint.priority) && priorities.len() == PRIORITIES_MAX + 1 {
+                let message = format!("the pool has more than {PRIORITIES_MAX} different priorities");
+                report.refuse_at("priority", Refusal::new(message).hint("give several endpoints the same"));
+            }
+            if endpoint.zone.as_deref().is_some_and(str::is_empty) {
+                let refusal = Refusal::new("a zone has a name");
+                report.refuse_at("zone", refusal.hint("take it out where there are no zones"));
+            }
             if endpoint.weight > WEIGHT_MAX {
                 let message = format!("a weight of {} is too large", endpoint.weight);
                 report
@@ -104,6 +120,14 @@ fn plan_endpoints<'d>(
 
 fn check_bounds(config: &document::Pool, report: &mut Report) {
     report.at("policy", |report| check_policy(config, report));
+    if let Some(percent) = config.panic_threshold {
+        if percent == 0 {
+            report.refuse_at("panic_threshold", zero("write \"off\" for no panic"));
+        } else if percent > 100 {
+            let refusal = Refusal::new(format!("{percent} is no percentage"));
+            report.refuse_at("panic_threshold", refusal.hint("from 1 to 100, or \"off\""));
+        }
+    }
     if let Some(slow_start) = &config.slow_start {
         report.at("slow_start", |report| check_slow_start(slow_start, report));
     }

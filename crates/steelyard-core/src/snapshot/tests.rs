@@ -331,6 +331,25 @@ fn what_spreads_the_load_is_within_its_bounds() {
         refused(change, "pools.app.slow_start.aggression: an aggression of", "from 0.01 to 100");
     }
     refused(slow_start(|start| start.min_weight = 0.0), "pools.app.slow_start.min_weight: 0", "0.001 to 1");
+    refused(|d| d.pools[0].panic_threshold = Some(0), "pools.app.panic_threshold: 0 is ambiguous", "off");
+    refused(|d| d.pools[0].panic_threshold = Some(101), "pools.app.panic_threshold: 101 is no", "1 to 100");
+    refused(
+        |d| {
+            let addresses: Vec<String> = (1..=9).map(|number| format!("10.0.0.{number}:80")).collect();
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            d.pools[0] = pool("app", &addresses);
+            for (priority, endpoint) in d.pools[0].endpoints.iter_mut().enumerate() {
+                endpoint.priority = priority as u32;
+            }
+        },
+        "pools.app.endpoints[8].priority: the pool has more than 8 different priorities",
+        "give several endpoints the same",
+    );
+    refused(
+        |d| d.pools[0].endpoints[0].zone = Some(String::new()),
+        "pools.app.endpoints[0].zone: a zone has a name",
+        "no zones",
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod learning;
 mod least_request;
+mod priorities;
 mod queue;
 mod random;
 mod retry;

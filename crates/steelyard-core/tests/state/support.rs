@@ -214,10 +214,12 @@ pub fn pool_document(policy: &str, weights: &[u32]) -> Value {
     })
 }
 
-/// A snapshot of that pool alone.
+/// A snapshot of that pool alone; `own_zone` in it is that of the whole document.
 pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
+    let mut pool = pool.clone();
+    let zone = pool.as_object_mut().expect("a pool is a table").remove("own_zone");
     let document = json!({
-        "workers": null, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
+        "workers": null, "zone": zone, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
         "listeners": [{
             "name": "web", "bind": [":0"], "pool": "app", "trusted_proxies": [], "allow_encoded_slash": false,
             "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
