@@ -49,6 +49,7 @@ endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3, priority = 1,
 fail_open = false
 panic_threshold = 40
 slow_start = { window = "30s", aggression = 2, min_weight = 0.2 }
+subset = { size = 20, instance = 3, instances = 12 }
 threshold = { requests = 5, latency = "500ms", bytes_per_second = "50M" }
 queue = { size = "off", timeout = "off" }
 connections = { idle_timeout = "off", idle_max = 2, max = 20 }
@@ -95,7 +96,7 @@ def test_every_default_is_that_of_the_manual() -> None:
         "fall": 3,
         "expect_status": [[200, 399]],
     }
-    assert [pool[key] for key in ("slow_start", "panic_threshold")] == [None, None]
+    assert [pool[key] for key in ("slow_start", "panic_threshold", "subset")] == [None, None, None]
     assert pool["connections"] == {"idle_timeout_ms": 4000, "idle_max": 64, "max": None}
     assert pool["timeouts"] == {
         "connect_ms": 2000,
@@ -144,6 +145,7 @@ def test_every_key_arrives_in_the_document() -> None:
     }
     assert (made["zone"], app["fail_open"], app["panic_threshold"]) == ("a", False, 40)
     assert app["slow_start"] == {"window_ms": 30_000, "aggression": 2.0, "min_weight": 0.2}
+    assert app["subset"] == {"size": 20, "instance": 3, "instances": 12}
     assert list(app["threshold"].values()) == [5, 500, 50 * 2**20]
     assert list(app["queue"].values()) == [None, None]
     assert list(app["connections"].values()) == [None, 2, 20]

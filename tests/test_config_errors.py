@@ -217,6 +217,9 @@ WRONG_NUMBERS = [
     ("panic_threshold = 0", "0 is no threshold"),
     ("panic_threshold = 101", "101 is no percentage"),
     ('panic_threshold = "on"', "expected a percentage"),
+    ("subset = { size = 20, instance = 12, instances = 12 }", "there is no instance 12 of 12"),
+    ("subset = { size = 0, instance = 0, instances = 12 }", "this is at least 1"),
+    ("subset = { size = 20, instances = 12 }", "instance"),
 ]
 
 

@@ -108,3 +108,12 @@ class TestPanic:
             one.now("health/down")
             eventually(lambda one=one: running.verdict(one) == "unhealthy")  # type: ignore[misc]
         assert served(running, 9) == {servers[2].name: 9}
+
+
+class TestASubset:
+    def test_is_all_that_an_instance_talks_to(self) -> None:
+        servers = [origin() for _ in range(12)]
+        subset = {"size": 4, "instance": 1, "instances": 3}
+        running = proxy().pool(*servers, policy="round_robin", subset=subset).start()
+        assert len(running.pool()["endpoints"]) == 4
+        assert sorted(served(running, 8).values()) == [2, 2, 2, 2]

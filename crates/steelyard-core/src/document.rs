@@ -127,6 +127,9 @@ pub struct Pool {
     /// `fail_open`.
     #[serde(default)]
     pub panic_threshold: Option<u32>,
+    /// The part of the endpoints that this instance talks to; `None` = all of them.
+    #[serde(default)]
+    pub subset: Option<Subset>,
     /// How an endpoint that joins or comes back gets its share; `None` = at once.
     #[serde(default)]
     pub slow_start: Option<SlowStart>,
@@ -187,6 +190,18 @@ pub struct Endpoint {
     /// Where it stands.
     #[serde(default)]
     pub zone: Option<String>,
+}
+
+/// Which part of many endpoints one of many instances talks to; see [`crate::subset`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subset {
+    /// Endpoints of each priority.
+    pub size: u32,
+    /// The number of this instance, from 0.
+    pub instance: u32,
+    /// How many instances there are.
+    pub instances: u32,
 }
 
 /// How the weight of an endpoint grows that has joined or come back; see [`crate::slow_start`].

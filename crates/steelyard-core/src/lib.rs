@@ -27,6 +27,7 @@ mod sample;
 pub mod seeker;
 pub mod slow_start;
 pub mod snapshot;
+pub mod subset;
 mod sync;
 pub mod time;
 pub mod trusted;

@@ -75,6 +75,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         fail_open: true,
         panic_threshold: None,
+        subset: None,
         slow_start: None,
         threshold: Threshold { requests: None, latency_ms: None, bytes_per_second: None },
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },

@@ -87,6 +87,7 @@ def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> di
         "fail_open": pool.fail_open,
         "panic_threshold": panic_of(pool, own_zone),
         "slow_start": slow_start_of(pool),
+        "subset": pool.subset and pool.subset.model_dump(),
         "threshold": {
             "requests": pool.threshold.requests,
             "latency_ms": pool.threshold.latency,

@@ -1,6 +1,6 @@
 """Pools: endpoints that can stand in for each other, and how one of them is chosen, watched and talked to."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -133,6 +133,26 @@ SlowStart = Annotated[
     BeforeValidator(read_slow_start, json_schema_input_type=WrittenDuration | WrittenOff | SlowStartTable),
     PlainSerializer(write_slow_start),
 ]
+
+
+class Subset(Model):
+    """The part of many endpoints that one of many instances talks to."""
+
+    size: Count
+    """Endpoints of each priority."""
+    instance: Annotated[int, Field(ge=0, le=U32_MAX)]
+    """The number of this instance, from 0."""
+    instances: Count
+    """How many instances there are."""
+
+    @model_validator(mode="after")
+    def is_one_of_them(self) -> Self:
+        if self.instance >= self.instances:
+            raise refuse(
+                f"there is no instance {self.instance} of {self.instances}",
+                f"they are numbered from 0 to {self.instances - 1}",
+            )
+        return self
 
 
 def parse_panic(value: object) -> object:
@@ -330,6 +350,8 @@ class Pool(Model):
     `fail_open`."""
     slow_start: SlowStart = None
     """How long an endpoint that joins or comes back takes to get its whole share; or a table."""
+    subset: Subset | None = None
+    """The part of many endpoints that this one of many instances talks to; without it all of them."""
     threshold: Threshold = Threshold()
     queue: Queue = Queue()
     health: Annotated[Health, BeforeValidator(must_be_table)] = Health()

@@ -9,7 +9,8 @@ use crate::level::PRIORITIES_MAX;
 use crate::policy;
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
-use std::collections::BTreeSet;
+use crate::subset::subset;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The largest weight, so that sums over any pool stay small.
@@ -42,7 +43,12 @@ impl PoolPlan<'_> {
                 EndpointAddress::Socket(address) => vec![Address::Socket(*address)],
                 EndpointAddress::Unix(path) => vec![Address::Unix(path.clone())],
                 EndpointAddress::Name { host, port } => {
-                    resolved.get(host, *port).iter().copied().map(Address::Socket).collect()
+                    let mut found = resolved.get(host, *port).to_vec();
+                    // Every instance has to see them in the same order.
+                    if self.config.subset.is_some() {
+                        found.sort_unstable();
+                    }
+                    found.into_iter().map(Address::Socket).collect()
                 }
             };
             let zone: Option<Arc<str>> = endpoint.zone.as_deref().map(Arc::from);
@@ -59,8 +65,27 @@ impl PoolPlan<'_> {
                 },
             ));
         }
-        members
+        match &self.config.subset {
+            Some(config) => subset_of(members, config),
+            None => members,
+        }
     }
+}
+
+/// The part of the members that this instance talks to, of each priority apart: otherwise a failover might have nobody to
+/// go to.
+fn subset_of(members: Vec<pool::Resolved>, config: &document::Subset) -> Vec<pool::Resolved> {
+    let mut by_priority: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        by_priority.entry(member.priority).or_default().push(index);
+    }
+    let mut kept = vec![false; members.len()];
+    for places in by_priority.values() {
+        for place in subset(places.len(), config.size as usize, config.instance) {
+            kept[places[place]] = true;
+        }
+    }
+    members.into_iter().zip(kept).filter_map(|(member, kept)| kept.then_some(member)).collect()
 }
 
 /// Plans every pool; what is broken is in the report.
@@ -128,6 +153,9 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
             report.refuse_at("panic_threshold", refusal.hint("from 1 to 100, or \"off\""));
         }
     }
+    if let Some(subset) = &config.subset {
+        report.at("subset", |report| check_subset(subset, report));
+    }
     if let Some(slow_start) = &config.slow_start {
         report.at("slow_start", |report| check_slow_start(slow_start, report));
     }
@@ -154,6 +182,19 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
         refuse_zero("total", timeouts.total_ms, report);
     });
     report.at("retry", |report| check_retry(&config.retry, report));
+}
+
+fn check_subset(subset: &document::Subset, report: &mut Report) {
+    if subset.size == 0 {
+        report.refuse_at("size", zero("without the table every endpoint is used"));
+    }
+    if subset.instances == 0 {
+        report.refuse_at("instances", zero("it counts this instance too"));
+    } else if subset.instance >= subset.instances {
+        let message = format!("there is no instance {} of {}", subset.instance, subset.instances);
+        let hint = format!("they are numbered from 0 to {}", subset.instances - 1);
+        report.refuse_at("instance", Refusal::new(message).hint(hint));
+    }
 }
 
 fn check_slow_start(slow_start: &document::SlowStart, report: &mut Report) {

@@ -333,6 +333,12 @@ fn what_spreads_the_load_is_within_its_bounds() {
     refused(slow_start(|start| start.min_weight = 0.0), "pools.app.slow_start.min_weight: 0", "0.001 to 1");
     refused(|d| d.pools[0].panic_threshold = Some(0), "pools.app.panic_threshold: 0 is ambiguous", "off");
     refused(|d| d.pools[0].panic_threshold = Some(101), "pools.app.panic_threshold: 101 is no", "1 to 100");
+    let subset = |size, instance, instances| {
+        move |d: &mut Document| d.pools[0].subset = Some(document::Subset { size, instance, instances })
+    };
+    refused(subset(0, 0, 1), "pools.app.subset.size: 0 is ambiguous", "every endpoint");
+    refused(subset(1, 0, 0), "pools.app.subset.instances: 0 is ambiguous", "counts this instance");
+    refused(subset(1, 3, 3), "pools.app.subset.instance: there is no instance 3 of 3", "0 to 2");
     refused(
         |d| {
             let addresses: Vec<String> = (1..=9).map(|number| format!("10.0.0.{number}:80")).collect();

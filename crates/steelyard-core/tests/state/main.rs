@@ -12,6 +12,7 @@ mod random;
 mod retry;
 mod round_robin;
 mod slow_start;
+mod subset;
 mod support;
 mod thresholds;
 mod times;
