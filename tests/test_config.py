@@ -15,6 +15,7 @@ from steelyard.config.units import duration_text, parse_duration, parse_size, si
 SHORT = 'listen = ":8080"\nendpoints = ["10.0.0.1:80", "10.0.0.2:80"]\nhealth = "/healthz"\n'
 EVERYTHING = """\
 workers = 3
+zone = "a"
 drain_timeout = "1500ms"
 [admin]
 socket = "off"
@@ -45,8 +46,11 @@ path = "~^/no"
 respond = 404
 [pools.app]
 policy = { name = "weighted" }
-endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }]
+endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3, priority = 1, zone = "a" }]
 fail_open = false
+panic_threshold = 40
+slow_start = { window = "30s", aggression = 2, min_weight = 0.2 }
+subset = { size = 20, instance = 3, instances = 12 }
 threshold = { requests = 5, latency = "500ms", bytes_per_second = "50M" }
 queue = { size = "off", timeout = "off" }
 connections = { idle_timeout = "off", idle_max = 2, max = 20 }
@@ -113,6 +117,7 @@ def test_every_default_is_that_of_the_manual() -> None:
         "fall": 3,
         "expect_status": [[200, 399]],
     }
+    assert [pool[key] for key in ("slow_start", "panic_threshold", "subset")] == [None, None, None]
     assert pool["connections"] == {"idle_timeout_ms": 4000, "idle_max": 64, "max": None}
     assert pool["timeouts"] == {
         "connect_ms": 2000,
@@ -152,8 +157,16 @@ def test_every_key_arrives_in_the_document() -> None:
     assert third["action"] == {"respond": 404}
     assert written(app["policy"]) == {"name": "weighted"}
     assert app["load"] == "requests"
-    assert app["endpoints"][1] == {"address": "10.0.0.2:80", "weight": 3, "drain": False}
-    assert app["fail_open"] is False
+    assert app["endpoints"][1] == {
+        "address": "10.0.0.2:80",
+        "weight": 3,
+        "drain": False,
+        "priority": 1,
+        "zone": "a",
+    }
+    assert (made["zone"], app["fail_open"], app["panic_threshold"]) == ("a", False, 40)
+    assert app["slow_start"] == {"window_ms": 30_000, "aggression": 2.0, "min_weight": 0.2}
+    assert app["subset"] == {"size": 20, "instance": 3, "instances": 12}
     assert list(app["threshold"].values()) == [5, 500, 50 * 2**20]
     assert list(app["queue"].values()) == [None, None]
     assert list(app["connections"].values()) == [None, 2, 20]
@@ -179,6 +192,23 @@ def test_what_show_prints_means_the_same(text: str) -> None:
 @pytest.mark.parametrize("text", [SHORT, EVERYTHING])
 def test_the_engine_reads_the_document(text: str) -> None:
     assert json.loads(_core.check(json.dumps(document(text)))) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "percent"), [("", 50), ("panic_threshold = 30", 30), ('panic_threshold = "off"', None)]
+)
+def test_a_pool_with_several_levels_may_panic(written: str, percent: int | None) -> None:
+    text = 'listeners.web = { bind = [":8080"], pool = "app" }\n[pools.app]\n'
+    text += f'endpoints = ["10.0.0.1:80", {{ address = "10.0.0.2:80", priority = 1 }}]\n{written}\n'
+    assert document(text)["pools"][0]["panic_threshold"] == percent
+
+
+@pytest.mark.parametrize("written", ['"30s"', '"off"', '{ window = "1m", aggression = 2.0 }'])
+def test_slow_start_is_a_duration_or_a_table(written: str) -> None:
+    text = 'listeners.web = { bind = [":8080"], pool = "app" }\n[pools.app]\nendpoints = ["10.0.0.1:80"]\n'
+    loaded = config.load_text(f"{text}slow_start = {written}\n")
+    assert config.load_text(config.show(loaded)) == loaded
+    assert "slow_start" in config.show(loaded)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +243,8 @@ def test_the_overlay_lies_over_the_file_and_nowhere_else() -> None:
     overlay = config.Overlay().drain(("app", "10.0.0.1:80")).weight(("app", "10.0.0.2:80"), 0)
     made = config.document(loaded, overlay.policy("app", "random"))
     assert made["pools"][0]["endpoints"] == [
-        {"address": "10.0.0.1:80", "weight": 1, "drain": True},
-        {"address": "10.0.0.2:80", "weight": 0, "drain": False},
+        {"address": "10.0.0.1:80", "weight": 1, "drain": True, "priority": 0, "zone": None},
+        {"address": "10.0.0.2:80", "weight": 0, "drain": False, "priority": 1, "zone": "a"},
     ]
     assert made["pools"][0]["policy"] == {"name": "random"}
     assert made["pools"][1] == document(EVERYTHING)["pools"][1]

@@ -243,7 +243,6 @@ LATER = [
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("pools.app.tls.verify = true", "pools.app.tls"),
-    ('pools.app.slow_start = "30s"', "pools.app.slow_start"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ('pools.app.policy = "ring_hash"', "pools.app.policy"),
     ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
@@ -265,10 +264,39 @@ def test_what_is_not_there_yet_is_refused_and_not_ignored(line: str, key: str) -
     assert problem.splitlines()[0].endswith("is not there yet")
 
 
-@pytest.mark.parametrize("key", ['zone = "a"', "priority = 1"])
-def test_endpoints_have_no_zone_and_no_priority_yet(key: str) -> None:
+WRONG_NUMBERS = [
+    ("slow_start = 30", "30 has no unit"),
+    ('slow_start = "0s"', "0 is no duration"),
+    ("slow_start = { aggression = 2 }", "window"),
+    ('slow_start = { window = "30s", aggression = 0 }', "0 is no aggression"),
+    ('slow_start = { window = "30s", min_weight = 1.5 }', "1.5 is no part of a weight"),
+    ("panic_threshold = 0", "0 is no threshold"),
+    ("panic_threshold = 101", "101 is no percentage"),
+    ('panic_threshold = "on"', "expected a percentage"),
+    ("subset = { size = 20, instance = 12, instances = 12 }", "there is no instance 12 of 12"),
+    ("subset = { size = 0, instance = 0, instances = 12 }", "this is at least 1"),
+    ("subset = { size = 20, instances = 12 }", "instance"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG_NUMBERS)
+def test_what_spreads_the_load_is_refused_with_its_place(line: str, message: str) -> None:
+    (problem,) = told(f"{DOTTED}pools.app.{line}\n")
+    assert message in problem
+    assert problem.startswith("f.toml:4:"), problem
+    assert f": pools.app.{line.split(' ')[0]}" in problem
+
+
+@pytest.mark.parametrize("key", ["priority = -1", 'priority = "1"', 'zone = ""', "zone = 1"])
+def test_an_endpoint_has_a_priority_and_a_zone_with_a_name(key: str) -> None:
     (problem,) = told(DOTTED.replace('"10.0.0.1:80"', '{ address = "10.0.0.1:80", ' + key + " }"))
-    assert "are not there yet" in problem
+    assert f"pools.app.endpoints[0].{key.split(' ')[0]}" in problem
+
+
+def test_a_pool_has_eight_different_priorities_at_most() -> None:
+    endpoints = ", ".join(f'{{ address = "10.0.0.{n}:80", priority = {n} }}' for n in range(1, 10))
+    (problem,) = told(DOTTED.replace('"10.0.0.1:80"', endpoints))
+    assert "more than 8 different priorities" in problem
 
 
 @pytest.mark.parametrize(

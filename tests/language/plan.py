@@ -5,6 +5,7 @@ document (`crates/steelyard-core/src/document.rs`): milliseconds, bytes, None fo
 """
 
 import copy
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,15 @@ class Endpoint:
     address: str
     weight: int = 1
     drain: bool = False
+    priority: int = 0
+    zone: str | None = None
 
 
-def endpoint(at: Addressed | str, *, weight: int = 1, drain: bool = False) -> Endpoint:
+def endpoint(
+    at: Addressed | str, *, weight: int = 1, drain: bool = False, priority: int = 0, zone: str | None = None
+) -> Endpoint:
     """An endpoint that is more than its address."""
-    return Endpoint(at if isinstance(at, str) else at.address, weight, drain)
+    return Endpoint(at if isinstance(at, str) else at.address, weight, drain, priority, zone)
 
 
 LIMITS: Settings = {
@@ -54,6 +59,7 @@ HEALTH: Settings = {
     "fall": 3,
     "expect_status": [[200, 399]],
 }
+SLOW_START: Settings = {"window_ms": 60_000, "aggression": 1.0, "min_weight": 0.1}
 THRESHOLD: Settings = {"requests": None, "latency_ms": None, "bytes_per_second": None}
 QUEUE: Settings = {"size": 1024, "timeout_ms": 20_000}
 CONNECTIONS: Settings = {"idle_timeout_ms": 20_000, "idle_max": 64, "max": None}
@@ -78,6 +84,7 @@ class Plan:
     def __init__(self) -> None:
         self._document: dict[str, Any] = {
             "workers": 1,
+            "zone": None,
             "drain_timeout_ms": 25_000,
             "listeners": [],
             "routes": [],
@@ -86,6 +93,10 @@ class Plan:
 
     def workers(self, count: int) -> Self:
         self._document["workers"] = count
+        return self
+
+    def zone(self, name: str) -> Self:
+        self._document["zone"] = name
         return self
 
     def drain_timeout(self, time_ms: int) -> Self:
@@ -98,6 +109,9 @@ class Plan:
         name: str = "app",
         policy: str | Settings = "least_request",
         fail_open: bool = True,
+        panic_threshold: int | None = None,
+        slow_start: Settings | None = None,
+        subset: Settings | None = None,
         threshold: Settings | None = None,
         queue: Settings | None = None,
         health: Settings | None = None,
@@ -113,10 +127,11 @@ class Plan:
             {
                 "name": name,
                 "policy": {"name": policy} if isinstance(policy, str) else dict(policy),
-                "endpoints": [
-                    {"address": one.address, "weight": one.weight, "drain": one.drain} for one in found
-                ],
+                "endpoints": [dataclasses.asdict(one) for one in found],
                 "fail_open": fail_open,
+                "panic_threshold": panic_threshold,
+                "slow_start": laid_over(SLOW_START, slow_start) if slow_start else None,
+                "subset": subset and dict(subset),
                 "threshold": laid_over(THRESHOLD, threshold),
                 "queue": laid_over(QUEUE, queue),
                 "health": laid_over(HEALTH, health),

@@ -15,6 +15,9 @@ use std::fmt;
 pub struct Document {
     /// Data-plane threads; `None` = one for each core that this process may use.
     pub workers: Option<usize>,
+    /// Where this process stands: endpoints of the same zone are preferred.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// How long requests in flight may take to end when the process drains, in milliseconds.
     pub drain_timeout_ms: u64,
     /// In the order of the file.
@@ -122,6 +125,16 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
     pub fail_open: bool,
+    /// The percentage of available endpoints below which a level uses all that it has; `None` = never. It takes
+    /// `fail_open`.
+    #[serde(default)]
+    pub panic_threshold: Option<u32>,
+    /// The part of the endpoints that this instance talks to; `None` = all of them.
+    #[serde(default)]
+    pub subset: Option<Subset>,
+    /// How an endpoint that joins or comes back gets its share; `None` = at once.
+    #[serde(default)]
+    pub slow_start: Option<SlowStart>,
     /// The loads at which an endpoint leaves the rotation.
     pub threshold: Threshold,
     /// Where requests wait when every endpoint is at its threshold.
@@ -282,6 +295,36 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it is being drained.
     pub drain: bool,
+    /// The lower one is used first.
+    #[serde(default)]
+    pub priority: u32,
+    /// Where it stands.
+    #[serde(default)]
+    pub zone: Option<String>,
+}
+
+/// Which part of many endpoints one of many instances talks to; see [`crate::subset`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subset {
+    /// Endpoints of each priority.
+    pub size: u32,
+    /// The number of this instance, from 0.
+    pub instance: u32,
+    /// How many instances there are.
+    pub instances: u32,
+}
+
+/// How the weight of an endpoint grows that has joined or come back; see [`crate::slow_start`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowStart {
+    /// Until the weight is whole, in milliseconds.
+    pub window_ms: u64,
+    /// 1 grows in proportion to age; above, faster at first.
+    pub aggression: f64,
+    /// The part of the weight that counts at least.
+    pub min_weight: f64,
 }
 
 /// The loads at which an endpoint leaves the rotation.

@@ -8,6 +8,7 @@ use crate::histogram::{Histogram, bump};
 use crate::key;
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
 use crate::report::Reporting;
+use crate::slow_start::Start;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
 use std::fmt;
@@ -53,6 +54,7 @@ struct Hot {
     flags: AtomicU32,
     /// Recent failures, as requests that are not there.
     phantoms: Decaying,
+    start: Start,
 }
 
 /// What one worker has counted at one endpoint. Written by that worker alone.
@@ -125,7 +127,7 @@ pub struct Endpoint {
     pub peak: Peak,
     /// The share of attempts that failed, smoothed; fed only where the policy goes by it.
     pub errors: Smoothed,
-    /// When it joined or returned.
+    /// When it joined; a pool's first endpoints have no start of their own.
     born: AtomicU64,
     /// What it says of its own load, where the policy asks.
     pub reporting: Reporting,
@@ -147,6 +149,7 @@ impl Endpoint {
                 in_flight: AtomicU32::new(0),
                 flags: AtomicU32::new(health.verdict() as u32),
                 phantoms: Decaying::default(),
+                start: Start::default(),
             },
             id,
             name: key::hash(address.to_string().as_bytes()),
@@ -425,9 +428,11 @@ impl Endpoint {
         let _ = self.born.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// For how long it has been there, in seconds.
+    /// How long ago it joined or last came back, in seconds.
     pub fn age_s(&self, now: Nanos) -> f64 {
-        now.since(Nanos(self.born.load(Ordering::Relaxed))).0 as f64 * 1e-9
+        let born = Nanos(self.born.load(Ordering::Relaxed));
+        let since = self.start().at().map_or(born, |start| start.max(born));
+        now.since(since).0 as f64 * 1e-9
     }
 
     /// Failures are no longer in a row: after a good attempt, or when they have led to an ejection.
@@ -461,6 +466,11 @@ impl Endpoint {
             before = seen;
         }
         before & VERDICT != verdict
+    }
+
+    /// When it last joined or came back.
+    pub fn start(&self) -> &Start {
+        &self.hot.start
     }
 
     /// The verdict that picks see.

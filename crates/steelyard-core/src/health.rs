@@ -94,11 +94,15 @@ impl Health {
 
     /// What follows from the three facts.
     pub fn verdict(&self) -> Verdict {
-        match (self.draining, self.ejected_until, self.probed) {
-            (true, _, _) => Verdict::Draining,
-            (_, Some(_), _) | (_, _, Probed::Bad) => Verdict::Down,
-            (_, _, Probed::Never) => Verdict::Unknown,
-            (_, _, Probed::Good) => Verdict::Healthy,
+        if self.draining { Verdict::Draining } else { self.standing() }
+    }
+
+    /// What follows from probe result and ejection alone: the verdict that the end of a drain would leave.
+    pub fn standing(&self) -> Verdict {
+        match (self.ejected_until, self.probed) {
+            (Some(_), _) | (_, Probed::Bad) => Verdict::Down,
+            (_, Probed::Never) => Verdict::Unknown,
+            (_, Probed::Good) => Verdict::Healthy,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod health;
 pub mod histogram;
 pub mod key;
+pub mod level;
 pub mod listener;
 pub mod load;
 #[cfg(all(test, loom))]
@@ -28,7 +29,9 @@ pub mod route;
 mod sample;
 pub mod seeker;
 pub mod session;
+pub mod slow_start;
 pub mod snapshot;
+pub mod subset;
 mod sync;
 pub mod time;
 pub mod trusted;

@@ -41,6 +41,10 @@ fn pool(endpoints: usize, threshold: u32, generation: u64, previous: Option<&Poo
             address: Address::Unix(index.to_string().into()),
             weight: 1,
             drain: false,
+            priority: 0,
+            zone: None,
+            foreign: false,
+            near: false,
         })
         .collect();
     let options = Options { workers: 0, phase: Phase::Zero, seed: 0 };

@@ -30,7 +30,7 @@ pub use scored::Facts;
 
 use crate::document;
 use crate::native::Native;
-use crate::random::below;
+use crate::random::{mix, unit};
 use crate::time::Nanos;
 use bounded_hash::Bounded;
 use keyed::Keyed;
@@ -79,9 +79,21 @@ pub trait Candidates {
     fn id(&self, index: usize) -> u32;
     /// The configured weight.
     fn weight(&self, index: usize) -> u32;
+    /// The part of its weight that counts now: below 1 while it is in slow start, never 0. Costs have it in them
+    /// already.
+    fn factor(&self, _index: usize) -> f32 {
+        1.0
+    }
+    /// Whether a request with this salt goes to it though it may be in slow start: of all salts the part that
+    /// [`factor`](Self::factor) says. The salt is the key of the request where a policy goes by keys: as the factor
+    /// grows a key moves here once and stays.
+    fn starts(&self, index: usize, salt: u64) -> bool {
+        let factor = self.factor(index);
+        factor >= 1.0 || mix(salt) < factor
+    }
     /// Whether it may take a request now.
     fn eligible(&self, index: usize) -> bool;
-    /// (1 + requests in flight + phantoms) / weight.
+    /// (1 + requests in flight + phantoms) / weight x factor.
     fn cost(&self, index: usize) -> f32;
     /// The cost, where it may take a request now: both questions in one look.
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -89,7 +101,7 @@ pub trait Candidates {
     }
     /// Requests in flight.
     fn in_flight(&self, index: usize) -> u32;
-    /// Whether this request, and it alone, must not go there, since it has been there.
+    /// Whether this request must not go there, though others may: it has been there, or looks in another level.
     fn excluded(&self, _index: usize) -> bool {
         false
     }
@@ -218,6 +230,16 @@ impl Policy {
         })
     }
 
+    /// The same where the candidates are only some of those that the rotation knows: turns along a cycle would be taken by
+    /// others in between.
+    #[must_use]
+    pub fn among_others(self) -> Self {
+        match self {
+            Self::Weighted(_) => Self::Weighted(None),
+            other => other,
+        }
+    }
+
     /// Chooses an eligible candidate and takes a slot of it; `None` when a scan found none.
     pub fn pick(
         &self,
@@ -247,7 +269,15 @@ impl Policy {
     }
 }
 
-/// Scans for eligible candidates and takes one of them, each with a probability in proportion to its share.
+/// Whether a candidate that was drawn, or whose turn it is, takes the request: while it is in slow start, in as many
+/// cases as its factor says. Only then is there one more draw.
+fn accepts(candidates: &impl Candidates, index: usize, rng: &mut impl Rng) -> bool {
+    let factor = candidates.factor(index);
+    factor >= 1.0 || unit(rng) < factor
+}
+
+/// Scans for eligible candidates and takes one of them, each with a probability in proportion to its share and to its
+/// factor: one in slow start that is alone is found.
 fn scan_and_take(
     candidates: &impl Candidates,
     rng: &mut impl Rng,
@@ -255,12 +285,12 @@ fn scan_and_take(
 ) -> Option<usize> {
     // A slot seen free may be gone when it is taken; every round that fails, another request got through.
     loop {
-        let mut total = 0usize;
+        let mut total = 0.0;
         let mut chosen = None;
         for index in (0..candidates.len()).filter(|&index| candidates.eligible(index)) {
-            let weight = share(index) as usize;
+            let weight = share(index) as f32 * candidates.factor(index);
             total += weight;
-            if weight > 0 && below(rng, total) < weight {
+            if weight > 0.0 && unit(rng) * total < weight {
                 chosen = Some(index);
             }
         }

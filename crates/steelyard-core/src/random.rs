@@ -12,6 +12,13 @@ pub fn below(rng: &mut impl Rng, bound: usize) -> usize {
     ((high * bound as u64) >> 32) as usize
 }
 
+/// A number in `0.0..1.0` that follows from a hash and has nothing to do with its order (`SplitMix64`'s finaliser).
+pub fn mix(hash: u64) -> f32 {
+    let mixed = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ mixed >> 31) >> 40) as f32 * (1.0 / (1u32 << 24) as f32)
+}
+
 /// A number in `0.0..1.0` with 24 bits.
 pub fn unit(rng: &mut impl Rng) -> f32 {
     (rng.next_u64() >> 40) as f32 * (1.0 / (1u32 << 24) as f32)

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 pub(crate) fn document() -> Document {
     Document {
         workers: None,
+        zone: None,
         drain_timeout_ms: 25_000,
         listeners: vec![listener("web", ":8080")],
         routes: Vec::new(),
@@ -62,7 +63,7 @@ pub(crate) fn route(action: Action) -> Route {
 
 /// An endpoint of weight 1.
 pub(crate) fn endpoint(address: &str) -> Endpoint {
-    Endpoint { address: address.into(), weight: 1, drain: false }
+    Endpoint { address: address.into(), weight: 1, drain: false, priority: 0, zone: None }
 }
 
 /// A pool with the defaults of the manual.
@@ -73,6 +74,9 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         load: Load::Requests,
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         fail_open: true,
+        panic_threshold: None,
+        subset: None,
+        slow_start: None,
         threshold: Threshold { requests: None, latency_ms: None, bytes_per_second: None },
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },
         health: Health {

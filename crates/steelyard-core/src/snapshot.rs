@@ -82,7 +82,7 @@ impl Snapshot {
             .iter()
             .map(|pool| {
                 let before = previous.and_then(|previous| previous.shared(&pool.config.name));
-                let members = pool.members(resolved);
+                let members = pool.members(document.zone.as_deref(), resolved);
                 Pool::build(pool.config, generation, members, before, options).map(Arc::new)
             })
             .collect::<Option<_>>()

@@ -3,9 +3,11 @@
 use crate::engine::{LiveListener, State};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use steelyard_core::endpoint::{Cells, Over};
+use steelyard_core::endpoint::{Cells, Endpoint, Over};
+use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
-use steelyard_core::pool::{Member, Pool};
+use steelyard_core::level::Share;
+use steelyard_core::pool::{Level, Member, Pool};
 use steelyard_core::report::Reporting;
 use steelyard_core::time::Nanos;
 
@@ -47,7 +49,18 @@ fn render_pool(pool: &Pool, now: Nanos) -> Value {
         "queued": pool.queued(),
         "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
         "fail_open": pool.failing_open(),
+        "panic": pool.panics(),
+        "levels": pool.levels().map(level).collect::<Vec<_>>(),
         "endpoints": pool.members().iter().map(|member| endpoint(pool, member, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn level((level, share): (&Level, Share)) -> Value {
+    json!({
+        "priority": level.priority,
+        "foreign": level.foreign,
+        "load_percent": share.load,
+        "panic": share.panics,
     })
 }
 
@@ -59,8 +72,11 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "address": endpoint.address().to_string(),
         "configured": &*member.configured,
         "weight": member.weight,
+        "priority": member.priority,
+        "zone": member.zone.as_deref(),
         "verdict": verdict,
         "why": why,
+        "starting": starting(pool, endpoint, now),
         "in_flight": endpoint.in_flight(),
         "requests": sum.requests,
         "failures": sum.failures,
@@ -91,6 +107,12 @@ fn load_report(reporting: &Reporting, now: Nanos) -> Value {
         None if silent => json!({"silent": true, "in_flight": null, "latency_s": null, "age_s": null}),
         None => Value::Null,
     }
+}
+
+/// The part of its weight that an endpoint in slow start has.
+fn starting(pool: &Pool, endpoint: &Endpoint, now: Nanos) -> Option<f32> {
+    let factor = pool.start_factor(endpoint, now);
+    (factor < 1.0 && endpoint.verdict() == Verdict::Healthy).then_some(factor)
 }
 
 fn load(over: Over) -> &'static str {

@@ -110,7 +110,16 @@ def pool_line(pool: dict[str, Any]) -> str:
     text = f"pool {pool['name']}: {pool['policy']}, {pool['queued']} queued"
     if pool["queue_timeouts"]:
         text += f", {pool['queue_timeouts']} waited in vain"
+    if len(pool["levels"]) > 1:
+        text += f", load {', '.join(level_text(level) for level in pool['levels'])}"
+    if pool["panic"]:
+        text += ", PANIC: too few endpoints are healthy, all are used"
     return text + (", FAIL-OPEN: no endpoint is healthy" if pool["fail_open"] else "")
+
+
+def level_text(level: dict[str, Any]) -> str:
+    where = " other zones" if level["foreign"] else ""
+    return f"{level['load_percent']} % to priority {level['priority']}{where}"
 
 
 def pool_table(pool: dict[str, Any]) -> Table:
@@ -133,6 +142,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
     for one in pool["endpoints"]:
+        starting = f"starting {one['starting']:.0%}".replace("%", " %") if one["starting"] else ""
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
         silent = "reports no load" if (one.get("load_report") or {}).get("silent") else ""
         table.add_row(
@@ -143,7 +153,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
             byte_text(one["bytes_in"]),
             byte_text(one["bytes_out"]),
             *(seconds_text(one[name]) for name in ("smoothed_s", "p50_s", "p99_s")),
-            Text("; ".join(part for part in (one["why"], over, silent) if part)),
+            Text("; ".join(part for part in (one["why"], starting, over, silent) if part)),
         )
     return table
 

@@ -16,10 +16,11 @@ def document(config: Config, overlay: Overlay | None = None) -> dict[str, Any]:
     overlay = overlay or Overlay()
     return {
         "workers": config.workers,
+        "zone": config.zone,
         "drain_timeout_ms": config.drain_timeout,
         "listeners": [listener_of(name, listener) for name, listener in config.listeners.items()],
         "routes": [route_of(route) for route in config.routes],
-        "pools": [pool_of(name, pool, overlay) for name, pool in config.pools.items()],
+        "pools": [pool_of(name, pool, config.zone, overlay) for name, pool in config.pools.items()],
     }
 
 
@@ -68,7 +69,7 @@ def action_of(route: Route) -> dict[str, Any]:
     return {"respond": route.respond}
 
 
-def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
+def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> dict[str, Any]:
     return {
         "name": name,
         "policy": policy_of(pool, overlay.policies.get(name)),
@@ -78,10 +79,15 @@ def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
                 "address": endpoint.address,
                 "weight": overlay.weights.get((name, endpoint.address), endpoint.weight),
                 "drain": (name, endpoint.address) in overlay.drained,
+                "priority": endpoint.priority,
+                "zone": endpoint.zone,
             }
             for endpoint in pool.endpoints
         ],
         "fail_open": pool.fail_open,
+        "panic_threshold": panic_of(pool, own_zone),
+        "slow_start": slow_start_of(pool),
+        "subset": pool.subset and pool.subset.model_dump(),
         "threshold": {
             "requests": pool.threshold.requests,
             "latency_ms": pool.threshold.latency,
@@ -107,6 +113,29 @@ def pool_of(name: str, pool: Pool, overlay: Overlay) -> dict[str, Any]:
             "body_bytes_max": pool.retry.body_bytes_max,
             "budget": pool.retry.budget,
         },
+    }
+
+
+PANIC_THRESHOLD = 50
+
+
+def panic_of(pool: Pool, own_zone: str | None) -> int | None:
+    if isinstance(pool.panic_threshold, int):
+        return pool.panic_threshold
+    levels = {
+        (endpoint.priority, own_zone is not None and endpoint.zone != own_zone) for endpoint in pool.endpoints
+    }
+    return PANIC_THRESHOLD if pool.panic_threshold == "auto" and len(levels) > 1 else None
+
+
+def slow_start_of(pool: Pool) -> dict[str, Any] | None:
+    if pool.slow_start is None:
+        return None
+    slow_start = pool.slow_start
+    return {
+        "window_ms": slow_start.window,
+        "aggression": slow_start.aggression,
+        "min_weight": slow_start.min_weight,
     }
 
 

@@ -15,7 +15,6 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "token_file"): "the admin API over TCP",
     ("listeners", "*", "tls"): "TLS towards clients",
     ("pools", "*", "tls"): "TLS towards endpoints",
-    ("pools", "*", "slow_start"): "slow start",
     ("pools", "*", "health", "grpc"): "the gRPC health check",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
@@ -23,8 +22,6 @@ LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
     ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }
-ENDPOINT_PATHS: tuple[KeyPath, ...] = (("endpoints", "*"), ("pools", "*", "endpoints", "*"))
-ENDPOINT_KEYS = {"zone": ("", "zones"), "priority": (0, "priorities")}
 
 
 def take_out(source: Source) -> list[Problem]:
@@ -43,12 +40,6 @@ def take_out(source: Source) -> list[Problem]:
             if isinstance(value, str | bool) and value in values:
                 later(path, what.format(value))
                 del table[path[-1]]
-    for pattern in ENDPOINT_PATHS:
-        for path, _, value in found(source.data, pattern):
-            for key, (default, what) in ENDPOINT_KEYS.items():
-                if isinstance(value, dict) and key in value and value[key] != default:
-                    problems.append(source.problem((*path, key), f"{what} are not there yet", "take it out"))
-                    del value[key]
     return problems
 
 

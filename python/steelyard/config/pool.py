@@ -18,7 +18,7 @@ from pydantic import (
 
 from steelyard import _core
 from steelyard.config.address import canonical
-from steelyard.config.base import Model, one_of, table_with
+from steelyard.config.base import Model, Name, one_of, table_with
 from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
 from steelyard.config.secret import SecretFile
 from steelyard.config.units import (
@@ -29,6 +29,7 @@ from steelyard.config.units import (
     DurationOrOff,
     Size,
     SizeOrOff,
+    WrittenDuration,
     WrittenOff,
     refuse,
 )
@@ -163,10 +164,15 @@ class EndpointTable(Model):
     """"10.0.0.1:8080", "[::1]:8080", "name:8080" or "unix:/path"."""
     weight: Annotated[int, Field(ge=0, le=U32_MAX)] = 1
     """Its share beside the others; 0 takes no new requests."""
-    zone: Literal[""] = ""
-    """Where it stands; not there yet."""
-    priority: Literal[0] = 0
-    """Lower is tried first; not there yet."""
+    zone: Name | None = None
+    """Where it stands; those in the zone of this process (`zone` at the top of the file) are preferred."""
+    priority: Annotated[int, Field(ge=0, le=U32_MAX)] = 0
+    """The lower one is used first; up to 8 different ones."""
+
+
+def write_endpoint(endpoint: EndpointTable) -> object:
+    settings = endpoint.model_dump(exclude_defaults=True)
+    return endpoint.address if settings.keys() == {"address"} else settings
 
 
 Endpoint = Annotated[
@@ -174,14 +180,89 @@ Endpoint = Annotated[
     BeforeValidator(
         table_with("address", "an address", '"127.0.0.1:9001"'), json_schema_input_type=str | EndpointTable
     ),
-    PlainSerializer(
-        lambda endpoint: (
-            endpoint.address
-            if endpoint.weight == 1
-            else {"address": endpoint.address, "weight": endpoint.weight}
-        )
-    ),
+    PlainSerializer(write_endpoint),
 ]
+
+
+AGGRESSION = (0.01, 100.0)
+MIN_WEIGHT = (0.001, 1.0)
+
+
+def number_between(what: str, bounds: tuple[float, float]) -> BeforeValidator:
+    """Takes a number within bounds; TOML's 1 means 1.0."""
+    low, high = bounds
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise refuse("expected a number", f"from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise refuse(f"{value:g} is no {what}", f"from {low:g} to {high:g}")
+        return float(value)
+
+    return BeforeValidator(check, json_schema_input_type=Annotated[float, Field(ge=bounds[0], le=bounds[1])])
+
+
+class SlowStartTable(Model):
+    """How an endpoint that joins or comes back gets its share little by little."""
+
+    window: Duration
+    """Until its weight is whole."""
+    aggression: Annotated[float, number_between("aggression", AGGRESSION)] = 1.0
+    """1 grows in proportion to age; above, faster at first."""
+    min_weight: Annotated[float, number_between("part of a weight", MIN_WEIGHT)] = 0.1
+    """The part of the weight that counts at least."""
+
+
+def write_slow_start(slow_start: SlowStartTable | None) -> object:
+    if slow_start is None:
+        return "off"
+    settings = slow_start.model_dump(exclude_defaults=True)
+    return settings["window"] if settings.keys() == {"window"} else settings
+
+
+def read_slow_start(value: object) -> object:
+    if value is None or value == "off":
+        return None
+    return value if isinstance(value, dict | SlowStartTable) else {"window": value}
+
+
+SlowStart = Annotated[
+    SlowStartTable | None,
+    BeforeValidator(read_slow_start, json_schema_input_type=WrittenDuration | WrittenOff | SlowStartTable),
+    PlainSerializer(write_slow_start),
+]
+
+
+class Subset(Model):
+    """The part of many endpoints that one of many instances talks to."""
+
+    size: Count
+    """Endpoints of each priority."""
+    instance: Annotated[int, Field(ge=0, le=U32_MAX)]
+    """The number of this instance, from 0."""
+    instances: Count
+    """How many instances there are."""
+
+    @model_validator(mode="after")
+    def is_one_of_them(self) -> Self:
+        if self.instance >= self.instances:
+            raise refuse(
+                f"there is no instance {self.instance} of {self.instances}",
+                f"they are numbered from 0 to {self.instances - 1}",
+            )
+        return self
+
+
+def parse_panic(value: object) -> object:
+    if value in ("auto", "off") and isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse('expected a percentage, "auto" or "off"', "for instance 50")
+    if value == 0:
+        raise refuse("0 is no threshold", 'write "off" for no panic')
+    if not 0 < value <= 100:
+        raise refuse(f"{value} is no percentage", 'from 1 to 100, or "off"')
+    return value
 
 
 class Threshold(Model):
@@ -357,6 +438,20 @@ class Pool(Model):
     """What is spoken towards the endpoints."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
+    panic_threshold: Annotated[
+        int | Literal["auto", "off"],
+        BeforeValidator(
+            parse_panic,
+            json_schema_input_type=Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)],
+        ),
+    ] = "auto"
+    """The percentage of available endpoints below which a level (see `priority`) uses all of its own, while
+    all levels together cannot carry the load; "auto" = 50 where there are several, else "off". Needs
+    `fail_open`."""
+    slow_start: SlowStart = None
+    """How long an endpoint that joins or comes back takes to get its whole share; or a table."""
+    subset: Subset | None = None
+    """The part of many endpoints that this one of many instances talks to; without it all of them."""
     threshold: Threshold = Threshold()
     queue: Queue = Queue()
     health: Annotated[Health, BeforeValidator(must_be_table)] = Health()

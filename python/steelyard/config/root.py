@@ -60,6 +60,8 @@ class Config(Model):
     """Data-plane threads; "auto" is one for each core this process may use."""
     drain_timeout: Duration = Field(default="25s", validate_default=True)
     """How long requests in flight may take to end when the process stops."""
+    zone: Name | None = None
+    """Where this process stands: endpoints of the same zone are preferred."""
     admin: Admin = Admin()
     log: Log = Log()
     listeners: dict[Name, Listener] = Field(default_factory=dict)

@@ -43,7 +43,7 @@ impl Room {
         let (mut carried, mut weight) = (0u64, 0u64);
         for index in (0..candidates.len()).filter(|&index| candidates.eligible(index)) {
             carried += u64::from(candidates.in_flight(index));
-            weight += u64::from(candidates.weight(index));
+            weight += weight_thousandths(candidates, index);
         }
         let allowed_thousandths = u128::from(balance_thousandths) * u128::from(carried + 1);
         Self { allowed_thousandths, weight: u128::from(weight) * 1_000 }
@@ -52,8 +52,15 @@ impl Room {
     /// Whether it is below its capacity: a whole number is below the ceiling of another where it is below that itself.
     fn has(&self, candidates: &impl Candidates, index: usize) -> bool {
         u128::from(candidates.in_flight(index)) * self.weight
-            < self.allowed_thousandths * u128::from(candidates.weight(index))
+            < self.allowed_thousandths * u128::from(weight_thousandths(candidates, index))
     }
+}
+
+/// The weight in force: less while it is in slow start, so that its capacity is less too.
+fn weight_thousandths(candidates: &impl Candidates, index: usize) -> u64 {
+    let whole = u64::from(candidates.weight(index)) * 1_000;
+    let factor = candidates.factor(index);
+    if factor >= 1.0 { whole } else { ((whole as f64 * f64::from(factor)) as u64).max(1) }
 }
 
 pub(super) fn pick(
@@ -69,7 +76,11 @@ pub(super) fn pick(
         let has_room = |index| candidates.in_flight(index) == 0 || room().has(candidates, index);
         let fits = |index| candidates.eligible(index) && has_room(index);
         let walk = |bounded: &Bounded, key| {
-            bounded.ring.walk(key).take(WALK_MAX).find(|&index| fits(index) && candidates.take(index))
+            bounded
+                .ring
+                .walk(key)
+                .take(WALK_MAX)
+                .find(|&index| fits(index) && candidates.starts(index, key) && candidates.take(index))
         };
         if let Some(index) = keyed.pick(candidates, rng, walk, fits) {
             return Some(index);

@@ -1,7 +1,7 @@
 //! Choosing by comparison, for every policy that has a cost: of all, or of two drawn by weight.
 
 use super::weighted_random::Alias;
-use super::{Candidates, DRAWS_MAX, SCAN_MAX};
+use super::{Candidates, DRAWS_MAX, SCAN_MAX, accepts};
 use crate::random::below;
 use rand::Rng;
 
@@ -44,7 +44,7 @@ pub(super) fn pick_of_two<C: Candidates>(
     let mut first = None;
     for _ in 0..DRAWS_MAX {
         let index = alias.draw(rng)?;
-        if !candidates.eligible(index) {
+        if !candidates.eligible(index) || !accepts(candidates, index, rng) {
             continue;
         }
         let Some(other) = first.filter(|&other| other != index) else {

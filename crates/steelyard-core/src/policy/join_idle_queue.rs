@@ -3,10 +3,10 @@
 //!
 //! Y. Lu et al., "Join-Idle-Queue: A novel load balancing algorithm for dynamically scalable web services", 2011, in
 //! the variant in which a token is withdrawn when its endpoint has been hit otherwise. Weights decide only where
-//! nobody is idle.
+//! nobody is idle. One in slow start lets turns pass, and then waits again at the end.
 
 use super::weighted_random::{self, Alias};
-use super::{Candidates, Rotation};
+use super::{Candidates, Rotation, accepts};
 use crate::random::{Generator, below};
 use crate::sync::{Mutex, lock};
 use rand::{Rng, SeedableRng};
@@ -102,17 +102,25 @@ impl Line {
     fn take(&mut self, candidates: &impl Candidates) -> Option<usize> {
         let current = self.generation == Some(candidates.generation());
         let mut position = 0;
-        while let Some(&place) = self.tokens.get(position) {
+        for _ in 0..self.tokens.len() {
+            let Some(&place) = self.tokens.get(position) else { break };
             let Some(index) = self.index(place, candidates, current) else {
                 // Unknown to the older snapshot of this request.
                 position += 1;
                 continue;
             };
-            if candidates.eligible(index) && candidates.take_idle(index) {
-                self.withdraw(position);
-                return Some(index);
+            if candidates.eligible(index) {
+                if candidates.in_flight(index) == 0 && !accepts(candidates, index, &mut self.rng) {
+                    self.tokens.remove(position);
+                    self.tokens.push_back(place);
+                    continue;
+                }
+                if candidates.take_idle(index) {
+                    self.withdraw(position);
+                    return Some(index);
+                }
             }
-            // The token of an endpoint that only this request cannot use stays where it is.
+            // The token of an endpoint that only this request, or its level, cannot use stays where it is.
             let kept = candidates.excluded(index) || !current && candidates.in_flight(index) == 0;
             if kept {
                 position += 1;

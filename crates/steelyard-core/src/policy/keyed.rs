@@ -1,7 +1,7 @@
 //! What the policies that go by a key share: what they do with a request that has none, and where their table ends.
 
 use super::weighted_random::Alias;
-use super::{Candidates, DRAWS_MAX, Prospect, rendezvous, scan_and_take};
+use super::{Candidates, DRAWS_MAX, Prospect, accepts, rendezvous, scan_and_take};
 use rand::Rng;
 
 /// The table of a policy that goes by a key, with what such policies need beside it.
@@ -20,8 +20,8 @@ impl<T> Keyed<T> {
     }
 
     /// Takes what `find` finds and takes for the key of the request. Where it finds nobody in reasonable time, all that
-    /// `fit` are compared in the order of [`rendezvous`], which is the same for a key on every instance too. A request
-    /// without a key goes anywhere, in proportion to weight.
+    /// `fit` are compared in the order of [`rendezvous`], which is the same for a key on every instance too; those in slow
+    /// start that are not to have the key come last. A request without a key goes anywhere, in proportion to weight.
     pub(super) fn pick(
         &self,
         candidates: &impl Candidates,
@@ -30,7 +30,11 @@ impl<T> Keyed<T> {
         fit: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let Some(key) = candidates.key() else { return self.pick_any(candidates, rng, fit) };
-        find(&self.table, key).or_else(|| rendezvous::take_first(&self.names, key, candidates, fit))
+        let take_first =
+            |fit: &dyn Fn(usize) -> bool| rendezvous::take_first(&self.names, key, candidates, fit);
+        find(&self.table, key)
+            .or_else(|| take_first(&|index| fit(index) && candidates.starts(index, key)))
+            .or_else(|| take_first(&fit))
     }
 
     fn pick_any(
@@ -41,7 +45,7 @@ impl<T> Keyed<T> {
     ) -> Option<usize> {
         for _ in 0..DRAWS_MAX {
             let index = self.alias.draw(rng)?;
-            if fit(index) && candidates.take(index) {
+            if fit(index) && accepts(candidates, index, rng) && candidates.take(index) {
                 return Some(index);
             }
         }

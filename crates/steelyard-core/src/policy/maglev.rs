@@ -92,7 +92,9 @@ impl Table {
 
 pub(super) fn pick(keyed: &Keyed<Table>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     let fits = |index| candidates.eligible(index);
-    let look = |table: &Table, key| table.look(key).find(|&index| fits(index) && candidates.take(index));
+    let look = |table: &Table, key| {
+        table.look(key).find(|&index| fits(index) && candidates.starts(index, key) && candidates.take(index))
+    };
     keyed.pick(candidates, rng, look, fits)
 }
 

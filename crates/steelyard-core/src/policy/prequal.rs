@@ -8,7 +8,7 @@
 //! does not look like being idle. An endpoint that reports nothing stands in the pool with what is known of it here.
 
 use super::weighted_random::{self, Alias};
-use super::{Candidates, Rotation};
+use super::{Candidates, Rotation, accepts};
 use crate::document;
 use crate::random::{Generator, below, unit};
 use crate::report::Report;
@@ -296,7 +296,7 @@ impl Ledger {
         for (slot, reply) in usable.iter_mut().zip(&mut self.replies) {
             *slot = reply
                 .index(candidates)
-                .filter(|&index| candidates.eligible(index))
+                .filter(|&index| candidates.eligible(index) && accepts(candidates, index, &mut self.rng))
                 .map(|index| (index, reply.rif + candidates.phantoms(index)));
         }
         while usable.iter().flatten().count() >= 2 {

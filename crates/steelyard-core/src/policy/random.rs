@@ -1,6 +1,6 @@
 //! `random`: every eligible endpoint with equal probability.
 
-use super::{Candidates, DRAWS_MAX, scan_and_take};
+use super::{Candidates, DRAWS_MAX, accepts, scan_and_take};
 use crate::random::below;
 use rand::Rng;
 
@@ -10,7 +10,7 @@ pub(super) fn pick(candidates: &impl Candidates, rng: &mut impl Rng) -> Option<u
     }
     for _ in 0..DRAWS_MAX {
         let index = below(rng, candidates.len());
-        if candidates.eligible(index) && candidates.take(index) {
+        if candidates.eligible(index) && accepts(candidates, index, rng) && candidates.take(index) {
             return Some(index);
         }
     }

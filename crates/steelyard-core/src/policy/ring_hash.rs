@@ -78,7 +78,10 @@ impl Ring {
 
 pub(super) fn pick(keyed: &Keyed<Ring>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     let fits = |index| candidates.eligible(index);
-    let walk =
-        |ring: &Ring, key| ring.walk(key).take(WALK_MAX).find(|&index| fits(index) && candidates.take(index));
+    let walk = |ring: &Ring, key| {
+        ring.walk(key)
+            .take(WALK_MAX)
+            .find(|&index| fits(index) && candidates.starts(index, key) && candidates.take(index))
+    };
     keyed.pick(candidates, rng, walk, fits)
 }

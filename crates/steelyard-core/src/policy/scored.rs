@@ -34,9 +34,23 @@ pub(super) fn pick(
     candidates: &impl Candidates,
     rng: &mut impl Rng,
 ) -> Option<usize> {
-    compare::pick(alias, candidates, rng, |candidates, index| {
+    // The largest number there is, so that the worst can still be taken where nobody is better.
+    const WORST: f32 = f32::MAX;
+    let score = |index| {
         let score = native.score(&candidates.facts(index)) as f32;
-        // The largest number there is, so that the worst can still be taken where nobody is better.
-        if score.is_finite() { score } else { f32::MAX }
+        if score.is_finite() { score } else { WORST }
+    };
+    if let Some(alias) = alias
+        && let Some(index) = compare::pick_of_two(alias, candidates, rng, |_, index| score(index))
+    {
+        return Some(index);
+    }
+    // A score need not know weights: those in slow start let requests pass as where turns are taken.
+    let is_starting = (0..candidates.len()).any(|index| candidates.factor(index) < 1.0);
+    let salt = if is_starting { Some(rng.next_u64()) } else { None };
+    compare::pick_of_all(candidates, rng, |index| {
+        let waits =
+            || salt.is_some_and(|salt| !candidates.starts(index, salt ^ u64::from(candidates.id(index))));
+        candidates.eligible(index).then(|| if waits() { WORST } else { score(index) })
     })
 }

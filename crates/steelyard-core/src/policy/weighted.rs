@@ -13,8 +13,8 @@ mod cycle;
 
 pub use cycle::Cycle;
 
-use super::Candidates;
 use super::rotation::{Rotation, Turn, Turns};
+use super::{Candidates, accepts};
 use rand::Rng;
 
 /// Turns missed in a row before the linear scheme takes over.
@@ -30,7 +30,7 @@ pub(super) fn pick(
         debug_assert!(cycle.fits(candidates), "a cycle is made for its candidates");
         for _ in 0..MISSED_MAX {
             let index = cycle.at(rotation.step());
-            if candidates.eligible(index) && candidates.take(index) {
+            if candidates.eligible(index) && accepts(candidates, index, rng) && candidates.take(index) {
                 return Some(index);
             }
         }
@@ -45,7 +45,12 @@ fn pick_linear(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl
             turns.order[best].current -= round.total;
         }
     });
-    let mut round = gain(&mut turns, candidates, |index| candidates.eligible(index));
+    let mut round =
+        gain(&mut turns, candidates, |index| candidates.eligible(index) && accepts(candidates, index, rng));
+    if round.best.is_none() {
+        // Those in slow start may be all that there is.
+        round = gain(&mut turns, candidates, |index| candidates.eligible(index));
+    }
     while let Some(best) = round.best {
         let index = turns.index(&turns.order[best], candidates)?;
         if candidates.take(index) {
@@ -73,18 +78,18 @@ struct Round {
 }
 
 /// Lets everyone that takes part gain its weight.
-fn gain(turns: &mut Turns, candidates: &impl Candidates, takes_part: impl Fn(usize) -> bool) -> Round {
-    let gain = |index: usize| takes_part(index).then(|| i64::from(candidates.weight(index)));
+fn gain(turns: &mut Turns, candidates: &impl Candidates, mut takes_part: impl FnMut(usize) -> bool) -> Round {
+    let mut gain = |index: usize| takes_part(index).then(|| i64::from(candidates.weight(index)));
     if turns.is_stale(candidates) {
         // For a request that is still on an older snapshot than the turns are: rare enough to allocate.
         let indices: Vec<_> = turns.order.iter().map(|turn| turns.index(turn, candidates)).collect();
-        return settle(turns, |place, _| indices[place].and_then(gain));
+        return settle(turns, |place, _| indices[place].and_then(&mut gain));
     }
     settle(turns, |_, turn| gain(turn.index))
 }
 
 /// Adds to each turn what it gains; `None` takes no part.
-fn settle(turns: &mut Turns, gain: impl Fn(usize, &Turn) -> Option<i64>) -> Round {
+fn settle(turns: &mut Turns, mut gain: impl FnMut(usize, &Turn) -> Option<i64>) -> Round {
     let mut round = Round { best: None, most: i64::MIN, total: 0 };
     for (place, turn) in turns.order.make_contiguous().iter_mut().enumerate() {
         let gain = gain(place, turn);

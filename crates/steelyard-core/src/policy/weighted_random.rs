@@ -2,7 +2,7 @@
 //!
 //! M. D. Vose, "A linear algorithm for generating random numbers with a given distribution", 1991.
 
-use super::{Candidates, DRAWS_MAX, scan_and_take};
+use super::{Candidates, DRAWS_MAX, accepts, scan_and_take};
 use rand::Rng;
 
 /// Vose's alias table: one draw picks a column, and the column's own share of it decides between two indices.
@@ -63,7 +63,7 @@ impl Alias {
 pub(super) fn pick(alias: &Alias, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     for _ in 0..DRAWS_MAX {
         let index = alias.draw(rng)?;
-        if candidates.eligible(index) && candidates.take(index) {
+        if candidates.eligible(index) && accepts(candidates, index, rng) && candidates.take(index) {
             return Some(index);
         }
     }

@@ -5,17 +5,23 @@ use crate::address::EndpointAddress;
 use crate::document::{self, Load, SameSite};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
+use crate::level::PRIORITIES_MAX;
 use crate::policy::bounded_hash::{BALANCE, BALANCE_MAX};
 use crate::policy::maglev::{TABLE_SIZE_MAX, is_prime};
 use crate::policy::ring_hash::{RING_SIZE, RING_SIZE_MAX};
 use crate::policy::{self, PROBES_PER_REQUEST_MAX};
 use crate::pool;
 use crate::problem::{Refusal, Report, did_you_mean};
-use std::collections::BTreeSet;
+use crate::subset::subset;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The largest weight, so that sums over any pool stay small.
 pub const WEIGHT_MAX: u32 = 65_535;
+/// Bounds of slow start: beyond them a weight would jump rather than grow.
+const AGGRESSION_MIN: f64 = 0.01;
+const AGGRESSION_MAX: f64 = 100.0;
+const MIN_WEIGHT_MIN: f64 = 0.001;
 /// The most tries of one request.
 const ATTEMPTS_MAX: u32 = 100;
 
@@ -29,8 +35,9 @@ pub(super) struct PoolPlan<'d> {
 }
 
 impl PoolPlan<'_> {
-    /// The addresses that the pool has at present, each once: the first to name one decides its weight.
-    pub fn members(&self, resolved: &Resolved) -> Vec<pool::Resolved> {
+    /// The addresses that the pool has at present, each once: the first to name one decides its weight. `own_zone` is where
+    /// this process stands.
+    pub fn members(&self, own_zone: Option<&str>, resolved: &Resolved) -> Vec<pool::Resolved> {
         let mut taken = BTreeSet::new();
         let mut members = Vec::with_capacity(self.endpoints.len());
         for (address, endpoint) in &self.endpoints {
@@ -39,20 +46,51 @@ impl PoolPlan<'_> {
                 EndpointAddress::Socket(address) => vec![Address::Socket(*address)],
                 EndpointAddress::Unix(path) => vec![Address::Unix(path.clone())],
                 EndpointAddress::Name { host, port } => {
-                    resolved.get(host, *port).iter().copied().map(Address::Socket).collect()
+                    let mut found = resolved.get(host, *port).to_vec();
+                    // Every instance has to see them in the same order.
+                    if self.config.subset.is_some() {
+                        found.sort_unstable();
+                    }
+                    found.into_iter().map(Address::Socket).collect()
                 }
             };
+            let zone: Option<Arc<str>> = endpoint.zone.as_deref().map(Arc::from);
+            let foreign = own_zone.is_some() && own_zone != zone.as_deref();
+            let near = own_zone.is_some() && !foreign;
             members.extend(found.into_iter().filter(|address| taken.insert(address.to_string())).map(
                 |address| pool::Resolved {
                     configured: Arc::clone(&configured),
                     address,
                     weight: endpoint.weight,
                     drain: endpoint.drain,
+                    priority: endpoint.priority,
+                    zone: zone.clone(),
+                    foreign,
+                    near,
                 },
             ));
         }
-        members
+        match &self.config.subset {
+            Some(config) => subset_of(members, config),
+            None => members,
+        }
     }
+}
+
+/// The part of the members that this instance talks to, of each priority apart: otherwise a failover might have nobody to
+/// go to.
+fn subset_of(members: Vec<pool::Resolved>, config: &document::Subset) -> Vec<pool::Resolved> {
+    let mut by_priority: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        by_priority.entry(member.priority).or_default().push(index);
+    }
+    let mut kept = vec![false; members.len()];
+    for places in by_priority.values() {
+        for place in subset(places.len(), config.size as usize, config.instance) {
+            kept[places[place]] = true;
+        }
+    }
+    members.into_iter().zip(kept).filter_map(|(member, kept)| kept.then_some(member)).collect()
 }
 
 /// Plans every pool; what is broken is in the report.
@@ -81,8 +119,17 @@ fn plan_endpoints<'d>(
     }
     let mut endpoints: Vec<(EndpointAddress, _)> = Vec::with_capacity(config.endpoints.len());
     let mut taken = BTreeSet::new();
+    let mut priorities = BTreeSet::new();
     for (index, endpoint) in config.endpoints.iter().enumerate() {
         report.at(index, |report| {
+            if priorities.insert(endpoint.priority) && priorities.len() == PRIORITIES_MAX + 1 {
+                let message = format!("the pool has more than {PRIORITIES_MAX} different priorities");
+                report.refuse_at("priority", Refusal::new(message).hint("give several endpoints the same"));
+            }
+            if endpoint.zone.as_deref().is_some_and(str::is_empty) {
+                let refusal = Refusal::new("a zone has a name");
+                report.refuse_at("zone", refusal.hint("take it out where there are no zones"));
+            }
             if endpoint.weight > WEIGHT_MAX {
                 let message = format!("a weight of {} is too large", endpoint.weight);
                 report
@@ -103,6 +150,20 @@ fn plan_endpoints<'d>(
 
 fn check_bounds(config: &document::Pool, report: &mut Report) {
     report.at("policy", |report| check_policy(config, report));
+    if let Some(percent) = config.panic_threshold {
+        if percent == 0 {
+            report.refuse_at("panic_threshold", zero("write \"off\" for no panic"));
+        } else if percent > 100 {
+            let refusal = Refusal::new(format!("{percent} is no percentage"));
+            report.refuse_at("panic_threshold", refusal.hint("from 1 to 100, or \"off\""));
+        }
+    }
+    if let Some(subset) = &config.subset {
+        report.at("subset", |report| check_subset(subset, report));
+    }
+    if let Some(slow_start) = &config.slow_start {
+        report.at("slow_start", |report| check_slow_start(slow_start, report));
+    }
     report.at("threshold", |report| {
         refuse_zero("requests", config.threshold.requests.map(u64::from), report);
         refuse_zero("latency", config.threshold.latency_ms, report);
@@ -126,6 +187,33 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
         refuse_zero("total", timeouts.total_ms, report);
     });
     report.at("retry", |report| check_retry(&config.retry, report));
+}
+
+fn check_subset(subset: &document::Subset, report: &mut Report) {
+    if subset.size == 0 {
+        report.refuse_at("size", zero("without the table every endpoint is used"));
+    }
+    if subset.instances == 0 {
+        report.refuse_at("instances", zero("it counts this instance too"));
+    } else if subset.instance >= subset.instances {
+        let message = format!("there is no instance {} of {}", subset.instance, subset.instances);
+        let hint = format!("they are numbered from 0 to {}", subset.instances - 1);
+        report.refuse_at("instance", Refusal::new(message).hint(hint));
+    }
+}
+
+fn check_slow_start(slow_start: &document::SlowStart, report: &mut Report) {
+    refuse_zero("window", Some(slow_start.window_ms), report);
+    if !(AGGRESSION_MIN..=AGGRESSION_MAX).contains(&slow_start.aggression) {
+        let message = format!("an aggression of {} is no use", slow_start.aggression);
+        let hint = format!("from {AGGRESSION_MIN} to {AGGRESSION_MAX}; 1 grows evenly, 2 faster at first");
+        report.refuse_at("aggression", Refusal::new(message).hint(hint));
+    }
+    if !(MIN_WEIGHT_MIN..=1.0).contains(&slow_start.min_weight) {
+        let message = format!("{} is no part of a weight to begin with", slow_start.min_weight);
+        let hint = format!("from {MIN_WEIGHT_MIN} to 1, as 0.1");
+        report.refuse_at("min_weight", Refusal::new(message).hint(hint));
+    }
 }
 
 /// The settings of each policy that has any.

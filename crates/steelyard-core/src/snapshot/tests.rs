@@ -349,9 +349,7 @@ fn a_policy_is_one_that_there_is() {
         "did you mean \"round_robin\"?",
     );
     refused(with_policy("fastest"), "pools.app.policy: there is no policy", "there are round_robin, ");
-    for later in ["prequal", "mine:choose"] {
-        refused(with_policy(later), "pools.app.policy: the policy", "there are round_robin, ");
-    }
+    refused(with_policy("mine:choose"), "pools.app.policy: the policy", "there are round_robin, ");
 }
 
 #[test]
@@ -398,6 +396,50 @@ fn health_checks_can_succeed_and_end_before_the_next() {
     }
     build(&with(|d| d.pools[0].health.timeout_ms = 5_000), None);
     build(&with(|d| d.pools[0].health.path = Some("/ready?deep=1".into())), None);
+}
+
+#[test]
+fn what_spreads_the_load_is_within_its_bounds() {
+    let slow_start = |change: Change<document::SlowStart>| {
+        move |d: &mut Document| {
+            let mut slow_start = document::SlowStart { window_ms: 1, aggression: 1.0, min_weight: 0.1 };
+            change(&mut slow_start);
+            d.pools[0].slow_start = Some(slow_start);
+        }
+    };
+    refused(slow_start(|start| start.window_ms = 0), "pools.app.slow_start.window: 0 is ambiguous", "off");
+    for aggression in [0.0, -1.0, 101.0, f64::NAN] {
+        let change = |d: &mut Document| {
+            d.pools[0].slow_start = Some(document::SlowStart { window_ms: 1, aggression, min_weight: 0.1 });
+        };
+        refused(change, "pools.app.slow_start.aggression: an aggression of", "from 0.01 to 100");
+    }
+    refused(slow_start(|start| start.min_weight = 0.0), "pools.app.slow_start.min_weight: 0", "0.001 to 1");
+    refused(|d| d.pools[0].panic_threshold = Some(0), "pools.app.panic_threshold: 0 is ambiguous", "off");
+    refused(|d| d.pools[0].panic_threshold = Some(101), "pools.app.panic_threshold: 101 is no", "1 to 100");
+    let subset = |size, instance, instances| {
+        move |d: &mut Document| d.pools[0].subset = Some(document::Subset { size, instance, instances })
+    };
+    refused(subset(0, 0, 1), "pools.app.subset.size: 0 is ambiguous", "every endpoint");
+    refused(subset(1, 0, 0), "pools.app.subset.instances: 0 is ambiguous", "counts this instance");
+    refused(subset(1, 3, 3), "pools.app.subset.instance: there is no instance 3 of 3", "0 to 2");
+    refused(
+        |d| {
+            let addresses: Vec<String> = (1..=9).map(|number| format!("10.0.0.{number}:80")).collect();
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            d.pools[0] = pool("app", &addresses);
+            for (priority, endpoint) in d.pools[0].endpoints.iter_mut().enumerate() {
+                endpoint.priority = priority as u32;
+            }
+        },
+        "pools.app.endpoints[8].priority: the pool has more than 8 different priorities",
+        "give several endpoints the same",
+    );
+    refused(
+        |d| d.pools[0].endpoints[0].zone = Some(String::new()),
+        "pools.app.endpoints[0].zone: a zone has a name",
+        "no zones",
+    );
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub struct Stand {
     pub eligible: Vec<bool>,
     pub costs: Vec<f32>,
     pub in_flight: Vec<u32>,
+    pub factors: Vec<f32>,
     pub generation: u64,
     pub key: Option<u64>,
     pub session: Option<usize>,
@@ -72,6 +73,7 @@ impl Stand {
             eligible: vec![true; weights.len()],
             costs: vec![1.0; weights.len()],
             in_flight: vec![0; weights.len()],
+            factors: vec![1.0; weights.len()],
             generation: 1,
             key: None,
             session: None,
@@ -86,6 +88,7 @@ impl Stand {
         self.eligible.push(true);
         self.costs.push(1.0);
         self.in_flight.push(0);
+        self.factors.push(1.0);
         self.generation += 1;
     }
 
@@ -96,6 +99,7 @@ impl Stand {
         self.eligible.remove(index);
         self.costs.remove(index);
         self.in_flight.remove(index);
+        self.factors.remove(index);
         self.generation += 1;
     }
 
@@ -120,6 +124,10 @@ impl Candidates for Stand {
 
     fn weight(&self, index: usize) -> u32 {
         self.weights[index]
+    }
+
+    fn factor(&self, index: usize) -> f32 {
+        self.factors[index]
     }
 
     fn eligible(&self, index: usize) -> bool {
@@ -234,10 +242,12 @@ pub fn pool_document(policy: &str, weights: &[u32]) -> Value {
     })
 }
 
-/// A snapshot of that pool alone.
+/// A snapshot of that pool alone; `own_zone` in it is that of the whole document.
 pub fn snapshot(pool: &Value, previous: Option<&Snapshot>) -> Snapshot {
+    let mut pool = pool.clone();
+    let zone = pool.as_object_mut().expect("a pool is a table").remove("own_zone");
     let document = json!({
-        "workers": null, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
+        "workers": null, "zone": zone, "drain_timeout_ms": 1, "routes": [], "pools": [pool],
         "listeners": [{
             "name": "web", "bind": [":0"], "pool": pool["name"], "trusted_proxies": [], "allow_encoded_slash": false,
             "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,

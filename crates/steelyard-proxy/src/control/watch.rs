@@ -18,6 +18,7 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Seen {
     failing_open: bool,
+    panics: bool,
     /// As the members of the pool.
     verdicts: Vec<Verdict>,
 }
@@ -41,25 +42,27 @@ impl Watch {
             if std::mem::replace(&mut seen.failing_open, failing_open) != failing_open {
                 tell_failing_open(pool, failing_open);
             }
+            let panics = pool.panics();
+            if std::mem::replace(&mut seen.panics, panics) != panics {
+                tell_panic(pool, panics);
+            }
         }
     }
 
     /// Takes over what was told of the endpoints that stay; of a new one, what it begins with.
     fn follow(&mut self, snapshot: Arc<Snapshot>) {
         let mut told: HashMap<usize, Verdict> = HashMap::new();
-        let mut failing: HashMap<&str, bool> = HashMap::new();
+        let mut failing: HashMap<&str, (bool, bool)> = HashMap::new();
         let before = self.snapshot.iter().flat_map(|seen| &seen.pools).zip(&self.pools);
         for (pool, seen) in before {
-            failing.insert(pool.name(), seen.failing_open);
+            failing.insert(pool.name(), (seen.failing_open, seen.panics));
             told.extend(pool.members().iter().map(key).zip(seen.verdicts.iter().copied()));
         }
-        let pools = snapshot.pools.iter().map(|pool| Seen {
-            failing_open: failing.get(pool.name()).copied().unwrap_or_default(),
-            verdicts: pool
-                .members()
-                .iter()
-                .map(|member| told.get(&key(member)).copied().unwrap_or(member.endpoint.verdict()))
-                .collect(),
+        let pools = snapshot.pools.iter().map(|pool| {
+            let (failing_open, panics) = failing.get(pool.name()).copied().unwrap_or_default();
+            let verdict =
+                |member: &Member| told.get(&key(member)).copied().unwrap_or(member.endpoint.verdict());
+            Seen { failing_open, panics, verdicts: pool.members().iter().map(verdict).collect() }
         });
         self.pools = pools.collect();
         self.snapshot = Some(snapshot);
@@ -78,6 +81,15 @@ fn tell(pool: &Pool, member: &Member, now: Nanos) {
         tracing::warn!(pool, %endpoint, why, "endpoint is {verdict}");
     } else {
         tracing::info!(pool, %endpoint, why, "endpoint is {verdict}");
+    }
+}
+
+fn tell_panic(pool: &Pool, panics: bool) {
+    let pool = pool.name();
+    if panics {
+        tracing::warn!(pool, "too few endpoints are available: requests go to all that do not drain");
+    } else {
+        tracing::info!(pool, "enough endpoints are available again");
     }
 }
 

@@ -52,6 +52,7 @@ fn compose(scenario: &Scenario, index: usize, contender: &Contender) -> Result<D
     let listener = serde_json::from_value(listener()).map_err(|error| refuse(Vec::new(), error))?;
     Ok(Document {
         workers: None,
+        zone: None,
         drain_timeout_ms: 1,
         listeners: vec![listener],
         routes: Vec::new(),
