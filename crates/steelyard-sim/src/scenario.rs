@@ -41,6 +41,9 @@ pub struct Scenario {
     pub key_skew: f64,
     /// A pool as in a configuration's document, without `name`, `endpoints` and `policy`.
     pub pool: Map<String, Value>,
+    /// Where the balancers stand, as in a configuration's document.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,

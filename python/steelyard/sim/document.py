@@ -6,7 +6,7 @@ from typing import Any
 
 from steelyard.config import Overlay
 from steelyard.config.document import pool_of
-from steelyard.config.pool import Pool, PoolTimeouts
+from steelyard.config.pool import EndpointTable, Pool, PoolTimeouts
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import ConfigError, Problem
 from steelyard.sim.arrivals import Arrivals, ArrivalTrace, OnOff, Profile
@@ -24,7 +24,7 @@ from steelyard.sim.trace import Trace, read_trace
 __all__ = ["Prepared", "prepare"]
 
 POOL = "simulated"
-# A pool needs an endpoint; the simulator puts its own in the place of this one.
+# A pool's endpoints have addresses, a scenario's have none.
 PLACEHOLDER = "127.0.0.1:1"
 NO_TIMEOUTS = PoolTimeouts.model_validate(dict.fromkeys(PoolTimeouts.model_fields, "off"))
 
@@ -68,6 +68,7 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
             "keys": scenario.keys,
             "key_skew": scenario.key_skew,
             "pool": pool,
+            "zone": scenario.zone,
             "faults": [
                 {
                     "at_s": fault.at,
@@ -136,7 +137,11 @@ def pool_document(scenario: Scenario, policy: int = 0) -> dict[str, Any]:
     """What the engine reads of a pool with these tables, in the words of the configuration itself."""
     shared = {name: getattr(scenario, name) for name in Pool.model_fields if name in Scenario.model_fields}
     defaults = Pool.model_validate({"endpoints": [PLACEHOLDER]})
-    del shared["endpoints"]
+    # The simulator puts its own in their place, but levels follow from them.
+    shared["endpoints"] = tuple(
+        EndpointTable(address=PLACEHOLDER, priority=group.priority, zone=group.zone)
+        for group in scenario.endpoints
+    )
     pool = defaults.model_copy(
         update={
             **shared,
@@ -144,7 +149,7 @@ def pool_document(scenario: Scenario, policy: int = 0) -> dict[str, Any]:
             "timeouts": scenario.timeouts or NO_TIMEOUTS,
         }
     )
-    document = pool_of(POOL, pool, Overlay())
+    document = pool_of(POOL, pool, scenario.zone, Overlay())
     return {key: value for key, value in document.items() if key not in ("name", "endpoints")}
 
 
@@ -157,7 +162,7 @@ def endpoints_of(scenario: Scenario, names: list[str]) -> list[dict[str, Any]]:
             "concurrency": group.concurrency,
             "weight": group.weight,
             "waiting_room": group.waiting_room,
-            "zone": group.zone,
+            "zone": group.zone or "",
             "priority": group.priority,
         }
         for name, group in zip(names, groups, strict=True)

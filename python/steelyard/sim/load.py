@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from steelyard.config import later
-from steelyard.config.pool import Pool
 from steelyard.config.problems import from_validation, without_what_is_wrong
 from steelyard.config.source import Source, read, read_text
 from steelyard.errors import ConfigError, Problem
@@ -58,7 +57,6 @@ def checked(source: Source, folder: Path | None = None) -> Scenario:
     context = {"folder": folder.absolute()} if folder else None
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     problems = later.take_out(source)
-    problems += slow_start_is_later(source)
     try:
         scenario = Scenario.model_validate(source.data, context=context)
     except ValidationError as error:
@@ -72,12 +70,6 @@ def checked(source: Source, folder: Path | None = None) -> Scenario:
     if problems:
         raise refused(problems)
     return scenario
-
-
-def slow_start_is_later(source: Source) -> list[Problem]:
-    if "slow_start" in Pool.model_fields or "slow_start" not in source.data:
-        return []
-    return [source.problem(("slow_start",), "slow start is not there yet", "take it out until it is")]
 
 
 def in_other_words(problem: Problem) -> Problem:

@@ -5,8 +5,17 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from steelyard.config.base import Model, Name, one_of
-from steelyard.config.pool import Health, Policy, PoolTimeouts, Queue, Retry, Threshold, must_be_table
-from steelyard.config.units import U32_MAX, Count, DurationOrOff, WrittenOff, count, refuse
+from steelyard.config.pool import (
+    Health,
+    Policy,
+    PoolTimeouts,
+    Queue,
+    Retry,
+    SlowStart,
+    Threshold,
+    must_be_table,
+)
+from steelyard.config.units import U32_MAX, Count, WrittenOff, count, refuse
 from steelyard.sim.arrivals import Arrivals
 from steelyard.sim.service import Service
 from steelyard.sim.units import Factor, Seconds, SecondsOrZero
@@ -87,10 +96,10 @@ class EndpointGroup(Model):
         ),
     ] = None
     """Requests that may wait at each; beyond it they are refused. Absent or "off" = no bound."""
-    zone: str = ""
-    """Where they stand."""
+    zone: Name | None = None
+    """Where they stand; see `zone` at the top."""
     priority: Annotated[int, Field(ge=0, le=U32_MAX)] = 0
-    """Lower is tried first."""
+    """The lower one is used first."""
 
 
 def endpoint_names(value: object) -> tuple[int | str, ...]:
@@ -163,6 +172,8 @@ class Scenario(Model):
     """Zipf's exponent: 0 = every key as often, 1 = some keys much more often."""
     series_buckets: Annotated[int, counted(SERIES_BUCKETS_MAX)] = 200
     """Into how many stretches of time the load over time is divided."""
+    zone: Name | None = None
+    """Where the balancers stand: endpoints of the same zone are preferred."""
     faults: Annotated[tuple[Fault, ...], Field(strict=False, max_length=FAULTS_MAX)] = ()
     """What goes wrong, and when."""
     load: Annotated[
@@ -171,7 +182,7 @@ class Scenario(Model):
     """As in a pool: what least_load compares; there are no bytes here."""
     fail_open: bool = True
     """As in a pool."""
-    slow_start: DurationOrOff = None
+    slow_start: SlowStart = None
     """As in a pool."""
     threshold: Threshold = Threshold()
     """As in a pool."""

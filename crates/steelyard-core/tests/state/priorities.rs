@@ -145,6 +145,31 @@ fn a_key_stays_with_its_level() {
     assert!((650..750).contains(&first_level), "{first_level}");
 }
 
+#[test]
+fn the_idle_of_another_level_keep_their_turn() {
+    let pool = with_priorities("join_idle_queue", &[0, 0, 1, 1], |_| {});
+    take_down(&pool, 0);
+    assert_eq!(loads(&pool), [70, 30]);
+    let counts = counts(&pool, 1_000);
+    assert!(counts[2].abs_diff(counts[3]) <= 1 && counts[2] > 100, "in turn, not by chance: {counts:?}");
+}
+
+#[test]
+fn a_session_stays_whatever_its_level() {
+    for drain in [false, true] {
+        let pool =
+            with_priorities("sticky", &[0, 1], |document| document["endpoints"][1]["drain"] = drain.into());
+        let mut seeker = Seeker::default();
+        seeker.session = Some(pool.members()[1].endpoint.name());
+        for _ in 0..20 {
+            assert_eq!(pool.admit(millis(0), &mut generator(), &seeker), Pick::Taken(1));
+            assert_eq!(admit(&pool, millis(0), &mut generator()), Pick::Taken(0));
+        }
+        take_down(&pool, 1);
+        assert_eq!(pool.admit(millis(0), &mut generator(), &seeker), Pick::Taken(0), "it is down");
+    }
+}
+
 /// A pool of this process in zone `a`.
 fn with_zones(zones: &[&str]) -> Arc<Pool> {
     let mut document = pool_document("random", &vec![1; zones.len()]);

@@ -1,8 +1,9 @@
 //! A compiled score: the lowest is taken, and what is no number is the worst.
 
-use crate::support::{admit, generator, millis, pool};
+use crate::support::{admit, generator, millis, pool, pool_document, snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::time::Nanos;
 
@@ -14,6 +15,13 @@ extern "C" fn in_flight(q: f64, _: f64, _: f64, weight: f64, _: f64, _: f64, _: 
 
 extern "C" fn idle_is_no_number(q: f64, _: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
     if q == 0.0 { f64::NAN } else { q }
+}
+
+static ZONE_MATCH: AtomicU64 = AtomicU64::new(u64::MAX);
+
+extern "C" fn noted(_: f64, _: f64, _: f64, _: f64, _: f64, _: f64, zone_match: f64) -> f64 {
+    ZONE_MATCH.store(zone_match as u64, Ordering::Relaxed);
+    0.0
 }
 
 extern "C" fn error_rate(_: f64, _: f64, rate: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
@@ -55,4 +63,23 @@ fn failures_show_as_a_rate() {
         pool.learn(&pool.members()[index].endpoint, outcome, Some(Nanos::from_millis(1)), millis(0));
     }
     assert_eq!(taken(&pool, 10), [0, 10]);
+}
+
+#[test]
+fn it_is_said_who_stands_in_the_own_zone() {
+    for (own_zone, zone, expected) in [
+        (None, None, 0),
+        (None, Some("a"), 0),
+        (Some("a"), None, 0),
+        (Some("a"), Some("b"), 0),
+        (Some("a"), Some("a"), 1),
+    ] {
+        let mut document = pool_document("scored", &[1]);
+        document["policy"]["score"] =
+            json!({"label": "m:score", "address": noted as Function as usize, "of_two": false});
+        document["own_zone"] = json!(own_zone);
+        document["endpoints"][0]["zone"] = json!(zone);
+        taken(&snapshot(&document, None).pools[0], 1);
+        assert_eq!(ZONE_MATCH.load(Ordering::Relaxed), expected, "{zone:?} seen from {own_zone:?}");
+    }
 }

@@ -5,8 +5,10 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
-use steelyard_core::policy::{Candidates, NAMES};
+use steelyard_core::key::hash;
+use steelyard_core::policy::{Candidates, KEYED, NAMES};
 use steelyard_core::pool::{Outcome, Pick, Pool};
+use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::Snapshot;
 use steelyard_core::time::Nanos;
 
@@ -195,6 +197,111 @@ fn one_that_is_alone_takes_everything() {
         }
         assert_eq!(one_by_one(&pool, 2, 300), [0, 300], "{name}");
     }
+}
+
+/// The endpoint that each key goes to.
+fn homes(pool: &Arc<Pool>, at_ms: u64) -> Vec<usize> {
+    let mut rng = generator();
+    (0..4_000u64)
+        .map(|key| {
+            let seeker = Seeker::of(Some(hash(&key.to_le_bytes())));
+            let Pick::Taken(index) = pool.admit(millis(at_ms), &mut rng, &seeker) else {
+                panic!("one is eligible")
+            };
+            pool.release(&pool.members()[index].endpoint, millis(at_ms));
+            index
+        })
+        .collect()
+}
+
+#[test]
+fn under_policies_that_go_by_a_key_its_keys_move_once_and_no_others() {
+    for name in KEYED {
+        let (before, pool) = joined(name, 4);
+        let mut last = homes(&before.pools[0], 0);
+        let whole = homes(&pool, 30_000);
+        for at_ms in [0, 6_000, HALF_MS, 24_000, 30_000] {
+            let now = homes(&pool, at_ms);
+            let moved = last.iter().zip(&now).filter(|(last, now)| last != now).count();
+            let strays = last.iter().zip(&now).filter(|(last, now)| last != now && **now != 3).count();
+            // Where the table itself changes with who is in the pool, some others move, but only as it does.
+            if name == "maglev" && at_ms == 0 {
+                assert!(strays < moved, "{strays} of {moved}");
+            } else {
+                assert_eq!(strays, 0, "{name} at {at_ms} ms");
+            }
+            last = now;
+            if at_ms == HALF_MS {
+                let share = last.iter().filter(|home| **home == 3).count() as f64
+                    / whole.iter().filter(|home| **home == 3).count() as f64;
+                assert!((0.43..0.57).contains(&share), "{name}: {share}");
+            }
+        }
+    }
+}
+
+#[test]
+fn it_carries_half_as_much_below_the_bound_of_bounded_hash() {
+    let (_before, pool) = joined("bounded_hash", 4);
+    let mut rng = generator();
+    // One busy key alone: only the bound decides.
+    for _ in 0..700 {
+        let seeker = Seeker::of(Some(hash(b"busy")));
+        assert!(matches!(pool.admit(millis(HALF_MS), &mut rng, &seeker), Pick::Taken(_)));
+    }
+    // 1.25 x 700 x 0.5 / 3.5.
+    let carried = pool.members()[3].endpoint.in_flight();
+    assert!(carried <= 126, "{carried}");
+}
+
+extern "C" fn indifferent(_: f64, _: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
+    0.0
+}
+
+extern "C" fn per_weight(q: f64, _: f64, _: f64, weight: f64, _: f64, _: f64, _: f64) -> f64 {
+    (1.0 + q) / weight
+}
+
+extern "C" fn oldest(_: f64, _: f64, _: f64, _: f64, _: f64, age: f64, _: f64) -> f64 {
+    -age
+}
+
+type Function = extern "C" fn(f64, f64, f64, f64, f64, f64, f64) -> f64;
+
+fn scored(function: Function, endpoints: usize) -> Arc<Pool> {
+    let document = |endpoints| {
+        let mut document = document("scored", endpoints);
+        document["policy"]["score"] =
+            json!({"label": "m:score", "address": function as usize, "of_two": false});
+        document
+    };
+    let before = snapshot(&document(endpoints - 1), None);
+    Arc::clone(&snapshot(&document(endpoints), Some(&before)).pools[0])
+}
+
+#[test]
+fn a_compiled_score_counts_it_out_and_sees_its_weight() {
+    let counts = one_by_one(&scored(indifferent, 4), HALF_MS, 20_000);
+    let share = counts[3] as f64 / 20_000.0;
+    assert!((0.10..0.16).contains(&share), "half of a quarter: {counts:?}");
+    let pool = scored(per_weight, 4);
+    let mut rng = generator();
+    for _ in 0..700 {
+        assert!(matches!(admit(&pool, millis(HALF_MS), &mut rng), Pick::Taken(_)));
+    }
+    let carried = pool.members()[3].endpoint.in_flight();
+    assert!((85..=115).contains(&carried), "{carried}");
+}
+
+#[test]
+fn a_compiled_score_sees_how_long_ago_it_joined_or_came_back() {
+    let pool = scored(oldest, 2);
+    // Both began at the same moment here; the first then fails and comes back.
+    for _ in 0..3 {
+        pool.learn(&pool.members()[0].endpoint, Outcome::Failure("reset"), None, millis(0));
+    }
+    pool.tick(millis(60_000));
+    assert_eq!(one_by_one(&pool, 120_000, 50), [0, 50]);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn compose(scenario: &Scenario, index: usize, contender: &Contender) -> Result<D
     let listener = serde_json::from_value(listener()).map_err(|error| refuse(Vec::new(), error))?;
     Ok(Document {
         workers: None,
-        zone: None,
+        zone: scenario.zone.clone(),
         drain_timeout_ms: 1,
         listeners: vec![listener],
         routes: Vec::new(),
@@ -67,7 +67,6 @@ fn endpoints(endpoints: &[Endpoint]) -> Value {
         let mut entry = json!({
             "address": format!("10.{high}.{middle}.{low}:80"), "weight": endpoint.weight, "drain": false,
         });
-        // The core refuses what it does not know yet.
         if !endpoint.zone.is_empty() {
             entry["zone"] = endpoint.zone.as_str().into();
         }
