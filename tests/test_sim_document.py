@@ -47,6 +47,27 @@ def test_defaults_are_filled_in() -> None:
     assert (found["keys"], found["key_skew"], found["faults"]) == (10_000, 0.0, [])
 
 
+def test_slow_start_is_that_of_a_pool() -> None:
+    assert document(SMALL + ENDPOINTS)["pool"]["slow_start"] is None
+    found = document('slow_start = "5s"\n' + SMALL + ENDPOINTS)["pool"]["slow_start"]
+    assert found == {"window_ms": 5_000, "aggression": 1.0, "min_weight": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("top", "of_the_last", "panics"),
+    [
+        ("", "", False),
+        ("", "priority = 1\n", True),
+        ("", 'zone = "b"\n', False),
+        ('zone = "b"\n', 'zone = "b"\n', True),
+    ],
+)
+def test_levels_are_those_of_a_pool(top: str, of_the_last: str, panics: bool) -> None:
+    found = document(top + SMALL + ENDPOINTS + of_the_last)
+    assert found["zone"] == ("b" if top else None)
+    assert found["pool"]["panic_threshold"] == (50 if panics else None)
+
+
 def test_groups_become_endpoints_with_names_of_their_own() -> None:
     found = document(SMALL + ENDPOINTS)["endpoints"]
     assert [one["name"] for one in found] == ["endpoint-0", "endpoint-1", "slow", "new-3", "new-4"]

@@ -170,6 +170,20 @@ fn a_session_stays_whatever_its_level() {
     }
 }
 
+#[test]
+fn a_session_is_judged_by_what_its_own_level_accepts() {
+    let pool =
+        with_priorities("sticky", &[0, 1], |document| document["health"]["interval_ms"] = 1_000.into());
+    pool.record_probe(&pool.members()[0].endpoint, true, "200".into(), millis(0));
+    let mut seeker = Seeker::default();
+    seeker.session = Some(pool.members()[1].endpoint.name());
+    assert_eq!(
+        pool.admit(millis(0), &mut generator(), &seeker),
+        Pick::Taken(1),
+        "nobody is known better there"
+    );
+}
+
 /// A pool of this process in zone `a`.
 fn with_zones(zones: &[&str]) -> Arc<Pool> {
     let mut document = pool_document("random", &vec![1; zones.len()]);
