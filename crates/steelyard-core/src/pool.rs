@@ -972,7 +972,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         let member = self.member(index);
         let endpoint = &member.endpoint;
         Facts {
-            in_flight: f64::from(endpoint.in_flight()),
+            in_flight: f64::from(self.reading.in_flight(endpoint)),
             latency: endpoint.smoothed_s().map_or(0.0, f64::from),
             error_rate: endpoint.errors.get().map_or(0.0, f64::from),
             weight: f64::from(member.weight) * f64::from(self.factor(index)),
