@@ -349,9 +349,7 @@ fn a_policy_is_one_that_there_is() {
         "did you mean \"round_robin\"?",
     );
     refused(with_policy("fastest"), "pools.app.policy: there is no policy", "there are round_robin, ");
-    for later in ["prequal", "mine:choose"] {
-        refused(with_policy(later), "pools.app.policy: the policy", "there are round_robin, ");
-    }
+    refused(with_policy("mine:choose"), "pools.app.policy: the policy", "there are round_robin, ");
 }
 
 #[test]
