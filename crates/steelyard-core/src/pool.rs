@@ -412,9 +412,11 @@ impl Pool {
         self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
     }
 
-    /// How long an endpoint takes, or, where it has not answered yet, the pool; a guess before anyone has.
-    fn expected_s(&self, endpoint: &Endpoint) -> f32 {
-        endpoint.smoothed_s().or_else(|| self.shared.success.get()).unwrap_or(PHANTOM_S_FIRST)
+    /// How long an endpoint takes; where it has not answered yet, or not for long, what the pool takes; a guess before
+    /// anyone has.
+    fn expected_s(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
+        let usual_s = self.shared.success.get().unwrap_or(PHANTOM_S_FIRST);
+        endpoint.smoothed().fading(usual_s, now).unwrap_or(usual_s)
     }
 
     /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
@@ -643,7 +645,8 @@ impl<R: Reading> Candidates for View<'_, R> {
         if !endpoint.reporting.is_silent() {
             return Source::Reports;
         }
-        let estimate = Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint) };
+        let estimate =
+            Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint, self.now) };
         Source::Silent { estimate, ask: endpoint.reporting.is_due(self.now) }
     }
 
@@ -651,7 +654,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         let member = self.member(index);
         match self.pool.config.load {
             Load::Requests => self.cost(index),
-            Load::Latency => self.pool.expected_s(&member.endpoint) * member.inverse_weight,
+            Load::Latency => self.pool.expected_s(&member.endpoint, self.now) * member.inverse_weight,
             Load::Bytes => member.endpoint.bytes_per_second(self.now) * member.inverse_weight,
         }
     }
@@ -659,7 +662,7 @@ impl<R: Reading> Candidates for View<'_, R> {
     fn time_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
         let ahead = 1.0 + self.reading.in_flight(&member.endpoint) as f32;
-        self.pool.expected_s(&member.endpoint) * ahead * member.inverse_weight
+        self.pool.expected_s(&member.endpoint, self.now) * ahead * member.inverse_weight
     }
 
     fn peak_cost(&self, index: usize) -> f32 {
