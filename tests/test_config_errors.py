@@ -244,8 +244,6 @@ LATER = [
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("pools.app.tls.verify = true", "pools.app.tls"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
-    ('pools.app.policy = "ring_hash"', "pools.app.policy"),
-    ('pools.app.policy = { name = "ring_hash", key = "header:x" }', "pools.app.policy"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
     ('admin.token_file = "token"', "admin.token_file"),

@@ -382,6 +382,11 @@ impl Endpoint {
         self.hot.phantoms.add(1.0, now, time_constant_s);
     }
 
+    /// The smoothed response time.
+    pub fn smoothed(&self) -> &Smoothed {
+        &self.latency
+    }
+
     /// The smoothed response time in seconds.
     pub fn smoothed_s(&self) -> Option<f32> {
         self.latency.get()

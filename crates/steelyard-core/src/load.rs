@@ -72,6 +72,27 @@ impl Smoothed {
     }
 }
 
+/// An estimate counts in full for so many ticks after its last sample.
+const FRESH_TICKS: u32 = 10_000;
+
+impl Smoothed {
+    /// The estimate in seconds, which without samples fades towards another one: what was slow once may be quick again,
+    /// and whoever is no longer asked cannot say so. `None` before the first sample.
+    pub fn fading(&self, towards_s: f32, now: Nanos) -> Option<f32> {
+        let packed = self.0.load(Ordering::Relaxed);
+        if packed == 0 {
+            return None;
+        }
+        let (value, stamp) = unpack(packed);
+        let ticks = ((now.0 / STAMP_NANOS) as u32).wrapping_sub(stamp);
+        if ticks <= FRESH_TICKS || ticks > u32::MAX - AHEAD_TICKS_MAX {
+            return Some(value);
+        }
+        let kept = left(stamp, now, LATENCY_TIME_CONSTANT_S);
+        Some(value * kept + towards_s * (1.0 - kept))
+    }
+}
+
 /// A sum that decays: of bytes, read as a rate, or of failures, read as phantom requests.
 #[derive(Debug, Default)]
 pub struct Decaying(AtomicU64);

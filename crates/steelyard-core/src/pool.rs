@@ -602,9 +602,11 @@ impl Pool {
         self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
     }
 
-    /// How long an endpoint takes, or, where it has not answered yet, the pool; a guess before anyone has.
-    fn expected_s(&self, endpoint: &Endpoint) -> f32 {
-        endpoint.smoothed_s().or_else(|| self.shared.success.get()).unwrap_or(PHANTOM_S_FIRST)
+    /// How long an endpoint takes; where it has not answered yet, or not for long, what the pool takes; a guess before
+    /// anyone has.
+    fn expected_s(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
+        let usual_s = self.shared.success.get().unwrap_or(PHANTOM_S_FIRST);
+        endpoint.smoothed().fading(usual_s, now).unwrap_or(usual_s)
     }
 
     /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
@@ -932,7 +934,8 @@ impl<R: Reading> Candidates for View<'_, R> {
         if !endpoint.reporting.is_silent() {
             return Source::Reports;
         }
-        let estimate = Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint) };
+        let estimate =
+            Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint, self.now) };
         Source::Silent { estimate, ask: endpoint.reporting.is_due(self.now) }
     }
 
@@ -941,7 +944,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         let inverse_weight = || self.inverse_weight(member, self.reading.in_flight(&member.endpoint) == 0);
         match self.pool.config.load {
             Load::Requests => self.cost(index),
-            Load::Latency => self.pool.expected_s(&member.endpoint) * inverse_weight(),
+            Load::Latency => self.pool.expected_s(&member.endpoint, self.now) * inverse_weight(),
             // One that has sent nothing yet costs nothing, whatever its weight: in slow start it has to let requests
             // pass as where turns are taken.
             Load::Bytes if self.salt.is_some_and(|salt| !self.starts(index, salt)) => f32::MAX,
@@ -953,7 +956,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         let member = self.member(index);
         let in_flight = self.reading.in_flight(&member.endpoint);
         let inverse_weight = self.inverse_weight(member, in_flight == 0);
-        self.pool.expected_s(&member.endpoint) * (1.0 + in_flight as f32) * inverse_weight
+        self.pool.expected_s(&member.endpoint, self.now) * (1.0 + in_flight as f32) * inverse_weight
     }
 
     fn peak_cost(&self, index: usize) -> f32 {
@@ -962,7 +965,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         let mut peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
         if peak <= 0.0 && self.factor(index) < 1.0 {
             // Finagle's 0 for one that nobody has heard of would undo a slow start.
-            peak = self.pool.expected_s(&member.endpoint);
+            peak = self.pool.expected_s(&member.endpoint, self.now);
         }
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
         cost * self.inverse_weight(member, pending <= 0.0)

@@ -19,6 +19,7 @@ use steelyard_core::policy::Phase;
 use steelyard_core::pool::{Options, Outcome, Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
 use steelyard_core::random::Generator;
+use steelyard_core::report::Report;
 use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot};
 use steelyard_core::time::Nanos;
@@ -179,6 +180,20 @@ impl<'p> Balancer<'p> {
             Pick::Full => Admission::Full,
             Pick::Nobody => Admission::Nobody,
         }
+    }
+
+    /// The endpoints that the policy wants to be asked for their loads; each is to be answered by [`Self::take_load`].
+    pub fn loads_wanted(&self) -> Vec<u32> {
+        let pool = self.newest();
+        if !pool.calls_for_probes() {
+            return Vec::new();
+        }
+        pool.probes_wanted().iter().map(|member| self.numbers[member.endpoint.id() as usize]).collect()
+    }
+
+    /// What an endpoint says of its load; `None` when it does not answer.
+    pub fn take_load(&self, number: u32, report: Option<Report>, now: Nanos) {
+        self.newest().take_report(self.endpoint(number), report, now);
     }
 
     /// Lines up; `None` when the queue is full.

@@ -17,6 +17,13 @@ pub(crate) struct Condition {
     pub present: bool,
 }
 
+impl Condition {
+    /// Whether it says anything when it is asked.
+    pub fn answers(self) -> bool {
+        self.present && !self.stopped && !self.hangs
+    }
+}
+
 /// The changes to come.
 #[derive(Debug)]
 pub(crate) struct Timeline<'s> {

@@ -7,7 +7,11 @@ use crate::events::Events;
 use crate::requests::Stamped;
 use crate::scenario::Endpoint;
 use std::collections::VecDeque;
+use steelyard_core::report::Report;
 use steelyard_core::time::Nanos;
+
+/// The weight of the newest job in what jobs take.
+const SERVED_SHARE: f64 = 0.1;
 
 /// One attempt at an endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,8 @@ struct Station {
     pace: f64,
     base_pace: f64,
     frozen: bool,
+    /// How long a job takes it, smoothed, in seconds.
+    served_s: f64,
     /// Nanoseconds of work done while it was measured.
     busy: u64,
 }
@@ -67,6 +73,7 @@ impl Stations {
                 pace: 1e9 / endpoint.speed,
                 base_pace: 1e9 / endpoint.speed,
                 frozen: false,
+                served_s: 0.0,
                 busy: 0,
             }
         });
@@ -99,6 +106,9 @@ impl Stations {
         }
         self.account(event.server, event.at);
         let station = &mut self.all[server.station as usize];
+        let served_s = event.at.since(server.begun).0 as f64 * 1e-9;
+        station.served_s +=
+            if station.served_s > 0.0 { (served_s - station.served_s) * SERVED_SHARE } else { served_s };
         if let Some(next) = station.waiting.pop_front() {
             let end = event.at.plus(Nanos((next.demand_s * station.pace) as u64));
             // Its event ends the job before as well, so that the heap is gone through once.
@@ -121,6 +131,18 @@ impl Stations {
         server.begun = now;
         server.end = now.plus(Nanos((job.demand_s * station.pace) as u64));
         server.event = if station.frozen { 0 } else { self.events.push(server.end, index) };
+    }
+
+    /// What a station says of its load when a balancer asks: the jobs it has, and how long one more would take it, from
+    /// what jobs have taken. Nothing while it stands still.
+    pub fn report(&self, station: u32) -> Option<Report> {
+        let at = &self.all[station as usize];
+        let servers = self.servers_of(station);
+        let concurrency = servers.len();
+        let in_flight = concurrency - at.idle.len() + at.waiting.len();
+        let rounds = in_flight as f64 / concurrency as f64 + 1.0;
+        let report = Report { in_flight: in_flight as u32, latency_s: (at.served_s * rounds) as f32 };
+        (!at.frozen).then_some(report)
     }
 
     /// Makes a station slower by this factor, or stand still. What it is at takes longer, too.

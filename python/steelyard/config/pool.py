@@ -135,7 +135,7 @@ class PolicyTable(Model):
                 self._score = compile_score(self.name, folder)
             except ScoreError as error:
                 raise refuse(
-                    str(error), error.hint or "see the manual on policies written in Python"
+                    error.message, error.hint or "see the manual on policies written in Python"
                 ) from error
         elif self.choices is not None:
             raise refuse(

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from steelyard.errors import UsageError
+
 __all__ = ["Compiled", "ScoreError", "compile_score", "is_score"]
 
 
@@ -44,12 +46,11 @@ class Endpoint(NamedTuple):
     """1 where it stands in this instance's own zone, else 0."""
 
 
-class ScoreError(Exception):
+class ScoreError(UsageError):
     """What is wrong with a score, where in its file, and what to do about it."""
 
     def __init__(self, message: str, *, hint: str | None = None, place: str | None = None) -> None:
-        super().__init__(f"{place}: {message}" if place else message)
-        self.hint = hint
+        super().__init__(f"{place}: {message}" if place else message, hint=hint)
 
 
 @dataclass(frozen=True)

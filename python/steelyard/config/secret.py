@@ -8,7 +8,7 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from steelyard.config.units import refuse
 
-__all__ = ["Secret", "SecretFile"]
+__all__ = ["SecretFile"]
 
 BYTES_MIN = 16
 BYTES_MAX = 4096

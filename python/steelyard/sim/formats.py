@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pydantic_core import PydanticCustomError
 
 from steelyard.config.base import nearest
+from steelyard.errors import SteelyardError
 from steelyard.sim.units import parse_seconds
 
 __all__ = ["FORMATS", "BrokenLine", "Format", "Record", "recognised"]
@@ -19,12 +20,12 @@ __all__ = ["FORMATS", "BrokenLine", "Format", "Record", "recognised"]
 UNDER_A_MILLISECOND_S = 0.0005
 
 
-class BrokenLine(ValueError):
+class BrokenLine(SteelyardError):
     """A line that does not fit its format. `column` counts from 1."""
 
     def __init__(self, reason: str, *, hint: str | None = None, column: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.hint, self.column = reason, hint, column
+        super().__init__(reason, hint=hint)
+        self.reason, self.column = reason, column
 
 
 @dataclass(slots=True)

@@ -143,15 +143,17 @@ pub(super) fn pick(
 ) -> Option<usize> {
     let probes = &rotation.probes;
     let mut ledger = lock(&probes.ledger);
+    let chosen = ledger.choose(rules, candidates);
+    let chosen = chosen.or_else(|| weighted_random::pick(&rules.alias, candidates, rng))?;
+    // Only for a request that goes somewhere: one that waits in the queue is picked for again and again.
     let before = ledger.wanted.len();
     ledger.ask(rules, candidates, rng);
     let wants_more = ledger.wanted.len() > before;
-    let chosen = ledger.choose(rules, candidates);
     drop(ledger);
     if wants_more {
         probes.calls.store(1, Ordering::Release);
     }
-    chosen.or_else(|| weighted_random::pick(&rules.alias, candidates, rng))
+    Some(chosen)
 }
 
 impl Probes {

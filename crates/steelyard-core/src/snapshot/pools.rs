@@ -380,7 +380,9 @@ fn known_policy(name: &str) -> Result<(), Refusal> {
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));
     if name.contains(':') {
-        return Err(Refusal::new(format!("the policy {name:?} is not in this version")).hint(names()));
+        return Err(
+            Refusal::new(format!("the policy {name:?} comes without its compiled function")).hint(names())
+        );
     }
     let hint = did_you_mean(name, policy::NAMES).unwrap_or_else(names);
     Err(Refusal::new(format!("there is no policy {name:?}")).hint(hint))

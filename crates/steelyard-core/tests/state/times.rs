@@ -35,6 +35,19 @@ fn least_time_gives_each_in_proportion_to_its_speed() {
 }
 
 #[test]
+fn one_that_was_slow_is_tried_again() {
+    let pool = pool("least_time", &[1, 1], |_| {});
+    teach(&pool, &[10, 1_000]);
+    assert_eq!(spread(&pool, 10), [10, 0]);
+    let later = millis(60_000);
+    for _ in 0..200 {
+        pool.teach(&pool.members()[0].endpoint, 0.01, later);
+    }
+    let Pick::Taken(index) = admit(&pool, later, &mut generator()) else { panic!("one is free") };
+    assert_eq!(index, 1, "ten are in flight at the other one, and the bad time is long ago");
+}
+
+#[test]
 fn least_load_goes_by_what_the_pool_calls_load() {
     let by_time = pool("least_load", &[1, 1], |pool| pool["load"] = json!("latency"));
     teach(&by_time, &[10, 20]);

@@ -45,7 +45,13 @@ impl Run<'_> {
         loop {
             let request = self.requests.get(id);
             let balancer = &mut self.balancers[request.balancer as usize];
-            match balancer.admit(seeking(request), self.now) {
+            let admission = balancer.admit(seeking(request), self.now);
+            // No time passes: what a balancer knows of the loads is as old as the proxy's would be without a network.
+            for number in balancer.loads_wanted() {
+                let answers = self.conditions[number as usize].answers();
+                balancer.take_load(number, self.stations.report(number).filter(|_| answers), self.now);
+            }
+            match admission {
                 Admission::Slot(endpoint) if self.send(id, endpoint) => {}
                 Admission::Slot(_) => return,
                 Admission::Full => return self.line_up(id),

@@ -11,6 +11,7 @@ use steelyard_core::key::hash;
 use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
 use steelyard_core::random::{Generator, below};
+use steelyard_core::report::Report;
 use steelyard_core::seeker::Seeker;
 use steelyard_core::snapshot::{Resolved, Snapshot};
 use steelyard_core::time::Nanos;
@@ -34,6 +35,8 @@ struct Replay {
     keys: Option<Generator>,
     /// The server of each endpoint: when its requests were sent, the oldest first, and when the first one ends.
     servers: Vec<(VecDeque<Nanos>, Nanos)>,
+    /// Whether it has ended a request yet.
+    served: Vec<bool>,
     waiting: VecDeque<Ticket>,
     choices: Vec<(Nanos, u32)>,
     failing: Option<usize>,
@@ -55,20 +58,51 @@ impl Replay {
         let (waiting, choices, errors) = (VecDeque::new(), Vec::new(), VecDeque::new());
         let keys = pool.config().policy.key.is_some();
         let keys = keys.then(|| streams::generator(plan.seed, 0, Stream::Keys, 0));
-        Self { pool, rng: Generator::seed_from_u64(seed), keys, servers, waiting, choices, failing, errors }
+        let served = vec![false; servers.len()];
+        Self {
+            pool,
+            rng: Generator::seed_from_u64(seed),
+            keys,
+            servers,
+            served,
+            waiting,
+            choices,
+            failing,
+            errors,
+        }
     }
 
     fn arrive(&mut self, now: Nanos) {
         self.pool.count_request();
         let key = self.keys.as_mut().map(|rng| hash(&(below(rng, KEYS) as u64).to_le_bytes()));
         let seeker = Seeker::of(key);
-        match self.pool.admit(now, &mut self.rng, &seeker) {
+        let pick = self.pool.admit(now, &mut self.rng, &seeker);
+        self.report_loads(now);
+        match pick {
             Pick::Taken(index) => self.send(index, now),
             Pick::Full => {
                 let ticket = self.pool.enqueue(now, seeker, Waker::noop().clone());
                 self.waiting.push_back(ticket.expect("the queue has room"));
             }
             Pick::Nobody => panic!("somebody is always there"),
+        }
+    }
+
+    /// What the endpoints that the policy asks say of their loads: how many they have, and how long one more would take.
+    fn report_loads(&self, now: Nanos) {
+        if !self.pool.calls_for_probes() {
+            return;
+        }
+        for member in self.pool.probes_wanted() {
+            let same = |one: &steelyard_core::pool::Member| Arc::ptr_eq(&one.endpoint, &member.endpoint);
+            let index = self.pool.members().iter().position(same).expect("a member");
+            let in_flight = self.servers[index].0.len();
+            let served_s = if self.served[index] { 1.0 } else { 0.0 };
+            let report = Report {
+                in_flight: in_flight as u32,
+                latency_s: (served_s * (in_flight as f64 + 1.0)) as f32,
+            };
+            self.pool.take_report(&member.endpoint, Some(report), now);
         }
     }
 
@@ -112,6 +146,7 @@ impl Replay {
         let (sent, ends) = &mut self.servers[index];
         let lasted = now.since(sent.pop_front().expect("it serves one"));
         *ends = now.plus(SERVICE);
+        self.served[index] = true;
         let endpoint = &self.pool.members()[index].endpoint;
         self.pool.teach(endpoint, lasted.as_secs_f32(), now);
         self.pool.learn(endpoint, Outcome::Success, None, now);
