@@ -19,6 +19,7 @@ __all__ = [
     "Size",
     "SizeOrOff",
     "WrittenCount",
+    "WrittenDuration",
     "WrittenOff",
     "count",
     "duration_text",
