@@ -1,0 +1,181 @@
+//! The members as a policy sees them, for one request at one moment.
+
+use super::{Member, Pool, UNANSWERED_S};
+use crate::document::Load;
+use crate::endpoint::Endpoint;
+use crate::policy::{Candidates, Facts, Source};
+use crate::random::mix;
+use crate::reading::Reading;
+use crate::report::Report;
+use crate::seeker::Seeker;
+use crate::time::Nanos;
+
+/// The members as a policy sees them, for one request at one moment.
+pub(super) struct View<'a, R> {
+    pub pool: &'a Pool,
+    pub reading: &'a R,
+    pub now: Nanos,
+    pub seeker: &'a Seeker,
+    pub level: u8,
+    pub accept: u8,
+    /// What chance draws from for those in slow start; `None` when nobody is.
+    pub salt: Option<u64>,
+}
+
+impl<R: Reading> View<'_, R> {
+    fn member(&self, index: usize) -> &Member {
+        &self.pool.members[index]
+    }
+
+    fn burden(&self, endpoint: &Endpoint) -> f32 {
+        endpoint.burden_beside(self.reading.in_flight(endpoint), self.now, || self.pool.phantom_s())
+    }
+
+    /// 1 / the weight that counts now. One that is idle and in slow start is compared at its whole weight in as many
+    /// cases as its factor says: otherwise it would get nothing as long as any other is idle too.
+    fn inverse_weight(&self, member: &Member, is_idle: bool) -> f32 {
+        let Some(salt) = self.salt else { return member.inverse_weight };
+        let factor = self.pool.start_factor(&member.endpoint, self.now);
+        if factor >= 1.0 || is_idle && mix(salt ^ u64::from(member.endpoint.id())) < factor {
+            return member.inverse_weight;
+        }
+        member.inverse_weight / factor
+    }
+
+    fn is_eligible(&self, member: &Member) -> bool {
+        member.weight > 0
+            && member.level == self.level
+            && member.endpoint.eligible(self.accept, &self.pool.threshold, self.now)
+            && !self.seeker.excludes(member.endpoint.id())
+    }
+}
+
+impl<R: Reading> Candidates for View<'_, R> {
+    fn len(&self) -> usize {
+        self.pool.members.len()
+    }
+
+    fn id(&self, index: usize) -> u32 {
+        self.member(index).endpoint.id()
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.member(index).weight
+    }
+
+    fn eligible(&self, index: usize) -> bool {
+        self.is_eligible(self.member(index))
+    }
+
+    fn factor(&self, index: usize) -> f32 {
+        if self.salt.is_none() {
+            return 1.0;
+        }
+        self.pool.start_factor(&self.member(index).endpoint, self.now)
+    }
+
+    fn cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let burden = self.burden(&member.endpoint);
+        (1.0 + burden) * self.inverse_weight(member, burden <= 0.0)
+    }
+
+    fn cost_if_eligible(&self, index: usize) -> Option<f32> {
+        self.is_eligible(self.member(index)).then(|| self.cost(index))
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.reading.in_flight(&self.member(index).endpoint)
+    }
+
+    fn excluded(&self, index: usize) -> bool {
+        let member = self.member(index);
+        member.level != self.level || self.seeker.excludes(member.endpoint.id())
+    }
+
+    fn phantoms(&self, index: usize) -> f32 {
+        self.member(index).endpoint.phantoms(self.now, || self.pool.phantom_s())
+    }
+
+    fn source(&self, index: usize) -> Source {
+        let endpoint = &self.member(index).endpoint;
+        if !endpoint.reporting.is_silent() {
+            return Source::Reports;
+        }
+        let estimate =
+            Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint, self.now) };
+        Source::Silent { estimate, ask: endpoint.reporting.is_due(self.now) }
+    }
+
+    fn load(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let inverse_weight = || self.inverse_weight(member, self.reading.in_flight(&member.endpoint) == 0);
+        match self.pool.config.load {
+            Load::Requests => self.cost(index),
+            Load::Latency => self.pool.expected_s(&member.endpoint, self.now) * inverse_weight(),
+            // One that has sent nothing yet costs nothing, whatever its weight: in slow start it has to let requests
+            // pass as where turns are taken.
+            Load::Bytes if self.salt.is_some_and(|salt| !self.starts(index, salt)) => f32::MAX,
+            Load::Bytes => member.endpoint.bytes_per_second(self.now) * inverse_weight(),
+        }
+    }
+
+    fn time_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let in_flight = self.reading.in_flight(&member.endpoint);
+        let inverse_weight = self.inverse_weight(member, in_flight == 0);
+        self.pool.expected_s(&member.endpoint, self.now) * (1.0 + in_flight as f32) * inverse_weight
+    }
+
+    fn peak_cost(&self, index: usize) -> f32 {
+        let member = self.member(index);
+        let pending = self.reading.in_flight(&member.endpoint) as f32;
+        let mut peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        if peak <= 0.0 && self.factor(index) < 1.0 {
+            // Finagle's 0 for one that nobody has heard of would undo a slow start.
+            peak = self.pool.expected_s(&member.endpoint, self.now);
+        }
+        let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
+        cost * self.inverse_weight(member, pending <= 0.0)
+    }
+
+    fn facts(&self, index: usize) -> Facts {
+        let member = self.member(index);
+        let endpoint = &member.endpoint;
+        Facts {
+            in_flight: f64::from(self.reading.in_flight(endpoint)),
+            latency: endpoint.smoothed_s().map_or(0.0, f64::from),
+            error_rate: endpoint.errors.get().map_or(0.0, f64::from),
+            weight: f64::from(member.weight) * f64::from(self.factor(index)),
+            bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
+            age: endpoint.age_s(self.now),
+            zone_match: f64::from(u8::from(member.is_near)),
+        }
+    }
+
+    fn session(&self) -> Option<usize> {
+        self.pool.session_with(self.seeker, |member, accept| {
+            member.endpoint.eligible_for_session(accept, &self.pool.threshold, self.now)
+        })
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.seeker.key
+    }
+
+    fn take(&self, index: usize) -> bool {
+        self.member(index).endpoint.take(&self.pool.threshold, self.now)
+    }
+
+    fn take_idle(&self, index: usize) -> bool {
+        self.member(index).endpoint.take_idle(&self.pool.threshold, self.now)
+    }
+
+    fn now(&self) -> Nanos {
+        self.now
+    }
+
+    fn generation(&self) -> u64 {
+        self.pool.generation
+    }
+}
