@@ -1,12 +1,44 @@
 //! Which verdicts and which level of priority picks go by, derived from the live verdicts.
 
-use super::{ALL, DOWN, HEALTHY, Level, Plan, Pool};
+use super::{Level, Pool};
 use crate::health::Verdict;
 use crate::level::{self, Count, LEVELS_MAX, Share};
 use crate::random::{below, mix};
 use crate::seeker::Seeker;
 use crate::sync::Ordering;
 use rand::Rng;
+
+/// Verdicts that picks accept, a bit each.
+pub(super) const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
+const UNKNOWN: u8 = 1 << Verdict::Unknown as u8;
+const DOWN: u8 = 1 << Verdict::Down as u8;
+const ALL: u8 = HEALTHY | UNKNOWN | DOWN;
+
+/// What holds for each level at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan([u16; LEVELS_MAX]);
+
+impl Plan {
+    fn word(accept: u8, share: Share) -> u16 {
+        u16::from(accept) | u16::from(share.panics) << 7 | u16::from(share.load) << 8
+    }
+
+    /// The verdicts that picks accept.
+    pub(super) fn accept(&self, level: usize) -> u8 {
+        self.0[level] as u8 & ALL
+    }
+
+    fn share(&self, level: usize) -> Share {
+        Share { load: (self.0[level] >> 8) as u8, panics: self.0[level] & 1 << 7 != 0 }
+    }
+}
+
+impl Level {
+    /// The verdicts that picks accept.
+    pub(super) fn accept(&self) -> u8 {
+        self.now.load(Ordering::Relaxed) as u8 & ALL
+    }
+}
 
 impl Pool {
     /// Derives anew what holds for each level, because verdicts may have changed.

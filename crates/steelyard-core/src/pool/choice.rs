@@ -1,0 +1,122 @@
+//! How a request gets an endpoint: the levels are asked in their order, the policy chooses, a slot is taken.
+
+use super::levels::Plan;
+use super::{Member, Pool, View};
+use crate::endpoint::Endpoint;
+use crate::reading::{Live, Reading};
+use crate::seeker::Seeker;
+use crate::time::Nanos;
+use rand::Rng;
+
+/// Why a request got no endpoint, or which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// A slot of the member at this index is taken.
+    Taken(usize),
+    /// Some could serve it, but each is at its threshold. Said only after a scan.
+    Full,
+    /// None could serve it.
+    Nobody,
+}
+
+impl Pool {
+    /// For a newcomer: takes a slot unless others wait already, in which case it must line up behind them.
+    pub fn admit(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        self.admit_by(&Live, now, rng, seeker)
+    }
+
+    /// The same for a balancer that knows the loads only as `reading` tells them.
+    pub fn admit_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, seeker) } else { Pick::Full }
+    }
+
+    /// Chooses an endpoint and takes a slot of it.
+    pub fn pick(&self, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        self.pick_by(&Live, now, rng, seeker)
+    }
+
+    fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        let salt = if self.any_starting(now) { Some(rng.next_u64()) } else { None };
+        // Most pools have one level and find someone in it: what follows costs as much as a pick.
+        if let [level] = &*self.levels {
+            let view = View { pool: self, reading, now, seeker, level: 0, accept: level.accept(), salt };
+            if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
+                return Pick::Taken(index);
+            }
+        }
+        self.pick_among_levels(reading, salt, now, rng, seeker)
+    }
+
+    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at.
+    #[inline(never)]
+    fn pick_among_levels(
+        &self,
+        reading: &impl Reading,
+        salt: Option<u64>,
+        now: Nanos,
+        rng: &mut impl Rng,
+        seeker: &Seeker,
+    ) -> Pick {
+        let mut plan = self.plan();
+        loop {
+            let first = self.draw_level(&plan, seeker, rng);
+            // Where nobody of the level can take it, at its threshold or tried already, the others are asked in order.
+            for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
+            {
+                let accept = plan.accept(level);
+                let view = View { pool: self, reading, now, seeker, level: level as u8, accept, salt };
+                if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
+                    return Pick::Taken(index);
+                }
+            }
+            // Verdicts may have changed since the plan was written: look at the live ones before saying no.
+            let live = self.derive();
+            if live == plan {
+                let any = self.members.iter().any(|member| member.is_possible(&plan, seeker))
+                    || self.session_with(seeker, Member::is_possible_for_session).is_some();
+                return if any { Pick::Full } else { Pick::Nobody };
+            }
+            plan = live;
+        }
+    }
+
+    /// Whether another endpoint than this one, and than those that are excluded, could take a request now.
+    pub fn has_another(&self, endpoint: &Endpoint, seeker: &Seeker, now: Nanos) -> bool {
+        let any = |plan: &Plan| {
+            self.members.iter().any(|member| {
+                member.endpoint.id() != endpoint.id()
+                    && member.is_possible(plan, seeker)
+                    && member.endpoint.eligible(plan.accept(member.level.into()), &self.threshold, now)
+            })
+        };
+        // As in a pick: the live verdicts are looked at before it is said that there is none.
+        self.shared.queue.is_empty() && (any(&self.plan()) || any(&self.derive()))
+    }
+
+    /// The index of the endpoint that the request's session is with, of whatever level, if that is in the pool, was not
+    /// tried, and `may`, given the verdicts that its level accepts.
+    pub(super) fn session_with(
+        &self,
+        seeker: &Seeker,
+        may: impl FnOnce(&Member, u8) -> bool,
+    ) -> Option<usize> {
+        let index = self.sessions.as_ref()?.index(seeker.session?)?;
+        let member = &self.members[index];
+        let accept = self.levels[usize::from(member.level)].accept();
+        (!seeker.excludes(member.endpoint.id()) && may(member, accept)).then_some(index)
+    }
+}
+
+impl Member {
+    /// Whether only a threshold can keep it from serving this request.
+    fn is_possible(&self, plan: &Plan, seeker: &Seeker) -> bool {
+        self.weight > 0
+            && self.endpoint.accepted(plan.accept(self.level.into()))
+            && !seeker.excludes(self.endpoint.id())
+    }
+
+    /// Whether only a threshold can keep it from serving a request of one of its own sessions.
+    fn is_possible_for_session(&self, accept: u8) -> bool {
+        self.endpoint.accepted_for_session(accept)
+    }
+}

@@ -1,0 +1,54 @@
+//! What outlives snapshots.
+
+use super::Options;
+use crate::endpoint::{Address, Endpoint};
+use crate::load::{Smoothed, Tail};
+use crate::policy::Rotation;
+use crate::queue::Queue;
+use crate::random::Generator;
+use crate::retry::Budget;
+use crate::sync::{AtomicU32, AtomicU64, Mutex};
+use rand::SeedableRng;
+use std::collections::HashMap;
+use std::sync::Weak;
+
+/// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
+/// a request of it lasts.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) rotation: Rotation,
+    pub(crate) queue: Queue,
+    pub(super) requests: AtomicU64,
+    pub(super) budget: Mutex<Budget>,
+    pub(super) success: Smoothed,
+    /// The slow end of response times: what a failure counts as at least, for policies that compare times.
+    pub(super) tail: Tail,
+    pub(super) next_id: AtomicU32,
+    /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
+    /// same.
+    pub(super) known: Mutex<HashMap<Address, Weak<Endpoint>>>,
+    /// Requests that waited in vain.
+    pub queue_timeouts: AtomicU64,
+}
+
+impl Shared {
+    /// The last request of an endpoint has ended; only those wait here that some `join_idle_queue` has seated.
+    pub(crate) fn fell_idle(&self, endpoint: &Endpoint) {
+        self.rotation.idle.join(endpoint.id(), endpoint.place());
+    }
+
+    pub(super) fn new(options: &Options) -> Self {
+        let mut rng = Generator::seed_from_u64(options.seed);
+        Self {
+            rotation: Rotation::new(options.phase, &mut rng),
+            queue: Queue::new(rng),
+            requests: AtomicU64::new(0),
+            budget: Mutex::new(Budget::new(None)),
+            success: Smoothed::default(),
+            tail: Tail::default(),
+            next_id: AtomicU32::new(0),
+            known: Mutex::new(HashMap::new()),
+            queue_timeouts: AtomicU64::new(0),
+        }
+    }
+}
