@@ -12,9 +12,9 @@ use rand::Rng;
 /// What a score may look at. Lower case names in Python are these names.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Facts {
-    /// Requests in flight.
+    /// Requests in flight, and for each recent failure one more that fades: who fails fast does not look idle.
     pub in_flight: f64,
-    /// Smoothed response time, in seconds; 0 before the first response.
+    /// Smoothed response time, in seconds; 0 before the first response. Without responses it fades towards the pool's.
     pub latency: f64,
     /// The smoothed share of attempts that failed, 0 to 1.
     pub error_rate: f64,
