@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
     latency: float
     """Smoothed response time in seconds; 0 before the first response, without any it fades to the pool's."""
     error_rate: float
-    """The smoothed share of attempts that failed, 0 to 1."""
+    """The smoothed share of attempts that failed, 0 to 1; without attempts it fades."""
     weight: float
     """The weight in force."""
     bytes_per_second: float

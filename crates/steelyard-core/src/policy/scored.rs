@@ -16,7 +16,7 @@ pub struct Facts {
     pub in_flight: f64,
     /// Smoothed response time, in seconds; 0 before the first response. Without responses it fades towards the pool's.
     pub latency: f64,
-    /// The smoothed share of attempts that failed, 0 to 1.
+    /// The smoothed share of attempts that failed, 0 to 1. Without attempts it fades.
     pub error_rate: f64,
     /// The weight in force, slow start included.
     pub weight: f64,

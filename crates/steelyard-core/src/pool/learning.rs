@@ -27,8 +27,9 @@ impl Pool {
                     self.shared.rotation.probes.forget(endpoint.id());
                 }
                 if self.compares_times() {
-                    // However fast it failed: never a reason to be chosen again.
-                    let counted_s = self.shared.tail.get().unwrap_or(0.0).max(lasted_s.unwrap_or(0.0));
+                    // However fast it failed, and though nobody has succeeded yet: never a reason to be chosen again.
+                    let tail_s = self.shared.tail.get().unwrap_or_else(|| self.usual_s());
+                    let counted_s = tail_s.max(lasted_s.unwrap_or(0.0));
                     endpoint.teach(counted_s, &self.threshold, now);
                     self.teach_peak(endpoint, counted_s, now);
                 } else if let Some(lasted_s) = lasted_s {

@@ -73,6 +73,18 @@ fn failures_show_as_a_rate() {
 }
 
 #[test]
+fn the_rate_of_failures_fades_where_nobody_asks_any_more() {
+    let pool = scored(error_rate, &[1, 1]);
+    for (index, outcome) in [(0, Outcome::Failure("broke")), (1, Outcome::Success)] {
+        pool.learn(&pool.members()[index].endpoint, outcome, Some(Nanos::from_millis(1)), millis(0));
+    }
+    // A last failure of the other, so that there is something to be better than.
+    pool.learn(&pool.members()[1].endpoint, Outcome::Failure("broke"), Some(Nanos(1)), millis(50_000));
+    let pick = admit(&pool, millis(50_001), &mut generator());
+    assert_eq!(pick, Pick::Taken(0), "it has had time to recover");
+}
+
+#[test]
 fn a_failure_counts_as_a_request_in_flight_until_it_has_faded() {
     let pool = scored(in_flight, &[1, 1]);
     pool.learn(&pool.members()[0].endpoint, Outcome::Failure("broke"), Some(Nanos(1)), millis(1));
