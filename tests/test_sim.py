@@ -13,7 +13,7 @@ from rich.console import Console
 
 from steelyard import sim
 from steelyard.cli import simulate as command
-from steelyard.errors import SteelyardError, UsageError
+from steelyard.errors import ConfigError, SteelyardError, UsageError
 from steelyard.sim import plot
 from test_cli import steelyard
 
@@ -96,6 +96,42 @@ def test_one_seed_gives_one_result_and_another_another(small: Path) -> None:
     assert without_speed(sim.simulate(small, seed=7)) == first
     assert without_speed(sim.simulate(sim.load(small))) == first
     assert without_speed(sim.simulate(small, seed=8)).policies != first.policies
+
+
+LEVELS = """\
+requests = 4_000
+policies = ["random"]
+arrivals = { kind = "poisson", rate = 0.2 }
+service = { kind = "exponential", mean = "1s" }
+endpoints = [{ count = 4 }, { priority = 1 }]
+timeouts = { response = "20s" }
+[[faults]]
+at = "0s"
+endpoint = [0, 1, 2, 4]
+kind = "stop"
+"""
+
+
+@pytest.mark.parametrize(("threshold", "panics"), [(50, True), (20, False), ('"off"', False)])
+def test_a_level_panics_below_its_threshold(threshold: object, panics: bool) -> None:
+    result = sim.simulate(sim.load_text(f"panic_threshold = {threshold}\n{LEVELS}"))
+    assert (result.policies[0].retries > 0) is panics, "it uses those that are stopped as well"
+
+
+def test_each_balancer_talks_to_its_part(small: Path) -> None:
+    small.write_text(f"subset = {{ size = 1 }}\nbalancers = 2\n{SMALL}")
+    result = sim.simulate(small)
+    assert sum(share > 0 for share in result.policies[0].share) <= 2
+    assert any("subset of no balancer" in warning for warning in result.warnings)
+
+
+def test_balancers_beyond_the_last_instance_are_refused(small: Path) -> None:
+    small.write_text(f"subset = {{ size = 1, instance = 3, instances = 4 }}\nbalancers = 2\n{SMALL}")
+    told = (
+        r"toml:1:36: subset.instances: the balancers are instances 3 to 4\nhint: of 4 there are none beyond 3"
+    )
+    with pytest.raises(ConfigError, match=told):
+        sim.simulate(small)
 
 
 def test_other_policies_can_be_compared_than_those_of_the_scenario(small: Path) -> None:

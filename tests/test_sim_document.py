@@ -68,6 +68,30 @@ def test_levels_are_those_of_a_pool(top: str, of_the_last: str, panics: bool) ->
     assert found["pool"]["panic_threshold"] == (50 if panics else None)
 
 
+@pytest.mark.parametrize(("written", "percent"), [("30", 30), ('"off"', None), ('"auto"', 50)])
+def test_panic_is_that_of_a_pool(written: str, percent: int | None) -> None:
+    found = document(f"panic_threshold = {written}\n" + SMALL + ENDPOINTS + "priority = 1\n")
+    assert found["pool"]["panic_threshold"] == percent
+
+
+def test_ejection_can_be_left_out() -> None:
+    assert document(SMALL + ENDPOINTS)["ejection"] is True
+    assert document("ejection = false\n" + SMALL + ENDPOINTS)["ejection"] is False
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{ size = 2 }", {"size": 2, "instance": 0, "instances": 3}),
+        ("{ size = 2, instance = 4 }", {"size": 2, "instance": 4, "instances": 7}),
+        ("{ size = 2, instance = 4, instances = 9 }", {"size": 2, "instance": 4, "instances": 9}),
+    ],
+)
+def test_each_balancer_is_an_instance_of_its_own(written: str, expected: dict[str, int]) -> None:
+    assert document(SMALL + ENDPOINTS)["pool"]["subset"] is None
+    assert document(f"subset = {written}\nbalancers = 3\n" + SMALL + ENDPOINTS)["pool"]["subset"] == expected
+
+
 def test_groups_become_endpoints_with_names_of_their_own() -> None:
     found = document(SMALL + ENDPOINTS)["endpoints"]
     assert [one["name"] for one in found] == ["endpoint-0", "endpoint-1", "slow", "new-3", "new-4"]

@@ -108,8 +108,13 @@ def test_what_progress_raises_ends_the_simulation() -> None:
         _core.simulate(json.dumps(document()), refuse)
 
 
-def test_an_interrupt_ends_it_though_it_would_take_minutes() -> None:
-    scenario = document(requests=1_000_000_000, series_buckets=0)
+# Each arrival takes a thousand draws, so that even counting them out beforehand would take hours.
+SPARSE = {"kind": "profile", "points": [[0.0, 2500.0], [1.0, 2500.0], [1.001, 2.5]]}
+
+
+@pytest.mark.parametrize("arrivals", [{"kind": "poisson", "rate": 2.5}, SPARSE])
+def test_an_interrupt_ends_it_though_it_would_take_minutes(arrivals: dict[str, Any]) -> None:
+    scenario = document(requests=1_000_000_000, arrivals=arrivals)
     threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

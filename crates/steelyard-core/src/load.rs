@@ -78,7 +78,7 @@ const FRESH_TICKS: u32 = 10_000;
 impl Smoothed {
     /// The estimate in seconds, which without samples fades towards another one: what was slow once may be quick again,
     /// and whoever is no longer asked cannot say so. `None` before the first sample.
-    pub fn fading(&self, towards_s: f32, now: Nanos) -> Option<f32> {
+    pub fn fading(&self, towards_s: impl FnOnce() -> f32, now: Nanos) -> Option<f32> {
         let packed = self.0.load(Ordering::Relaxed);
         if packed == 0 {
             return None;
@@ -89,7 +89,7 @@ impl Smoothed {
             return Some(value);
         }
         let kept = left(stamp, now, LATENCY_TIME_CONSTANT_S);
-        Some(value * kept + towards_s * (1.0 - kept))
+        Some(value * kept + towards_s() * (1.0 - kept))
     }
 }
 

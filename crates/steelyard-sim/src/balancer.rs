@@ -5,7 +5,7 @@
 
 mod delayed;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, compose};
 use crate::streams::{self, Stream};
 use delayed::Delayed;
 use rand::SeedableRng;
@@ -40,6 +40,9 @@ pub struct Balancer<'p> {
     /// With every endpoint that is ever there.
     document: &'p Document,
     options: Options,
+    /// Of those that talk to a part of the endpoints each: which one this is, counted from the first of them.
+    index: u32,
+    ejects: bool,
     current: Option<Snapshot>,
     stages: Vec<Stage>,
     endpoints: Vec<Option<Arc<Endpoint>>>,
@@ -103,6 +106,8 @@ impl<'p> Balancer<'p> {
         let mut new = Self {
             document: &plan.documents[policy],
             options: options(plan.seed, replication, index),
+            index,
+            ejects: plan.ejection,
             current: None,
             stages: Vec::new(),
             endpoints: vec![None; present.len()],
@@ -115,18 +120,21 @@ impl<'p> Balancer<'p> {
         new
     }
 
-    /// Puts another set of endpoints in force.
-    pub fn configure(&mut self, present: &[bool], now: Nanos) {
+    /// Puts another set of endpoints in force; gives those that were not in the one before.
+    pub fn configure(&mut self, present: &[bool], now: Nanos) -> Vec<u32> {
         let mut document = self.document.clone();
         let mut there = present.iter();
         document.pools[0].endpoints.retain(|_| *there.next().unwrap_or(&false));
+        if let Some(subset) = &mut document.pools[0].subset {
+            subset.instance += self.index;
+        }
         let next = Snapshot::build(&document, self.current.as_ref(), &Resolved::default(), &self.options)
             // The plan has built it with every endpoint, and a set without any has been refused.
             .expect("a part of a sound document is sound");
         let pool = Arc::clone(&next.pools[0]);
         pool.activate(now);
         let numbers: Vec<u32> =
-            (0u32..).zip(present).filter(|(_, present)| **present).map(|(number, _)| number).collect();
+            pool.members().iter().map(|member| compose::number_of(member.endpoint.address())).collect();
         for (&number, member) in numbers.iter().zip(pool.members()) {
             let id = member.endpoint.id() as usize;
             self.numbers.resize(self.numbers.len().max(id + 1), 0);
@@ -134,8 +142,11 @@ impl<'p> Balancer<'p> {
             self.endpoints[number as usize] = Some(Arc::clone(&member.endpoint));
         }
         let counts_begun = pool.threshold().latency_s.is_finite();
+        let before: &[u32] = self.stages.last().map_or(&[], |stage| &stage.numbers);
+        let joined = numbers.iter().copied().filter(|number| before.binary_search(number).is_err()).collect();
         self.stages.push(Stage { pool, numbers, counts_begun });
         self.current = Some(next);
+        joined
     }
 
     /// The newest snapshot's number, for a request that comes now.
@@ -245,6 +256,10 @@ impl<'p> Balancer<'p> {
     pub fn failed(&self, held: Held, how: &'static str, now: Nanos) {
         if self.counts_begun(held) {
             self.endpoint(held.endpoint).response_begins();
+        }
+        if !self.ejects {
+            // So that no failure ever follows another.
+            self.endpoint(held.endpoint).forget_failures();
         }
         self.pool(held.snapshot).learn(self.endpoint(held.endpoint), Outcome::Failure(how), held.lasted, now);
     }

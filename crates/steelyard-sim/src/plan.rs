@@ -1,7 +1,7 @@
 //! A scenario that has been checked, with everything worked out that can be beforehand.
 
 mod check;
-mod compose;
+pub(crate) mod compose;
 mod load;
 
 use crate::clock::{ORIGIN, span};
@@ -32,6 +32,8 @@ pub struct Plan {
     pub balancers: u32,
     /// How old the loads are that policies compare.
     pub information_delay: Nanos,
+    /// Whether failures in a row eject an endpoint.
+    pub ejection: bool,
     /// What the policies under comparison are called.
     pub labels: Vec<String>,
     /// The configuration of a balancer, for each policy.
@@ -96,6 +98,7 @@ impl Plan {
             replications: scenario.replications,
             balancers: scenario.balancers,
             information_delay: span(scenario.information_delay_s),
+            ejection: scenario.ejection,
             series_points: scenario.series_buckets as usize,
             labels: scenario.policies.into_iter().map(|contender| contender.label).collect(),
             keyed: documents.iter().map(|document| document.pools[0].policy.key.is_some()).collect(),

@@ -22,7 +22,7 @@ use steelyard_core::time::Nanos;
 /// An endpoint that fails fast takes this long over it.
 const FAIL_FAST: Nanos = Nanos::from_millis(1);
 /// Events between two looks at whether the run has been called off.
-const CHUNK: u64 = 1 << 16;
+const CHUNK: u64 = 1 << 12;
 /// Once no more requests come: how long none may move before the rest counts as lost. No ejection lasts as long.
 const PATIENCE: Nanos = Nanos::from_millis(600_000);
 
@@ -61,7 +61,7 @@ pub(crate) struct Run<'p> {
 
 /// Simulates one replication of one policy; `None` when it was called off.
 pub fn run(plan: &Plan, policy: usize, replication: u32, called_off: &AtomicBool) -> Option<Tally> {
-    let mut run = Run::new(plan, policy, replication);
+    let mut run = Run::new(plan, policy, replication, called_off)?;
     loop {
         for _ in 0..CHUNK {
             if !run.step() {
@@ -76,26 +76,35 @@ pub fn run(plan: &Plan, policy: usize, replication: u32, called_off: &AtomicBool
 
 /// Every choice of one replication: when, and the number of the endpoint.
 pub fn choices(plan: &Plan, policy: usize, replication: u32) -> Vec<(Nanos, u32)> {
-    let mut run = Run::new(plan, policy, replication);
+    let Some(mut run) = Run::new(plan, policy, replication, &AtomicBool::new(false)) else {
+        return Vec::new();
+    };
     run.choices = Some(Vec::new());
     while run.step() {}
     run.choices.unwrap_or_default()
 }
 
 impl<'p> Run<'p> {
-    fn new(plan: &'p Plan, policy: usize, replication: u32) -> Self {
+    /// Everything at its beginning; `None` when it was called off meanwhile.
+    fn new(plan: &'p Plan, policy: usize, replication: u32, called_off: &AtomicBool) -> Option<Self> {
         let stream = |stream| streams::generator(plan.seed, replication, stream, 0);
         let timeline = Timeline::new(&plan.faults);
         let count = plan.endpoints.len();
         let conditions: Vec<_> = (0..count).map(|endpoint| timeline.condition(endpoint, ORIGIN)).collect();
         let present: Vec<bool> = conditions.iter().map(|condition| condition.present).collect();
-        let balancer = |index| Balancer::new(plan, policy, replication, index, &present, ORIGIN);
-        let balancers: Vec<_> = (0..plan.balancers).map(balancer).collect();
+        let balancer = |index| {
+            let go_on = !called_off.load(Ordering::Relaxed);
+            go_on.then(|| Balancer::new(plan, policy, replication, index, &present, ORIGIN))
+        };
+        let balancers = (0..plan.balancers).map(balancer).collect::<Option<Vec<_>>>()?;
         let times = &plan.times;
         let repeat = timeline.probes_can_fail();
         let probes = Probes::new(times, repeat, balancers.len(), count, stream(Stream::Probes));
         let mut tally = Tally::new(plan.batches(), count);
-        tally.series = (replication == 0).then(|| plan.series(stream(Stream::Arrivals))).flatten();
+        if replication == 0 && plan.series_points > 0 {
+            let end = plan.end_of(Source::new(&plan.arrivals, stream(Stream::Arrivals)), called_off)?;
+            tally.series = Some(Series::new(plan.series_points, count, end));
+        }
         let mut run = Self {
             plan,
             now: ORIGIN,
@@ -123,7 +132,7 @@ impl<'p> Run<'p> {
             choices: None,
         };
         run.begin();
-        run
+        Some(run)
     }
 
     fn begin(&mut self) {
@@ -239,24 +248,19 @@ impl<'p> Run<'p> {
 }
 
 impl Plan {
-    /// An empty series that reaches to the end of the replication with these arrivals.
-    fn series(&self, arrivals: Generator) -> Option<Series> {
-        let end = || self.end_of(Source::new(&self.arrivals, arrivals));
-        (self.series_points > 0).then(|| Series::new(self.series_points, self.endpoints.len(), end()))
-    }
-
-    /// When the last request of a replication comes.
-    fn end_of(&self, mut source: Source<'_>) -> Nanos {
-        match (self.duration, self.requests) {
-            (Some(duration), _) => ORIGIN.plus(duration),
-            (None, requests) => {
-                let mut end = ORIGIN;
-                for _ in 0..requests.unwrap_or(u64::MAX) {
-                    let Some(next) = source.next_arrival() else { break };
-                    end = next;
-                }
-                end
-            }
+    /// When the last request of a replication comes. Many of them take a while to draw: `None` when it was called off.
+    fn end_of(&self, mut source: Source<'_>, called_off: &AtomicBool) -> Option<Nanos> {
+        if let Some(duration) = self.duration {
+            return Some(ORIGIN.plus(duration));
         }
+        let mut end = ORIGIN;
+        for drawn in 0..self.requests.unwrap_or(u64::MAX) {
+            if drawn % CHUNK == 0 && called_off.load(Ordering::Relaxed) {
+                return None;
+            }
+            let Some(next) = source.next_arrival() else { break };
+            end = next;
+        }
+        Some(end)
     }
 }

@@ -39,8 +39,12 @@ pub struct Scenario {
     /// The exponent of Zipf's law that the keys follow; 0 = all alike.
     #[serde(default)]
     pub key_skew: f64,
-    /// A pool as in a configuration's document, without `name`, `endpoints` and `policy`.
+    /// A pool as in a configuration's document, without `name`, `endpoints` and `policy`. Of a `subset` the `instance` is
+    /// that of the first balancer; the others are numbered on from there.
     pub pool: Map<String, Value>,
+    /// Whether failures in a row eject an endpoint, as a pool always has it; without, the policy is left to itself.
+    #[serde(default = "ejection")]
+    pub ejection: bool,
     /// Where the balancers stand, as in a configuration's document.
     #[serde(default)]
     pub zone: Option<String>,
@@ -51,6 +55,10 @@ pub struct Scenario {
 
 fn keys() -> u32 {
     10_000
+}
+
+fn ejection() -> bool {
+    true
 }
 
 /// One policy under comparison.

@@ -40,6 +40,7 @@ __all__ = [
     "Endpoint",
     "EndpointTable",
     "Health",
+    "PanicThreshold",
     "Policy",
     "PolicyTable",
     "Pool",
@@ -47,6 +48,7 @@ __all__ = [
     "Queue",
     "Retry",
     "SlowStart",
+    "Subset",
     "Threshold",
     "must_be_table",
     "must_have_endpoints",
@@ -267,6 +269,15 @@ def parse_panic(value: object) -> object:
     return value
 
 
+PanicThreshold = Annotated[
+    int | Literal["auto", "off"],
+    BeforeValidator(
+        parse_panic,
+        json_schema_input_type=Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)],
+    ),
+]
+
+
 class Threshold(Model):
     """The loads at which an endpoint leaves the rotation; each is off unless present."""
 
@@ -440,13 +451,7 @@ class Pool(Model):
     """What is spoken towards the endpoints."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
-    panic_threshold: Annotated[
-        int | Literal["auto", "off"],
-        BeforeValidator(
-            parse_panic,
-            json_schema_input_type=Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100)],
-        ),
-    ] = "auto"
+    panic_threshold: PanicThreshold = "auto"
     """The percentage of available endpoints below which a level (see `priority`) uses all of its own, while
     all levels together cannot carry the load; "auto" = 50 where there are several, else "off". Needs
     `fail_open`."""

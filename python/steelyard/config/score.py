@@ -31,11 +31,11 @@ class Endpoint(NamedTuple):
     """What a score may look at."""
 
     in_flight: float
-    """Requests in flight."""
+    """Requests in flight, and for each recent failure one more that fades."""
     latency: float
-    """Smoothed response time in seconds; 0 before the first response."""
+    """Smoothed response time in seconds; 0 before the first response, without any it fades to the pool's."""
     error_rate: float
-    """The smoothed share of attempts that failed, 0 to 1."""
+    """The smoothed share of attempts that failed, 0 to 1; without attempts it fades."""
     weight: float
     """The weight in force."""
     bytes_per_second: float

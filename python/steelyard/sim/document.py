@@ -6,8 +6,9 @@ from typing import Any
 
 from steelyard.config import Overlay
 from steelyard.config.document import pool_of
-from steelyard.config.pool import EndpointTable, Pool, PoolTimeouts
+from steelyard.config.pool import EndpointTable, Pool, PoolTimeouts, Subset
 from steelyard.config.source import KeyPath, Source
+from steelyard.config.units import U32_MAX
 from steelyard.errors import ConfigError, Problem
 from steelyard.sim.arrivals import Arrivals, ArrivalTrace, OnOff, Profile
 from steelyard.sim.checks import (
@@ -57,6 +58,7 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
             "replications": scenario.replications,
             "balancers": scenario.balancers,
             "information_delay_s": scenario.information_delay,
+            "ejection": scenario.ejection,
             "series_buckets": scenario.series_buckets,
             "policies": [
                 {"label": label, "policy": pool_document(scenario, number)["policy"]}
@@ -147,10 +149,20 @@ def pool_document(scenario: Scenario, policy: int = 0) -> dict[str, Any]:
             **shared,
             "policy": scenario.policies[policy],
             "timeouts": scenario.timeouts or NO_TIMEOUTS,
+            "subset": subset_of(scenario),
         }
     )
     document = pool_of(POOL, pool, scenario.zone, Overlay())
     return {key: value for key, value in document.items() if key not in ("name", "endpoints")}
+
+
+def subset_of(scenario: Scenario) -> Subset | None:
+    """That of the first balancer."""
+    if scenario.subset is None:
+        return None
+    first = scenario.subset.instance
+    instances = scenario.subset.instances or min(first + scenario.balancers, U32_MAX)
+    return Subset.model_construct(size=scenario.subset.size, instance=first, instances=instances)
 
 
 def endpoints_of(scenario: Scenario, names: list[str]) -> list[dict[str, Any]]:

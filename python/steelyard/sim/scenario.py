@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.pool import (
     Health,
+    PanicThreshold,
     Policy,
     PoolTimeouts,
     Queue,
@@ -133,6 +134,17 @@ class Fault(Model):
     """When it ends; absent = never."""
 
 
+class Subset(Model):
+    """As in a pool, where each balancer is an instance of its own."""
+
+    size: Count
+    """Endpoints of each priority."""
+    instance: Annotated[int, Field(ge=0, le=U32_MAX)] = 0
+    """The number of the first balancer; the others are numbered on from there."""
+    instances: Count | None = None
+    """How many instances there are; unless given, no more than the balancers need."""
+
+
 class Scenario(Model):
     """What `steelyard simulate` runs."""
 
@@ -182,6 +194,12 @@ class Scenario(Model):
     """As in a pool: what least_load compares; there are no bytes here."""
     fail_open: bool = True
     """As in a pool."""
+    panic_threshold: PanicThreshold = "auto"
+    """As in a pool."""
+    ejection: bool = True
+    """Whether failures in a row eject an endpoint, as in a pool; false shows what a policy does by itself."""
+    subset: Subset | None = None
+    """The part of the endpoints that each balancer talks to; without it all of them."""
     slow_start: SlowStart = None
     """As in a pool."""
     threshold: Threshold = Threshold()

@@ -12,11 +12,11 @@ use rand::Rng;
 /// What a score may look at. Lower case names in Python are these names.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Facts {
-    /// Requests in flight.
+    /// Requests in flight, and for each recent failure one more that fades: who fails fast does not look idle.
     pub in_flight: f64,
-    /// Smoothed response time, in seconds; 0 before the first response.
+    /// Smoothed response time, in seconds; 0 before the first response. Without responses it fades towards the pool's.
     pub latency: f64,
-    /// The smoothed share of attempts that failed, 0 to 1.
+    /// The smoothed share of attempts that failed, 0 to 1. Without attempts it fades.
     pub error_rate: f64,
     /// The weight in force, slow start included.
     pub weight: f64,

@@ -27,8 +27,9 @@ impl Pool {
                     self.shared.rotation.probes.forget(endpoint.id());
                 }
                 if self.compares_times() {
-                    // However fast it failed: never a reason to be chosen again.
-                    let counted_s = self.shared.tail.get().unwrap_or(0.0).max(lasted_s.unwrap_or(0.0));
+                    // However fast it failed, and though nobody has succeeded yet: never a reason to be chosen again.
+                    let tail_s = self.shared.tail.get().unwrap_or_else(|| self.usual_s());
+                    let counted_s = tail_s.max(lasted_s.unwrap_or(0.0));
                     endpoint.teach(counted_s, &self.threshold, now);
                     self.teach_peak(endpoint, counted_s, now);
                 } else if let Some(lasted_s) = lasted_s {
@@ -74,8 +75,17 @@ impl Pool {
     /// How long an endpoint takes; where it has not answered yet, or not for long, what the pool takes; a guess before
     /// anyone has.
     pub(super) fn expected_s(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
-        let usual_s = self.shared.success.get().unwrap_or(PHANTOM_S_FIRST);
-        endpoint.smoothed().fading(usual_s, now).unwrap_or(usual_s)
+        self.known_s(endpoint, now).unwrap_or_else(|| self.usual_s())
+    }
+
+    /// The same; `None` for one that has not answered yet.
+    pub(super) fn known_s(&self, endpoint: &Endpoint, now: Nanos) -> Option<f32> {
+        endpoint.smoothed().fading(|| self.usual_s(), now)
+    }
+
+    /// How long a good request takes in this pool; a guess before there was one.
+    fn usual_s(&self) -> f32 {
+        self.shared.success.get().unwrap_or(PHANTOM_S_FIRST)
     }
 
     /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
@@ -94,6 +104,6 @@ impl Pool {
 
     /// The time constant of phantoms: how long a good request takes here.
     pub(super) fn phantom_s(&self) -> f32 {
-        self.shared.success.get().unwrap_or(PHANTOM_S_FIRST).clamp(PHANTOM_S_MIN, PHANTOM_S_MAX)
+        self.usual_s().clamp(PHANTOM_S_MIN, PHANTOM_S_MAX)
     }
 }

@@ -143,9 +143,10 @@ impl<R: Reading> Candidates for View<'_, R> {
         let member = self.member(index);
         let endpoint = &member.endpoint;
         Facts {
-            in_flight: f64::from(self.reading.in_flight(endpoint)),
-            latency: endpoint.smoothed_s().map_or(0.0, f64::from),
-            error_rate: endpoint.errors.get().map_or(0.0, f64::from),
+            in_flight: f64::from(self.burden(endpoint)),
+            latency: self.pool.known_s(endpoint, self.now).map_or(0.0, f64::from),
+            // As with times: who is asked no more could never show that it has recovered.
+            error_rate: endpoint.errors.fading(|| 0.0, self.now).map_or(0.0, f64::from),
             weight: f64::from(member.weight) * f64::from(self.factor(index)),
             bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
             age: endpoint.age_s(self.now),

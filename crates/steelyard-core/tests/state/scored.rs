@@ -13,6 +13,13 @@ extern "C" fn in_flight(q: f64, _: f64, _: f64, weight: f64, _: f64, _: f64, _: 
     (1.0 + q) / weight
 }
 
+static LATENCY_MS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+extern "C" fn latency_noted(_: f64, latency: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
+    LATENCY_MS.store((latency * 1e3).round() as u64, Ordering::Relaxed);
+    0.0
+}
+
 extern "C" fn idle_is_no_number(q: f64, _: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
     if q == 0.0 { f64::NAN } else { q }
 }
@@ -63,6 +70,53 @@ fn failures_show_as_a_rate() {
         pool.learn(&pool.members()[index].endpoint, outcome, Some(Nanos::from_millis(1)), millis(0));
     }
     assert_eq!(taken(&pool, 10), [0, 10]);
+}
+
+#[test]
+fn the_rate_of_failures_fades_where_nobody_asks_any_more() {
+    let pool = scored(error_rate, &[1, 1]);
+    for (index, outcome) in [(0, Outcome::Failure("broke")), (1, Outcome::Success)] {
+        pool.learn(&pool.members()[index].endpoint, outcome, Some(Nanos::from_millis(1)), millis(0));
+    }
+    // A last failure of the other, so that there is something to be better than.
+    pool.learn(&pool.members()[1].endpoint, Outcome::Failure("broke"), Some(Nanos(1)), millis(50_000));
+    let pick = admit(&pool, millis(50_001), &mut generator());
+    assert_eq!(pick, Pick::Taken(0), "it has had time to recover");
+}
+
+#[test]
+fn a_failure_counts_as_a_request_in_flight_until_it_has_faded() {
+    let pool = scored(in_flight, &[1, 1]);
+    pool.learn(&pool.members()[0].endpoint, Outcome::Failure("broke"), Some(Nanos(1)), millis(1));
+    assert_eq!(taken(&pool, 1), [0, 1], "who fails at once is not idle");
+    let mut rng = generator();
+    let picks = |rng: &mut _| {
+        (0..2)
+            .filter_map(|_| match admit(&pool, millis(60_000), rng) {
+                Pick::Taken(index) => Some(index),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(picks(&mut rng)[0], 0, "the other still carries one");
+}
+
+#[test]
+fn a_bad_time_fades_where_nobody_asks_any_more() {
+    // Of weight 0, so that only the first is looked at.
+    let pool = scored(latency_noted, &[1, 0]);
+    let answered = |index: usize, lasted_ms, at_ms| {
+        let lasted = Some(Nanos::from_millis(lasted_ms));
+        pool.learn(&pool.members()[index].endpoint, Outcome::Success, lasted, millis(at_ms));
+    };
+    answered(0, 5_000, 0);
+    (1..=100).for_each(|second| answered(1, 100, second * 1_000));
+    let seen_ms = |at_ms| {
+        admit(&pool, millis(at_ms), &mut generator());
+        LATENCY_MS.load(Ordering::Relaxed)
+    };
+    assert_eq!(seen_ms(1_000), 5_000, "it was slow a moment ago");
+    assert_eq!(seen_ms(100_000), 100, "nobody knows better than that it may be as fast as the pool");
 }
 
 #[test]

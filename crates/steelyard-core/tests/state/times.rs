@@ -99,3 +99,19 @@ fn one_that_fails_fast_is_never_chosen_for_its_speed() {
         assert!(failing.smoothed_s().unwrap() >= 0.09, "{policy}: {:?}", failing.smoothed_s());
     }
 }
+
+#[test]
+fn one_that_fails_before_anyone_has_succeeded_is_not_the_fastest() {
+    for policy in ["least_time", "peak_ewma"] {
+        let pool = pool(policy, &[1; 2], |_| {});
+        pool.learn(&pool.members()[1].endpoint, Outcome::Failure("refused"), Some(Nanos(1_000)), millis(0));
+        // All idle each time: what was learned decides, and ties.
+        let mut rng = generator();
+        let goes_elsewhere = (0..50).any(|_| {
+            let Pick::Taken(index) = admit(&pool, millis(1), &mut rng) else { panic!("one is free") };
+            pool.release(&pool.members()[index].endpoint, millis(1));
+            index == 0
+        });
+        assert!(goes_elsewhere, "{policy}: it would take every request for ever");
+    }
+}

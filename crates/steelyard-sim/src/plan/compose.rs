@@ -3,7 +3,9 @@
 use super::check::way;
 use crate::scenario::{Contender, Endpoint, Scenario};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use steelyard_core::document::{self, Document};
+use steelyard_core::endpoint::Address;
 use steelyard_core::policy::Phase;
 use steelyard_core::pool::Options;
 use steelyard_core::problem::{PathItem, Problem};
@@ -76,6 +78,14 @@ fn endpoints(endpoints: &[Endpoint]) -> Value {
         entry
     };
     (0u32..).zip(endpoints).map(one).collect()
+}
+
+/// The number of the endpoint that was given this address.
+pub(crate) fn number_of(address: &Address) -> u32 {
+    match address {
+        Address::Socket(SocketAddr::V4(address)) => address.ip().to_bits() & 0x00ff_ffff,
+        _ => unreachable!("every endpoint was given an IPv4 address"),
+    }
 }
 
 /// A document needs one, though nothing listens here.

@@ -4,8 +4,10 @@ use super::check::{Problems, way};
 use crate::arrivals::{lasting_rate, peak_rate};
 use crate::scenario::{Arrivals, Endpoint, Scenario};
 use crate::service::mean_s;
-use steelyard_core::document::{Document, Pool};
+use std::collections::BTreeMap;
+use steelyard_core::document::{Document, Pool, Subset};
 use steelyard_core::problem::{PathItem, Problem};
+use steelyard_core::subset::subset;
 
 /// Policies whose shares do not follow the load.
 const BLIND: [&str; 4] = ["random", "round_robin", "weighted", "weighted_random"];
@@ -14,6 +16,12 @@ const BLIND: [&str; 4] = ["random", "round_robin", "weighted", "weighted_random"
 pub(super) fn check(scenario: &Scenario, documents: &[Document]) -> (Vec<Problem>, Vec<String>) {
     let mut problems = Problems(Vec::new());
     let mut warnings = Vec::new();
+    if let Some(subset) = &documents[0].pools[0].subset {
+        check_instances(scenario, subset, &mut problems);
+        if !problems.0.is_empty() {
+            return (problems.0, warnings);
+        }
+    }
     check_capacity(scenario, &documents[0].pools[0], &mut problems, &mut warnings);
     // Where all of them get too much, that has been said.
     if problems.0.is_empty() && warnings.is_empty() {
@@ -25,14 +33,52 @@ pub(super) fn check(scenario: &Scenario, documents: &[Document]) -> (Vec<Problem
     (problems.0, warnings)
 }
 
+/// The balancers are instances one after the other.
+fn check_instances(scenario: &Scenario, subset: &Subset, problems: &mut Problems) {
+    let after = subset.instance.saturating_add(scenario.balancers);
+    if after > subset.instances {
+        let message = format!("the balancers are instances {} to {}", subset.instance, after - 1);
+        let hint = format!("of {} there are none beyond {}", subset.instances, subset.instances - 1);
+        problems.refuse(way!["pool", "subset", "instances"], message, hint);
+    }
+}
+
+/// Whether any balancer talks to an endpoint, for each of them: in order, as those of each priority are divided.
+fn is_reached(scenario: &Scenario, pool: &Pool) -> Vec<bool> {
+    let Some(config) = &pool.subset else { return vec![true; scenario.endpoints.len()] };
+    let mut reached = vec![false; scenario.endpoints.len()];
+    let mut by_priority: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, endpoint) in scenario.endpoints.iter().enumerate() {
+        by_priority.entry(endpoint.priority).or_default().push(index);
+    }
+    for places in by_priority.values() {
+        let mut left = places.len();
+        for balancer in 0..scenario.balancers {
+            for place in subset(places.len(), config.size as usize, config.instance + balancer) {
+                left -= usize::from(!std::mem::replace(&mut reached[places[place]], true));
+            }
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    reached
+}
+
 fn capacity(endpoint: &Endpoint, mean_s: f64) -> f64 {
     endpoint.speed * f64::from(endpoint.concurrency) / mean_s
 }
 
 fn check_capacity(scenario: &Scenario, pool: &Pool, problems: &mut Problems, warnings: &mut Vec<String>) {
     let mean_s = mean_s(&scenario.service);
-    let usable = scenario.endpoints.iter().filter(|endpoint| endpoint.weight > 0);
-    let capacity: f64 = usable.map(|endpoint| capacity(endpoint, mean_s)).sum();
+    let reached = is_reached(scenario, pool);
+    let unreached = reached.iter().filter(|reached| !**reached).count();
+    if unreached > 0 {
+        warnings.push(format!("{unreached} endpoints are in the subset of no balancer and get nothing"));
+    }
+    let usable =
+        scenario.endpoints.iter().zip(reached).filter(|(endpoint, reached)| *reached && endpoint.weight > 0);
+    let capacity: f64 = usable.map(|(endpoint, _)| capacity(endpoint, mean_s)).sum();
     let (lasting, peak) = (lasting_rate(&scenario.arrivals), peak_rate(&scenario.arrivals));
     // A trace ends by itself, and so does a profile that is cut off: what piles up is what would pile up.
     let ends = match scenario.arrivals {

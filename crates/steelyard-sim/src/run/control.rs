@@ -49,11 +49,11 @@ impl Run<'_> {
         }
         if after.present != before.present {
             let present: Vec<bool> = self.conditions.iter().map(|condition| condition.present).collect();
-            for balancer in &mut self.balancers {
-                balancer.configure(&present, self.now);
-            }
-            if after.present {
-                self.probe_at_once(number);
+            for (index, balancer) in (0u32..).zip(&mut self.balancers) {
+                // Of a subset others may join than the one that came.
+                for joined in balancer.configure(&present, self.now) {
+                    self.probes.ask_at((index, joined), self.now);
+                }
             }
             self.watch();
             self.settle_all();

@@ -2,7 +2,9 @@
 
 use crate::support::{Scene, scene};
 use serde_json::json;
+use std::sync::atomic::AtomicBool;
 use steelyard_sim::driver::simulate_on;
+use steelyard_sim::run::run;
 
 fn text(scene: &Scene, threads: usize) -> String {
     let plan = scene.plan().expect("the scenario is sound");
@@ -42,4 +44,16 @@ fn another_seed_gives_another_result() {
 fn a_simulation_that_is_called_off_has_no_report() {
     let plan = scene(&["random"], 2, 0.5).plan().expect("the scenario is sound");
     assert!(simulate_on(&plan, 1, &mut |done, _| done < 2).is_none());
+}
+
+/// Arrivals of which a million take a day to draw, since the profile falls from a peak that others are measured by.
+#[test]
+fn who_is_called_off_at_the_beginning_draws_nothing_more() {
+    let points = json!([[0.0, 1e6], [1.0, 1e6], [1.001, 0.1]]);
+    let scene = scene(&["random"], 2, 0.1)
+        .requests(1_000_000_000)
+        .with("/series_buckets", 20)
+        .with("/arrivals", json!({"kind": "profile", "points": points}));
+    let plan = scene.plan().expect("it is sound");
+    assert!(run(&plan, 0, 0, &AtomicBool::new(true)).is_none());
 }

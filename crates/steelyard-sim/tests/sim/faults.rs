@@ -156,3 +156,13 @@ fn the_whole_request_has_its_limit() {
     assert!((late - (-1.2f64).exp()).abs() < 0.03, "{late}");
     assert!(found.p999_s.expect("a quantile") <= 2.01);
 }
+
+#[test]
+fn without_ejection_a_policy_is_left_to_itself() {
+    let fault = json!({"at_s": 0.0, "endpoint": 0, "kind": "fail_fast"});
+    let mut scene = scene(&["random"], 5, 0.5).fault(&fault).with("/pool/health/interval_ms", json!(null));
+    let share = |scene: &Scene| scene.run().share[0];
+    assert!(share(&scene) < 0.1, "three failures in a row put it out");
+    scene.0["ejection"] = json!(false);
+    assert!((share(&scene) - 0.2).abs() < 0.01, "chance alone gives it a fifth: {}", share(&scene));
+}

@@ -6,4 +6,5 @@ mod determinism;
 mod equivalence;
 mod faults;
 mod orderings;
+mod subsets;
 mod support;
