@@ -371,7 +371,12 @@ impl Pool {
 
     /// Counts a request that has come for this pool.
     pub fn count_request(&self) {
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.count_requests(1);
+    }
+
+    /// Counts several at once. Only [`Pool::may_retry`] goes by how many there were.
+    pub fn count_requests(&self, count: u64) {
+        self.shared.requests.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Whether a retry is within the budget; if so it is spent.
