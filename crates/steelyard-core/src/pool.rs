@@ -1,5 +1,6 @@
 //! A pool in one snapshot: its members and rules, over the state that outlives snapshots.
 
+mod census;
 mod health;
 mod learning;
 mod levels;
@@ -22,6 +23,7 @@ use crate::session::Sessions;
 use crate::slow_start::SlowStart;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
+use census::Census;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -181,6 +183,8 @@ pub struct Pool {
     members: Vec<Member>,
     /// In the order in which they are wanted; there is at least one.
     levels: Box<[Level]>,
+    /// How many members each level has of each verdict.
+    census: Mutex<Census>,
     key: Option<KeySource>,
     sessions: Option<Sessions>,
     threshold: Threshold,
@@ -265,6 +269,7 @@ impl Pool {
         };
         Some(Self {
             levels: levels?,
+            census: Mutex::new(Census::new(members.len())),
             sessions,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
@@ -407,14 +412,17 @@ impl Pool {
             if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
+            return self.pick_among_levels(Some(view.accept), reading, salt, now, rng, seeker);
         }
-        self.pick_among_levels(reading, salt, now, rng, seeker)
+        self.pick_among_levels(None, reading, salt, now, rng, seeker)
     }
 
-    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at.
+    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at. `asked` are the
+    /// verdicts with which the only level has just had nobody.
     #[inline(never)]
     fn pick_among_levels(
         &self,
+        mut asked: Option<u8>,
         reading: &impl Reading,
         salt: Option<u64>,
         now: Nanos,
@@ -428,6 +436,9 @@ impl Pool {
             for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
             {
                 let accept = plan.accept(level);
+                if asked.take() == Some(accept) {
+                    continue;
+                }
                 let view = View { pool: self, reading, now, seeker, level: level as u8, accept, salt };
                 if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
                     return Pick::Taken(index);
@@ -463,7 +474,17 @@ impl Pool {
     }
 
     fn member_of(&self, endpoint: &Endpoint) -> Option<&Member> {
-        self.members.iter().find(|member| member.endpoint.id() == endpoint.id())
+        self.place_of(endpoint).map(|place| &self.members[place])
+    }
+
+    /// The index of an endpoint. It knows its place in the newest snapshot; an older one may have it elsewhere.
+    fn place_of(&self, endpoint: &Endpoint) -> Option<usize> {
+        let is_here = |member: &Member| member.endpoint.id() == endpoint.id();
+        let place = endpoint.place();
+        if self.members.get(place).is_some_and(is_here) {
+            return Some(place);
+        }
+        self.members.iter().position(is_here)
     }
 
     /// The index of the endpoint that the request's session is with, of whatever level, if that is in the pool, was not
