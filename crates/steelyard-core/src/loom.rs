@@ -210,6 +210,24 @@ fn who_leaves_after_the_hand_over_passes_the_slot_on() {
 }
 
 #[test]
+fn who_lines_up_behind_another_is_served_though_nobody_looks_for_it() {
+    model(|| {
+        let pool = pool(1, 1, 1, None);
+        occupy(&pool);
+        let first = enqueue(&pool);
+        let releaser = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || pool.release(&pool.members()[0].endpoint, NOW))
+        };
+        let second = enqueue(&pool);
+        pool.leave(first.ticket, NOW);
+        releaser.join().unwrap();
+        assert!(served(&pool, &second), "the slot was free, or went with the one that left");
+        assert_eq!(in_flight(&pool), 1);
+    });
+}
+
+#[test]
 fn who_leaves_alone_leaves_the_slot_free() {
     model(|| {
         let pool = pool(1, 1, 1, None);

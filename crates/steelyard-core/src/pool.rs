@@ -1,6 +1,7 @@
 //! A pool in one snapshot: its members and rules, over the state that outlives snapshots.
 
 mod build;
+mod census;
 mod choice;
 mod health;
 mod learning;
@@ -20,8 +21,9 @@ use crate::policy::Policy;
 use crate::seeker::Seeker;
 use crate::session::Sessions;
 use crate::slow_start::SlowStart;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
+use census::Census;
 use std::sync::Arc;
 use view::View;
 
@@ -92,6 +94,8 @@ pub struct Pool {
     members: Vec<Member>,
     /// In the order in which they are wanted; there is at least one.
     levels: Box<[Level]>,
+    /// How many members each level has of each verdict.
+    census: Mutex<Census>,
     key: Option<KeySource>,
     sessions: Option<Sessions>,
     threshold: Threshold,
@@ -173,7 +177,12 @@ impl Pool {
 
     /// Counts a request that has come for this pool.
     pub fn count_request(&self) {
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.count_requests(1);
+    }
+
+    /// Counts several at once. Only [`Pool::may_retry`] goes by how many there were.
+    pub fn count_requests(&self, count: u64) {
+        self.shared.requests.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Whether a retry is within the budget; if so it is spent.
@@ -187,6 +196,16 @@ impl Pool {
     }
 
     fn member_of(&self, endpoint: &Endpoint) -> Option<&Member> {
-        self.members.iter().find(|member| member.endpoint.id() == endpoint.id())
+        self.place_of(endpoint).map(|place| &self.members[place])
+    }
+
+    /// The index of an endpoint. It knows its place in the newest snapshot; an older one may have it elsewhere.
+    fn place_of(&self, endpoint: &Endpoint) -> Option<usize> {
+        let is_here = |member: &Member| member.endpoint.id() == endpoint.id();
+        let place = endpoint.place();
+        if self.members.get(place).is_some_and(is_here) {
+            return Some(place);
+        }
+        self.members.iter().position(is_here)
     }
 }

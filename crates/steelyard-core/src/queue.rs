@@ -92,6 +92,15 @@ impl Queue {
     }
 }
 
+/// What has become free since the line was last served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freed {
+    /// One slot, by its release.
+    Slot,
+    /// Anything: verdicts, thresholds or members may have changed.
+    Anything,
+}
+
 /// A slot that was given back.
 struct Given {
     /// Whether its endpoint is idle now.
@@ -111,7 +120,7 @@ impl Shared {
         if given.is_wanted
             && let Some(pool) = self.waited_for()
         {
-            pool.wake_waiters(now);
+            pool.serve(Freed::Slot, now);
         }
     }
 
@@ -131,14 +140,18 @@ impl Pool {
         }
         let ticket = Ticket(lines.next);
         lines.next += 1;
+        let is_known_full = self.is_full_for_the_first(&lines);
         lines.waiting.push_back(Waiter { ticket, seeker, waker });
         queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
+        if is_known_full {
+            return Some(ticket);
+        }
         // A slot freed after this request found none, and before it stood in line, woke nobody. The fence pairs
         // with the give and look of `release`: one of the two sees the other.
         fence(Ordering::SeqCst);
-        let woken = self.hand_out(&mut lines, now);
+        let woken = self.hand_out(&mut lines, Freed::Anything, now);
         drop(lines);
-        wake(woken);
+        woken.wake();
         Some(ticket)
     }
 
@@ -148,8 +161,8 @@ impl Pool {
         if let Some(place) = lines.granted.iter().position(|(granted, _)| *granted == ticket) {
             return Some(lines.granted.swap_remove(place).1);
         }
-        if let Some(waiter) = lines.waiting.iter_mut().find(|waiter| waiter.ticket == ticket) {
-            waiter.waker.clone_from(waker);
+        if let Some(place) = lines.place_of(ticket) {
+            lines.waiting[place].waker.clone_from(waker);
         }
         None
     }
@@ -163,7 +176,7 @@ impl Pool {
             if let Grant::Slot(endpoint) = grant {
                 self.release(&endpoint, now);
             }
-        } else if let Ok(place) = lines.waiting.binary_search_by_key(&ticket.0, |waiter| waiter.ticket.0) {
+        } else if let Some(place) = lines.place_of(ticket) {
             lines.waiting.remove(place);
             self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
             if lines.waiting.is_empty() {
@@ -179,25 +192,48 @@ impl Pool {
             self.fell_idle(endpoint);
         }
         if given.is_wanted {
-            self.wake_waiters(now);
+            self.serve(Freed::Slot, now);
         }
     }
 
-    /// Hands out whatever is free: after a release, a reload, a change of verdict, a timed return.
+    /// Hands out whatever is free: after a reload, a change of verdict, a timed return.
     pub fn wake_waiters(self: &Arc<Self>, now: Nanos) {
-        let mut lines = lock(&self.shared.queue.lines);
-        let woken = self.hand_out(&mut lines, now);
-        drop(lines);
-        wake(woken);
+        self.serve(Freed::Anything, now);
     }
 
-    fn hand_out(self: &Arc<Self>, lines: &mut Lines, now: Nanos) -> Vec<Waker> {
+    fn serve(self: &Arc<Self>, freed: Freed, now: Nanos) {
+        let mut lines = lock(&self.shared.queue.lines);
+        let woken = self.hand_out(&mut lines, freed, now);
+        drop(lines);
+        woken.wake();
+    }
+
+    /// Whether nothing is free for whoever lines up now, because nothing is for the first in the line, who takes whatever
+    /// there is: since that one stands there, each slot that becomes free is handed out by whoever frees it.
+    fn is_full_for_the_first(&self, lines: &Lines) -> bool {
+        let takes_anything = |waiter: &Waiter| waiter.seeker.excludes_none();
+        lines.waiting.front().is_some_and(takes_anything)
+            && lines.generation >= self.generation()
+            && self.tells_all_that_frees()
+    }
+
+    /// Whether nothing becomes free but by an event, and what one waiter cannot have no other can. Not so where time and
+    /// bytes have thresholds, since those loads fall by themselves, nor with sessions.
+    fn tells_all_that_frees(&self) -> bool {
+        self.threshold().requests_only() && !self.keeps_sessions()
+    }
+
+    fn hand_out(self: &Arc<Self>, lines: &mut Lines, freed: Freed, now: Nanos) -> Woken {
         if lines.generation < self.generation() || lines.newest.strong_count() == 0 {
             lines.newest = Arc::downgrade(self);
             lines.generation = self.generation();
+            lines.waited_for = None;
         }
-        let newest = lines.newest.upgrade().unwrap_or_else(|| self.clone());
-        let mut woken = Vec::new();
+        let held = lines.waited_for.take().or_else(|| lines.newest.upgrade());
+        let newest = held.unwrap_or_else(|| self.clone());
+        // Whoever freed another slot hands that out, so that nobody has to find out that there is none.
+        let only_one = freed == Freed::Slot && newest.tells_all_that_frees();
+        let mut woken = Woken::default();
         let mut place = 0;
         let mut full = false;
         while let Some(waiter) = lines.waiting.get(place) {
@@ -221,9 +257,13 @@ impl Pool {
                     continue;
                 }
             };
+            let is_last = only_one && matches!(grant, Grant::Slot(_));
             if let Some(waiter) = lines.waiting.remove(place) {
                 lines.granted.push((waiter.ticket, grant));
-                woken.push(waiter.waker);
+                woken.add(waiter.waker);
+            }
+            if is_last {
+                break;
             }
         }
         self.shared.queue.waiting.store(lines.waiting.len(), Ordering::SeqCst);
@@ -232,8 +272,30 @@ impl Pool {
     }
 }
 
-fn wake(woken: Vec<Waker>) {
-    for waker in woken {
-        waker.wake();
+impl Lines {
+    /// Where a ticket stands: they wait in the order of their numbers.
+    fn place_of(&self, ticket: Ticket) -> Option<usize> {
+        self.waiting.binary_search_by_key(&ticket.0, |waiter| waiter.ticket.0).ok()
+    }
+}
+
+/// Those to be woken once the lines are no longer locked; one in nearly every case.
+#[derive(Default)]
+struct Woken {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Woken {
+    fn add(&mut self, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some(waker);
+        } else {
+            self.others.push(waker);
+        }
+    }
+
+    fn wake(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
     }
 }

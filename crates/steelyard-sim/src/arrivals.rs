@@ -1,6 +1,6 @@
 //! When requests come.
 
-use crate::clock::at;
+use crate::clock::{NEVER, at};
 use crate::scenario::Arrivals;
 use crate::streams::{exponential, uniform};
 use steelyard_core::random::Generator;
@@ -13,6 +13,8 @@ pub struct Source<'s> {
     rng: Generator,
     count: u64,
     now_s: f64,
+    /// Of `poisson`: the mean distance.
+    gap_s: f64,
     /// Of `on_off`: whether it is on, and until when.
     on: bool,
     until_s: f64,
@@ -31,14 +33,27 @@ impl<'s> Source<'s> {
             on = uniform(&mut rng) < on_s / (on_s + off_s);
             until_s = exponential(&mut rng) * if on { on_s } else { off_s };
         }
-        Self { kind, rng, count: 0, now_s: 0.0, on, until_s, segment: 0, peak: peak_rate(kind) }
+        let peak = peak_rate(kind);
+        Self { kind, rng, count: 0, now_s: 0.0, gap_s: 1.0 / peak, on, until_s, segment: 0, peak }
+    }
+
+    /// When the next requests come; never, when no more do.
+    pub(crate) fn fill(&mut self, times: &mut [Nanos]) {
+        if let Arrivals::Poisson { .. } = self.kind {
+            for time in times {
+                self.now_s += exponential(&mut self.rng) * self.gap_s;
+                *time = at(self.now_s);
+            }
+        } else {
+            times.iter_mut().for_each(|time| *time = self.next_arrival().unwrap_or(NEVER));
+        }
     }
 
     /// When the next request comes; `None` when no more do.
     pub fn next_arrival(&mut self) -> Option<Nanos> {
         let seconds = match self.kind {
-            Arrivals::Poisson { rate } => {
-                self.now_s += exponential(&mut self.rng) / rate;
+            Arrivals::Poisson { .. } => {
+                self.now_s += exponential(&mut self.rng) * self.gap_s;
                 self.now_s
             }
             Arrivals::Deterministic { rate } => (self.count + 1) as f64 / rate,

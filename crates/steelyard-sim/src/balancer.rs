@@ -52,6 +52,8 @@ pub struct Balancer<'p> {
     /// Requests in the queue, the oldest first.
     waiting: VecDeque<(u32, Ticket)>,
     delayed: Option<Delayed>,
+    /// Requests that the pool has not been told of: only retries go by how many there were.
+    uncounted: u64,
 }
 
 /// A request as its balancer sees it.
@@ -115,6 +117,7 @@ impl<'p> Balancer<'p> {
             rng: Generator::seed_from_u64(streams::seed(plan.seed, replication, Stream::Picks, index)),
             waiting: VecDeque::new(),
             delayed: (plan.information_delay > Nanos(0)).then(|| Delayed::new(plan.information_delay)),
+            uncounted: 0,
         };
         new.configure(present, now);
         new
@@ -168,8 +171,8 @@ impl<'p> Balancer<'p> {
     }
 
     /// A request has come.
-    pub fn count_request(&self) {
-        self.newest().count_request();
+    pub fn count_request(&mut self) {
+        self.uncounted += 1;
     }
 
     /// Asks for a slot.
@@ -193,13 +196,18 @@ impl<'p> Balancer<'p> {
         }
     }
 
+    /// Whether the policy wants endpoints to be asked for their loads.
+    pub fn wants_loads(&self) -> bool {
+        self.newest().calls_for_probes()
+    }
+
     /// The endpoints that the policy wants to be asked for their loads; each is to be answered by [`Self::take_load`].
     pub fn loads_wanted(&self) -> Vec<u32> {
-        let pool = self.newest();
-        if !pool.calls_for_probes() {
-            return Vec::new();
-        }
-        pool.probes_wanted().iter().map(|member| self.numbers[member.endpoint.id() as usize]).collect()
+        self.newest()
+            .probes_wanted()
+            .iter()
+            .map(|member| self.numbers[member.endpoint.id() as usize])
+            .collect()
     }
 
     /// What an endpoint says of its load; `None` when it does not answer.
@@ -215,11 +223,13 @@ impl<'p> Balancer<'p> {
         Some(ticket)
     }
 
+    /// Whether a request waits, or has been granted something and does not know it yet.
+    pub fn anyone_waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// A request that has been granted something meanwhile: an endpoint's slot, or the certainty that there is none.
     pub fn granted(&mut self, now: Nanos) -> Option<(u32, Option<u32>)> {
-        if self.waiting.is_empty() {
-            return None;
-        }
         let pool = &self.stages.last()?.pool;
         if self.waiting.len() <= pool.queued() {
             return None;
@@ -265,14 +275,17 @@ impl<'p> Balancer<'p> {
     }
 
     /// Whether an endpoint's error may be tried elsewhere rather than passed on; if so, that is paid for.
-    pub fn may_repeat_error(&self, held: Held, seeker: &Seeker, now: Nanos) -> bool {
-        let pool = self.pool(held.snapshot);
-        pool.has_another(self.endpoint(held.endpoint), seeker, now) && pool.may_retry(now)
+    pub fn may_repeat_error(&mut self, held: Held, seeker: &Seeker, now: Nanos) -> bool {
+        self.pool(held.snapshot).has_another(self.endpoint(held.endpoint), seeker, now)
+            && self.may_retry(held.snapshot, now)
     }
 
     /// Whether a retry is within the budget; if so, it is paid for.
-    pub fn may_retry(&self, snapshot: u32, now: Nanos) -> bool {
-        self.pool(snapshot).may_retry(now)
+    pub fn may_retry(&mut self, snapshot: u32, now: Nanos) -> bool {
+        let uncounted = std::mem::take(&mut self.uncounted);
+        let pool = self.pool(snapshot);
+        pool.count_requests(uncounted);
+        pool.may_retry(now)
     }
 
     /// Gives a slot back.

@@ -19,5 +19,6 @@ pub fn span(seconds: f64) -> Nanos {
 
 /// A span in seconds.
 pub fn seconds(span: Nanos) -> f64 {
-    span.0 as f64 * 1e-9
+    // Fewer than 2^63 nanoseconds, which is what a processor converts at once.
+    span.0 as i64 as f64 * 1e-9
 }

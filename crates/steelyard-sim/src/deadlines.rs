@@ -19,15 +19,27 @@ impl Deadlines {
     }
 
     /// Sets one for a request in the state that it is in now. Those in front that nobody waits for any more are
-    /// forgotten, two for each that is set: the line stays short, and nobody else has to look.
-    pub fn set(&mut self, request: Stamped, now: Nanos, is_current: impl Fn(Stamped) -> bool) {
-        let Some(length) = self.length else { return };
+    /// forgotten, two for each that is set: the line stays short, and nobody else has to look. Gives the moment.
+    #[inline]
+    pub fn set(&mut self, request: Stamped, now: Nanos, is_current: impl Fn(Stamped) -> bool) -> Nanos {
+        self.length.map_or(NEVER, |length| self.set_after(length, request, now, is_current))
+    }
+
+    fn set_after(
+        &mut self,
+        length: Nanos,
+        request: Stamped,
+        now: Nanos,
+        is_current: impl Fn(Stamped) -> bool,
+    ) -> Nanos {
         for _ in 0..2 {
             if self.line.front().is_some_and(|(_, first)| !is_current(*first)) {
                 self.line.pop_front();
             }
         }
-        self.line.push_back((now.plus(length), request));
+        let at = now.plus(length);
+        self.line.push_back((at, request));
+        at
     }
 
     /// When the next one runs out, though its request may have moved on.

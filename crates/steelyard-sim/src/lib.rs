@@ -5,8 +5,10 @@
 //! [`balancer`] calls it. Nothing here waits or looks at a clock, but for [`driver`], which spreads replications over
 //! threads.
 
+mod ahead;
 pub mod arrivals;
 pub mod balancer;
+mod batches;
 pub mod clock;
 mod deadlines;
 pub mod driver;

@@ -4,16 +4,13 @@ mod check;
 pub(crate) mod compose;
 mod load;
 
-use crate::clock::{ORIGIN, span};
+use crate::clock::span;
 use crate::keys::Keys;
 use crate::scenario::{Arrivals, Endpoint, Fault, Scenario, parse};
 use crate::service::Sampler;
 use steelyard_core::document::{self, Document, RetryOn};
 use steelyard_core::problem::Problem;
 use steelyard_core::time::Nanos;
-
-/// Batches of a single replication, whose spread stands for that of replications.
-const BATCHES: usize = 20;
 
 /// A checked scenario.
 #[derive(Debug)]
@@ -112,24 +109,6 @@ impl Plan {
             documents,
             warnings,
         })
-    }
-
-    /// How many batches a replication is measured in.
-    pub(crate) fn batches(&self) -> usize {
-        if self.replications == 1 { BATCHES } else { 1 }
-    }
-
-    /// The batch of a request; `None` during the warm-up.
-    pub(crate) fn batch_of(&self, index: u64, now: Nanos) -> Option<u32> {
-        let share = match (self.duration, self.requests) {
-            (Some(duration), _) => now.since(ORIGIN).0 as f64 / duration.0 as f64,
-            (None, Some(requests)) => index as f64 / requests as f64,
-            // One of them is there; the check has seen to it.
-            (None, None) => 1.0,
-        };
-        let place = (share - self.warmup) / (1.0 - self.warmup);
-        let batches = self.batches();
-        (place >= 0.0).then(|| ((place * batches as f64) as usize).min(batches - 1) as u32)
     }
 }
 

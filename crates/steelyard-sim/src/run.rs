@@ -3,8 +3,10 @@
 mod attempts;
 mod control;
 
+use crate::ahead::Ahead;
 use crate::arrivals::Source;
 use crate::balancer::Balancer;
+use crate::batches::{self, Batches};
 use crate::clock::{NEVER, ORIGIN, seconds};
 use crate::deadlines::Deadlines;
 use crate::faults::{Condition, Timeline};
@@ -31,9 +33,11 @@ pub(crate) struct Run<'p> {
     plan: &'p Plan,
     now: Nanos,
     source: Source<'p>,
+    arrivals: Ahead<Nanos>,
     next_arrival: Nanos,
     arrived: u64,
     service: Generator,
+    demands_s: Ahead<f64>,
     keys: Option<Generator>,
     split: Generator,
     requests: Requests,
@@ -47,6 +51,8 @@ pub(crate) struct Run<'p> {
     response: Deadlines,
     queue: Deadlines,
     total: Deadlines,
+    /// No later than the first of the deadlines.
+    next_late: Nanos,
     next_tick: Nanos,
     /// The first of what is rare: faults, probes, ticks, looks at the loads.
     next_rare: Nanos,
@@ -54,6 +60,7 @@ pub(crate) struct Run<'p> {
     moved: Nanos,
     /// When the warm-up ended.
     measured_from: Nanos,
+    batches: Batches,
     tally: Tally,
     /// Every choice in its order, where somebody wants to know.
     choices: Option<Vec<(Nanos, u32)>>,
@@ -100,7 +107,7 @@ impl<'p> Run<'p> {
         let times = &plan.times;
         let repeat = timeline.probes_can_fail();
         let probes = Probes::new(times, repeat, balancers.len(), count, stream(Stream::Probes));
-        let mut tally = Tally::new(plan.batches(), count);
+        let mut tally = Tally::new(batches::count(plan), count);
         if replication == 0 && plan.series_points > 0 {
             let end = plan.end_of(Source::new(&plan.arrivals, stream(Stream::Arrivals)), called_off)?;
             tally.series = Some(Series::new(plan.series_points, count, end));
@@ -109,9 +116,11 @@ impl<'p> Run<'p> {
             plan,
             now: ORIGIN,
             source: Source::new(&plan.arrivals, stream(Stream::Arrivals)),
+            arrivals: Ahead::default(),
             next_arrival: NEVER,
             arrived: 0,
             service: stream(Stream::Service),
+            demands_s: Ahead::default(),
             keys: plan.keyed[policy].then(|| stream(Stream::Keys)),
             split: stream(Stream::Split),
             requests: Requests::default(),
@@ -124,10 +133,12 @@ impl<'p> Run<'p> {
             response: Deadlines::new(times.response),
             queue: Deadlines::new(times.queue),
             total: Deadlines::new(times.total),
+            next_late: NEVER,
             next_tick: NEVER,
             next_rare: NEVER,
             moved: ORIGIN,
             measured_from: NEVER,
+            batches: Batches::new(plan),
             tally,
             choices: None,
         };
@@ -153,15 +164,19 @@ impl<'p> Run<'p> {
         if self.plan.requests.is_some_and(|requests| self.arrived >= requests) {
             return NEVER;
         }
-        let next = self.source.next_arrival().unwrap_or(NEVER);
+        let next = self.arrivals.next(|times| self.source.fill(times));
         if self.plan.duration.is_some_and(|duration| next > ORIGIN.plus(duration)) { NEVER } else { next }
     }
 
     /// Does what comes next; says whether there was anything.
     fn step(&mut self) -> bool {
         let ended = self.stations.next_at();
-        let late = self.next_deadline();
-        let first = ended.min(late).min(self.next_arrival).min(self.next_rare);
+        let others = ended.min(self.next_arrival).min(self.next_rare);
+        if self.next_late <= others && self.next_late != NEVER {
+            self.next_late = self.next_deadline();
+        }
+        let late = self.next_late;
+        let first = others.min(late);
         let in_motion = ended.min(late) != NEVER || self.timeline.next_at() != NEVER;
         if first == NEVER || self.is_over(first, in_motion) {
             return false;
@@ -195,7 +210,7 @@ impl<'p> Run<'p> {
         let index = self.arrived;
         self.arrived += 1;
         self.tally.events += 1;
-        let batch = self.plan.batch_of(index, self.now);
+        let batch = self.batches.of(index, self.now);
         if batch.is_some() && self.measured_from == NEVER {
             self.measured_from = self.now;
             self.stations.measure(self.now);
@@ -205,7 +220,7 @@ impl<'p> Run<'p> {
         let id = self.requests.begin();
         let request = self.requests.get_mut(id);
         request.arrived = self.now;
-        request.demand_s = self.plan.sampler.draw(&mut self.service);
+        request.demand_s = self.demands_s.next(|times_s| self.plan.sampler.fill(&mut self.service, times_s));
         request.seeker.key = self.keys.as_mut().map(|rng| self.plan.keys.draw(rng));
         request.batch = batch;
         request.balancer = balancer as u32;
@@ -217,7 +232,8 @@ impl<'p> Run<'p> {
         }
         self.balancers[balancer].count_request();
         let requests = &self.requests;
-        self.total.set(requests.life(id), self.now, |name| requests.lives(name));
+        let late = self.total.set(requests.life(id), self.now, |name| requests.lives(name));
+        self.next_late = self.next_late.min(late);
         self.next_arrival = self.draw_arrival();
         if self.next_arrival == NEVER {
             self.close();

@@ -47,8 +47,17 @@ impl Sampler {
         }
     }
 
+    /// Service times at speed 1, in seconds.
+    pub fn fill(&self, rng: &mut impl Rng, times_s: &mut [f64]) {
+        if let Self::Exponential(mean) = self {
+            times_s.iter_mut().for_each(|time_s| *time_s = exponential(rng) * mean);
+        } else {
+            times_s.iter_mut().for_each(|time_s| *time_s = self.draw(rng));
+        }
+    }
+
     /// One service time at speed 1, in seconds.
-    pub fn draw(&self, rng: &mut impl Rng) -> f64 {
+    fn draw(&self, rng: &mut impl Rng) -> f64 {
         match self {
             Self::Constant(value) => *value,
             Self::Exponential(mean) => exponential(rng) * mean,

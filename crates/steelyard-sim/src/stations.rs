@@ -2,7 +2,7 @@
 //!
 //! An endpoint does not notice that a balancer has given a request up: it works it off all the same.
 
-use crate::clock::NEVER;
+use crate::clock::{NEVER, seconds};
 use crate::events::Events;
 use crate::requests::Stamped;
 use crate::scenario::Endpoint;
@@ -106,7 +106,7 @@ impl Stations {
         }
         self.account(event.server, event.at);
         let station = &mut self.all[server.station as usize];
-        let served_s = event.at.since(server.begun).0 as f64 * 1e-9;
+        let served_s = seconds(event.at.since(server.begun));
         station.served_s +=
             if station.served_s > 0.0 { (served_s - station.served_s) * SERVED_SHARE } else { served_s };
         if let Some(next) = station.waiting.pop_front() {

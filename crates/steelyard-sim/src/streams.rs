@@ -75,6 +75,7 @@ pub fn uniform(rng: &mut impl Rng) -> f64 {
 }
 
 /// Exponential with mean 1.
+#[inline]
 pub fn exponential(rng: &mut impl Rng) -> f64 {
     let layers = &*LAYERS;
     loop {

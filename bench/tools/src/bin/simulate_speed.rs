@@ -62,7 +62,7 @@ fn scenario(policy: &str, threshold: &Value, requests: u64, rate: f64, endpoints
             "health": {"path": null, "host": null, "interval_ms": 5_000, "timeout_ms": 2_000, "rise": 2, "fall": 3,
                        "expect_status": [[200, 399]]},
             "connections": {"idle_timeout_ms": null, "idle_max": 64, "max": null},
-            "timeouts": {"connect_ms": 2_000, "response_ms": 30_000, "idle_ms": 60_000, "tunnel_ms": null,
+            "timeouts": {"connect_ms": 2_000, "response_ms": null, "idle_ms": null, "tunnel_ms": null,
                          "total_ms": null},
             "retry": {"attempts": 2, "on": ["connect", "reset-before-response"], "body_bytes_max": 0,
                       "budget": 0.2},

@@ -17,7 +17,7 @@ impl Threshold {
         Self { requests: u32::MAX, latency_s: f32::INFINITY, bytes_per_second: f32::INFINITY };
 
     /// Whether neither time nor bytes have a threshold.
-    pub(super) fn requests_only(&self) -> bool {
+    pub(crate) fn requests_only(&self) -> bool {
         self.latency_s.to_bits() & self.bytes_per_second.to_bits() == f32::INFINITY.to_bits()
     }
 }

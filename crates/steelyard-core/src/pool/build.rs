@@ -1,5 +1,6 @@
 //! How a pool is built over the state that it had before, and how its rules become live.
 
+use super::census::Census;
 use super::levels::HEALTHY;
 use super::{Level, Member, Pool, Shared};
 use crate::document;
@@ -9,7 +10,7 @@ use crate::level::LEVELS_MAX;
 use crate::policy::{Phase, Policy, Prospect};
 use crate::session::Sessions;
 use crate::slow_start::SlowStart;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, lock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use std::sync::{Arc, Weak};
 
@@ -120,6 +121,7 @@ impl Pool {
         };
         Some(Self {
             levels: levels?,
+            census: Mutex::new(Census::new(members.len())),
             sessions,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),

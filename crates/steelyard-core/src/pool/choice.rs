@@ -43,14 +43,17 @@ impl Pool {
             if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
+            return self.pick_among_levels(Some(view.accept), reading, salt, now, rng, seeker);
         }
-        self.pick_among_levels(reading, salt, now, rng, seeker)
+        self.pick_among_levels(None, reading, salt, now, rng, seeker)
     }
 
-    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at.
+    /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at. `asked` are the
+    /// verdicts with which the only level has just had nobody.
     #[inline(never)]
     fn pick_among_levels(
         &self,
+        mut asked: Option<u8>,
         reading: &impl Reading,
         salt: Option<u64>,
         now: Nanos,
@@ -64,6 +67,9 @@ impl Pool {
             for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
             {
                 let accept = plan.accept(level);
+                if asked.take() == Some(accept) {
+                    continue;
+                }
                 let view = View { pool: self, reading, now, seeker, level: level as u8, accept, salt };
                 if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
                     return Pick::Taken(index);

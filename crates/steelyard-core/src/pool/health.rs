@@ -58,7 +58,7 @@ impl Pool {
         let changed = endpoint.publish(&health);
         drop(health);
         if changed {
-            self.verdicts_changed(now);
+            self.verdict_changed(endpoint, now);
         }
         changed
     }
@@ -93,6 +93,21 @@ impl Pool {
             self.verdicts_changed(now);
         }
         returned
+    }
+
+    /// The same as [`Pool::verdicts_changed`] where only one has: what it costs does not grow with the pool.
+    pub(super) fn verdict_changed(self: &Arc<Self>, endpoint: &Endpoint, now: Nanos) {
+        let Some(place) = self.place_of(endpoint) else { return self.verdicts_changed(now) };
+        let member = &self.members[place];
+        if self.refresh_one(place) {
+            self.enlist_idle(now);
+        } else if member.weight > 0
+            && member.endpoint.in_flight() == 0
+            && member.endpoint.accepted(self.levels[usize::from(member.level)].accept())
+        {
+            self.fell_idle(endpoint);
+        }
+        self.wake_waiters(now);
     }
 
     pub(super) fn verdicts_changed(self: &Arc<Self>, now: Nanos) {

@@ -1,11 +1,12 @@
 //! Which verdicts and which level of priority picks go by, derived from the live verdicts.
 
+use super::census::Census;
 use super::{Level, Pool};
 use crate::health::Verdict;
 use crate::level::{self, Count, LEVELS_MAX, Share};
 use crate::random::{below, mix};
 use crate::seeker::Seeker;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, lock};
 use rand::Rng;
 
 /// Verdicts that picks accept, a bit each.
@@ -46,6 +47,14 @@ impl Pool {
         self.derive();
     }
 
+    /// The same where only this member's may have; says whether anything else holds now.
+    pub(super) fn refresh_one(&self, place: usize) -> bool {
+        let mut census = lock(&self.census);
+        census.look(place, &self.members[place]);
+        let before = self.plan();
+        self.follow(&census) != before
+    }
+
     /// What holds for each level, as it was last derived.
     pub(super) fn plan(&self) -> Plan {
         let mut plan = Plan([0; LEVELS_MAX]);
@@ -74,18 +83,24 @@ impl Pool {
         0
     }
 
-    /// Derives what holds for each level. Accepted are healthy endpoints; where a priority has none, those never probed;
-    /// in a level that panics, and everywhere when nobody is left and the pool fails open, all that are not draining.
+    /// Looks at every member and derives what holds for each level.
     pub(super) fn derive(&self) -> Plan {
-        let mut seen = [[0u32; 4]; LEVELS_MAX];
-        for member in self.members.iter().filter(|member| member.weight > 0) {
-            seen[member.level as usize][member.endpoint.verdict() as usize] += 1;
+        let mut census = lock(&self.census);
+        for (place, member) in self.members.iter().enumerate() {
+            census.look(place, member);
         }
+        self.follow(&census)
+    }
+
+    /// Puts in force what follows from the verdicts. Accepted are healthy endpoints; where a priority has none, those
+    /// never probed; in a level that panics, and everywhere when nobody is left and the pool fails open, all that are not
+    /// draining.
+    fn follow(&self, census: &Census) -> Plan {
+        let seen = census.counts();
         let mut accepts = [HEALTHY; LEVELS_MAX];
         let mut counts = [Count::default(); LEVELS_MAX];
         for (place, level) in self.levels.iter().enumerate() {
-            let peers =
-                || self.levels.iter().zip(&seen).filter(|(other, _)| other.priority == level.priority);
+            let peers = || self.levels.iter().zip(seen).filter(|(other, _)| other.priority == level.priority);
             let has = |verdict: Verdict| peers().any(|(_, seen)| seen[verdict as usize] > 0);
             let used = if !has(Verdict::Healthy) && has(Verdict::Unknown) {
                 Verdict::Unknown

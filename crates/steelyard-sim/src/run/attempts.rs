@@ -46,10 +46,8 @@ impl Run<'_> {
             let request = self.requests.get(id);
             let balancer = &mut self.balancers[request.balancer as usize];
             let admission = balancer.admit(seeking(request), self.now);
-            // No time passes: what a balancer knows of the loads is as old as the proxy's would be without a network.
-            for number in balancer.loads_wanted() {
-                let answers = self.conditions[number as usize].answers();
-                balancer.take_load(number, self.stations.report(number).filter(|_| answers), self.now);
+            if balancer.wants_loads() {
+                self.ask_for_loads(request.balancer as usize);
             }
             match admission {
                 Admission::Slot(endpoint) if self.send(id, endpoint) => {}
@@ -57,6 +55,15 @@ impl Run<'_> {
                 Admission::Full => return self.line_up(id),
                 Admission::Nobody => return self.end(id, false),
             }
+        }
+    }
+
+    /// No time passes: what a balancer knows of the loads is as old as the proxy's would be without a network.
+    fn ask_for_loads(&mut self, balancer: usize) {
+        let balancer = &mut self.balancers[balancer];
+        for number in balancer.loads_wanted() {
+            let answers = self.conditions[number as usize].answers();
+            balancer.take_load(number, self.stations.report(number).filter(|_| answers), self.now);
         }
     }
 
@@ -72,14 +79,22 @@ impl Run<'_> {
         request.queued = self.now;
         let name = self.requests.move_on(id);
         let requests = &self.requests;
-        self.queue.set(name, self.now, |name| requests.is_current(name));
+        let late = self.queue.set(name, self.now, |name| requests.is_current(name));
+        self.next_late = self.next_late.min(late);
         if self.plan.times.loads_return_in_time {
             self.watch();
         }
     }
 
     /// Serves those of a balancer who have been given something meanwhile.
+    #[inline]
     pub(super) fn settle(&mut self, balancer: usize) {
+        if self.balancers[balancer].anyone_waits() {
+            self.settle_waiting(balancer);
+        }
+    }
+
+    fn settle_waiting(&mut self, balancer: usize) {
         while let Some((id, granted)) = self.balancers[balancer].granted(self.now) {
             self.leave_line(id);
             match granted {
@@ -117,11 +132,11 @@ impl Run<'_> {
             return self.fault(id, Fault::Connect);
         }
         if condition.fails_fast && !condition.hangs {
-            self.fast.set(name, self.now, is_current);
+            self.next_late = self.next_late.min(self.fast.set(name, self.now, is_current));
         } else if !self.stations.submit(endpoint, Job { request: name, demand_s }, self.now) {
             return self.fault(id, Fault::ServerError);
         }
-        self.response.set(name, self.now, is_current);
+        self.next_late = self.next_late.min(self.response.set(name, self.now, is_current));
         false
     }
 
@@ -164,7 +179,8 @@ impl Run<'_> {
         balancer.exclude(held.endpoint, &mut request.seeker);
         request.tries += u32::from(!connecting);
         request.repeated = true;
-        let in_budget = || request.tries < rules.attempts && balancer.may_retry(request.snapshot, self.now);
+        let mut in_budget =
+            || request.tries < rules.attempts && balancer.may_retry(request.snapshot, self.now);
         let again = match fault {
             Fault::Connect => rules.connect,
             Fault::ServerError => repeats_error,
