@@ -132,12 +132,27 @@ def init(
 def check(
     path: ConfigArgument = None,
     show: Annotated[bool, typer.Option("--show", help="Print the whole effective configuration.")] = False,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Try a policy written in Python; the module is looked for beside CONFIG, else here.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="With --policy: other chances; 1 unless given.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say whether a configuration is sound, and if not, everything that is wrong with it."""
     from steelyard.cli import check
 
-    check.check(path, show=show, as_json=json)
+    if policy is not None:
+        check.check_policy(policy, path, seed=1 if seed is None else seed, show=show, as_json=json)
+    elif seed is not None:
+        raise UsageError("--seed is for the trials of --policy", hint="steelyard check --policy mine:score")
+    else:
+        check.check(path, show=show, as_json=json)
 
 
 @app.command(rich_help_panel=CHOOSE)

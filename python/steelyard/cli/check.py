@@ -1,4 +1,4 @@
-"""The commands `check` and `version`."""
+"""The commands `check`, also of a policy written in Python, and `version`."""
 
 import platform
 from dataclasses import asdict
@@ -6,17 +6,48 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from steelyard import config
-from steelyard.cli.output import counted, print_json, report, say
+from steelyard.cli.output import console, counted, print_json, report, report_lines, say
+from steelyard.config.score import ScoreError
 from steelyard.control import build_info
-from steelyard.errors import ConfigError
+from steelyard.errors import ConfigError, UsageError
+from steelyard.lint import Report, lint
 
-__all__ = ["check", "version"]
+__all__ = ["check", "check_policy", "version"]
 
 
 def check(path: Path | None, *, show: bool, as_json: bool) -> None:
     found = config.find(path)
+    result = checked(found, show=show, as_json=as_json)
+    if as_json:
+        print_json(result)
+
+
+def check_policy(name: str, path: Path | None, *, seed: int, show: bool, as_json: bool) -> None:
+    """Tries a policy written in Python; a configuration that is given beside it is checked as well."""
+    if show and path is None:
+        raise UsageError("--show prints a configuration", hint="name it: steelyard check CONFIG --policy ...")
+    result = {} if path is None else checked(path, show=show, as_json=as_json)
+    try:
+        report = lint(name, path.parent if path else Path(), seed=seed)
+    except ScoreError as error:
+        if not as_json:
+            raise
+        print_json({**result, "policy": name, "seed": seed, "ok": False, "problems": [asdict(error.problem)]})
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        print_json({**result, **report.as_json()})
+    else:
+        tell(report)
+    if not report.ok:
+        raise typer.Exit(UsageError.exit_code)
+
+
+def checked(found: Path, *, show: bool, as_json: bool) -> dict[str, Any]:
+    """Checks a configuration and says so, or gives what JSON says of it."""
     try:
         loaded = config.load(found)
     except ConfigError as error:
@@ -27,16 +58,44 @@ def check(path: Path | None, *, show: bool, as_json: bool) -> None:
         else:
             report(error)
         raise typer.Exit(error.exit_code) from None
+    result: dict[str, Any] = {"config": str(found), "ok": True, "problems": []}
     if as_json:
-        result: dict[str, Any] = {"config": str(found), "ok": True, "problems": []}
         if show:
             result["effective"] = loaded.model_dump(mode="json")
-        print_json(result)
     elif show:
         say(f"{found} is sound; with every default it is:")
         typer.echo(config.show(loaded), nl=False)
     else:
         typer.echo(f"{found} is sound: {summary(loaded)}")
+    return result
+
+
+def tell(linted: Report) -> None:
+    """The table of what was tried, and what is wrong."""
+    out = console()
+    out.print(policy_table(linted))
+    for finding in linted.findings:
+        say("")
+        report_lines(linted.text(finding).splitlines())
+    place = f"{linted.file}:{linted.line}"
+    if linted.ok:
+        typer.echo(f"\n{linted.policy} is sound: {len(linted.trials)} trials, seed {linted.seed} ({place})")
+    else:
+        found = counted(len(linted.findings), "problem")
+        say(f"\n{linted.policy} has {found} in {len(linted.trials)} trials, seed {linted.seed} ({place})")
+
+
+def policy_table(linted: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("tried", "compared", "seen", "sound if", ""):
+        table.add_column(name, overflow="fold")
+    before = None
+    for trial in linted.trials:
+        verdict = Text("ok", style="green") if trial.ok else Text("wrong", style="red")
+        tried = "" if trial.tried == before else trial.tried
+        table.add_row(tried, trial.compared or "-", trial.seen, trial.expected, verdict)
+        before = trial.tried
+    return table
 
 
 def summary(loaded: config.Config) -> str:

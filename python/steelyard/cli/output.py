@@ -1,6 +1,7 @@
 """How results and messages look: plain in a pipe, coloured on a terminal."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -9,7 +10,17 @@ from rich.text import Text
 
 from steelyard.errors import ConfigError, SteelyardError
 
-__all__ = ["byte_text", "console", "counted", "print_json", "report", "say", "seconds_text", "verdict_style"]
+__all__ = [
+    "byte_text",
+    "console",
+    "counted",
+    "print_json",
+    "report",
+    "report_lines",
+    "say",
+    "seconds_text",
+    "verdict_style",
+]
 
 PIPE_WIDTH = 200
 
@@ -42,11 +53,18 @@ def report(error: SteelyardError) -> None:
     lines = str(error).splitlines()
     if not isinstance(error, ConfigError):
         lines[0] = f"error: {lines[0]}"
+    report_lines(lines)
+
+
+def report_lines(lines: Iterable[str]) -> None:
+    """On standard error; the word that a line begins with stands out where it says what the line is."""
     out = console(stderr=True)
     for line in lines:
         text = Text(line)
         if line.startswith("hint: "):
             text.stylize("bold cyan", 0, 5)
+        elif line.startswith("why: "):
+            text.stylize("bold", 0, 4)
         elif line.startswith("error: "):
             text.stylize("bold red", 0, 6)
         out.print(text, soft_wrap=True)

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from steelyard.errors import UsageError
+from steelyard.errors import Problem, UsageError
 
-__all__ = ["Compiled", "ScoreError", "compile_score", "is_score"]
+__all__ = ["FACTS", "Compiled", "ScoreError", "compile_score", "is_score"]
 
 
 class Endpoint(NamedTuple):
@@ -46,11 +46,17 @@ class Endpoint(NamedTuple):
     """1 where it stands in this instance's own zone, else 0."""
 
 
+FACTS = Endpoint._fields
+"""The names of what a score may look at, in the order in which the compiled function takes them."""
+
+
 class ScoreError(UsageError):
     """What is wrong with a score, where in its file, and what to do about it."""
 
     def __init__(self, message: str, *, hint: str | None = None, place: str | None = None) -> None:
         super().__init__(f"{place}: {message}" if place else message, hint=hint)
+        file, _, line = place.rpartition(":") if place else ("", "", "")
+        self.problem = Problem(message, None, hint, file or None, int(line) if line else None)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,9 @@ class Compiled:
     label: str
     address: int
     native: Any
+    file: str
+    line: int
+    """Where it begins."""
 
 
 _kept: dict[tuple[str, str], Compiled] = {}
@@ -86,7 +95,8 @@ def compile_score(name: str, folder: Path | None) -> Compiled:
         raise ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
     place = _place(function)
     _check_arity(function, place)
-    compiled = Compiled(name, *_compile(function, place))
+    code = function.__code__
+    compiled = Compiled(name, *_compile(function, place), code.co_filename, code.co_firstlineno)
     _try(compiled, place)
     _kept[key] = compiled
     return compiled
@@ -152,7 +162,7 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
         return inner(Endpoint(in_flight, latency, error_rate, weight, bytes_per_second, age, zone_match))
 
     try:
-        signature = numba.float64(*[numba.float64] * len(Endpoint._fields))
+        signature = numba.float64(*[numba.float64] * len(FACTS))
         native = numba.cfunc(signature, error_model="numpy")(score)
     except NumbaError as error:
         raise ScoreError(_first_line(error), hint=_HINT, place=_line_of(error, function) or place) from error
@@ -196,9 +206,7 @@ def _try(compiled: Compiled, place: str) -> None:
         (0, 1, 1000), (0, 0.01, 60), (0, 1), (1, 100), (0, 1e6), (0, 3600), (0, 1)
     ):
         if math.isnan(call(*map(float, values))):
-            told = ", ".join(
-                f"{name}={value:g}" for name, value in zip(Endpoint._fields, values, strict=True)
-            )
+            told = ", ".join(f"{name}={value:g}" for name, value in zip(FACTS, values, strict=True))
             raise ScoreError(
                 f"the score is no number for {told}",
                 hint="guard the division, for instance by max(x, 1e-3)",

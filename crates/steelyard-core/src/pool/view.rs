@@ -10,6 +10,9 @@ use crate::report::Report;
 use crate::seeker::Seeker;
 use crate::time::Nanos;
 
+/// A smaller rate of failures counts as none: a rest of what was long ago would decide among all that are idle.
+const NEGLIGIBLE_RATE: f32 = 0.001;
+
 /// The members as a policy sees them, for one request at one moment.
 pub(super) struct View<'a, R> {
     pub pool: &'a Pool,
@@ -40,6 +43,12 @@ impl<R: Reading> View<'_, R> {
             return member.inverse_weight;
         }
         member.inverse_weight / factor
+    }
+
+    /// It fades as times do: who is asked no more could never show that it has recovered.
+    fn error_rate(&self, endpoint: &Endpoint) -> f64 {
+        let rate = endpoint.errors.fading(|| 0.0, self.now).unwrap_or(0.0);
+        if rate < NEGLIGIBLE_RATE { 0.0 } else { f64::from(rate) }
     }
 
     fn is_eligible(&self, member: &Member) -> bool {
@@ -145,8 +154,7 @@ impl<R: Reading> Candidates for View<'_, R> {
         Facts {
             in_flight: f64::from(self.burden(endpoint)),
             latency: self.pool.known_s(endpoint, self.now).map_or(0.0, f64::from),
-            // As with times: who is asked no more could never show that it has recovered.
-            error_rate: endpoint.errors.fading(|| 0.0, self.now).map_or(0.0, f64::from),
+            error_rate: self.error_rate(endpoint),
             weight: f64::from(member.weight) * f64::from(self.factor(index)),
             bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
             age: endpoint.age_s(self.now),
