@@ -26,8 +26,12 @@ impl Census {
         let before = std::mem::replace(&mut self.counted[place], verdict);
         let counts = &mut self.counts[usize::from(member.level)];
         if before != verdict {
-            before.into_iter().for_each(|before| counts[before as usize] -= 1);
-            verdict.into_iter().for_each(|verdict| counts[verdict as usize] += 1);
+            if let Some(before) = before {
+                counts[before as usize] -= 1;
+            }
+            if let Some(verdict) = verdict {
+                counts[verdict as usize] += 1;
+            }
         }
     }
 
