@@ -12,7 +12,7 @@ use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{Health, Verdict};
 use crate::key::{KeySource, KeyView};
 use crate::level::{LEVELS_MAX, Share};
-use crate::load::{Smoothed, Tail};
+use crate::load::Times;
 use crate::policy::{Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
@@ -164,9 +164,7 @@ pub struct Shared {
     pub(crate) queue: Queue,
     requests: AtomicU64,
     budget: Mutex<Budget>,
-    success: Smoothed,
-    /// The slow end of response times: what a failure counts as at least, for policies that compare times.
-    tail: Tail,
+    times: Times,
     next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
@@ -394,7 +392,7 @@ impl Pool {
         self.admit_by(&Live, now, rng, seeker)
     }
 
-    /// The same for a balancer that knows the loads only as `reading` tells them.
+    /// The same for a balancer that knows what policies compare only as `reading` tells it.
     pub fn admit_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, seeker) } else { Pick::Full }
     }
@@ -542,8 +540,7 @@ impl Shared {
             queue: Queue::new(rng),
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
-            success: Smoothed::default(),
-            tail: Tail::default(),
+            times: Times::default(),
             next_id: AtomicU32::new(0),
             known: Mutex::new(HashMap::new()),
             queue_timeouts: AtomicU64::new(0),
