@@ -225,6 +225,15 @@ impl Tail {
     }
 }
 
+/// How long requests take in a pool, whoever serves them.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// Good ones, smoothed.
+    pub(crate) success: Smoothed,
+    /// Their slow end: what a failure counts as at least, for policies that compare times.
+    pub(crate) tail: Tail,
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

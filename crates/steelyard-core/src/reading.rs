@@ -1,21 +1,38 @@
-//! What a policy reads of an endpoint's load: the endpoint itself, or, in a simulation, an older copy of it.
+//! What a balancer knows of what its policies compare: the present, or, in a simulation, what was so a while ago.
 //!
-//! Only what policies compare goes through here. Verdicts, thresholds and slots are always the live ones.
+//! Only what policies compare goes through here: requests in flight, response times, failures, bytes. What a balancer
+//! does itself it knows at once: slots and thresholds, the queue, verdicts, turns, tokens of the idle.
 
 use crate::endpoint::Endpoint;
+use crate::load::Times;
+use crate::time::Nanos;
 
-/// How an endpoint's load is read.
+/// How loads are known.
 pub trait Reading {
-    /// Requests in flight.
-    fn in_flight(&self, endpoint: &Endpoint) -> u32;
+    /// The endpoint as it is known.
+    fn endpoint<'a>(&'a self, live: &'a Endpoint) -> &'a Endpoint;
+
+    /// What is known of the pool's times.
+    fn times<'a>(&'a self, live: &'a Times) -> &'a Times;
+
+    /// The moment at which that was so.
+    fn moment(&self, now: Nanos) -> Nanos;
 }
 
-/// The endpoint as it is at this moment.
+/// Everything as it is at this moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Live;
 
 impl Reading for Live {
-    fn in_flight(&self, endpoint: &Endpoint) -> u32 {
-        endpoint.in_flight()
+    fn endpoint<'a>(&'a self, live: &'a Endpoint) -> &'a Endpoint {
+        live
+    }
+
+    fn times<'a>(&'a self, live: &'a Times) -> &'a Times {
+        live
+    }
+
+    fn moment(&self, now: Nanos) -> Nanos {
+        now
     }
 }

@@ -45,7 +45,9 @@ impl<'s> Source<'s> {
                 *time = at(self.now_s);
             }
         } else {
-            times.iter_mut().for_each(|time| *time = self.next_arrival().unwrap_or(NEVER));
+            for time in times {
+                *time = self.next_arrival().unwrap_or(NEVER);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ mod delayed;
 
 use crate::plan::{Plan, compose};
 use crate::streams::{self, Stream};
-use delayed::Delayed;
+use delayed::{Delayed, News};
 use rand::SeedableRng;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -142,6 +142,9 @@ impl<'p> Balancer<'p> {
             let id = member.endpoint.id() as usize;
             self.numbers.resize(self.numbers.len().max(id + 1), 0);
             self.numbers[id] = number;
+            if let Some(delayed) = &mut self.delayed {
+                delayed.expect(member.endpoint.id());
+            }
             self.endpoints[number as usize] = Some(Arc::clone(&member.endpoint));
         }
         let counts_begun = pool.threshold().latency_s.is_finite();
@@ -177,18 +180,18 @@ impl<'p> Balancer<'p> {
 
     /// Asks for a slot.
     pub fn admit(&mut self, request: Seeking<'_>, now: Nanos) -> Admission {
+        if self.delayed.is_some() {
+            self.catch_up(now);
+        }
         let stage = &self.stages[request.snapshot as usize];
-        let pick = match &mut self.delayed {
+        let pick = match &self.delayed {
             None => stage.pool.admit(now, &mut self.rng, request.seeker),
-            Some(delayed) => {
-                delayed.catch_up(now);
-                stage.pool.admit_by(delayed, now, &mut self.rng, request.seeker)
-            }
+            Some(delayed) => stage.pool.admit_by(delayed, now, &mut self.rng, request.seeker),
         };
         match pick {
             Pick::Taken(index) => {
                 let number = stage.numbers[index];
-                self.note(number, 1, now);
+                self.note(number, News::Taken, now);
                 Admission::Slot(number)
             }
             Pick::Full => Admission::Full,
@@ -211,8 +214,21 @@ impl<'p> Balancer<'p> {
     }
 
     /// What an endpoint says of its load; `None` when it does not answer.
-    pub fn take_load(&self, number: u32, report: Option<Report>, now: Nanos) {
+    pub fn take_load(&mut self, number: u32, report: Option<Report>, now: Nanos) {
+        if self.delayed.is_some() {
+            return self.note(number, News::Reported(report), now);
+        }
         self.newest().take_report(self.endpoint(number), report, now);
+    }
+
+    /// Learns what is old enough to be known.
+    fn catch_up(&mut self, now: Nanos) {
+        let newest = Arc::clone(self.newest());
+        while let Some((id, report, at)) =
+            self.delayed.as_mut().and_then(|delayed| delayed.catch_up(&newest, now))
+        {
+            newest.take_report(self.endpoint(self.numbers[id as usize]), report, at);
+        }
     }
 
     /// Lines up; `None` when the queue is full.
@@ -240,7 +256,7 @@ impl<'p> Balancer<'p> {
         let (id, _) = self.waiting.remove(place)?;
         let Grant::Slot(endpoint) = grant else { return Some((id, None)) };
         let number = self.numbers[endpoint.id() as usize];
-        self.note(number, 1, now);
+        self.note(number, News::Taken, now);
         Some((id, Some(number)))
     }
 
@@ -251,7 +267,7 @@ impl<'p> Balancer<'p> {
     }
 
     /// A good answer has come, whole.
-    pub fn answered(&self, held: Held, now: Nanos) {
+    pub fn answered(&mut self, held: Held, now: Nanos) {
         let (pool, endpoint) = (self.pool(held.snapshot), self.endpoint(held.endpoint));
         if self.counts_begun(held) {
             endpoint.response_begins();
@@ -260,10 +276,14 @@ impl<'p> Balancer<'p> {
             pool.teach(endpoint, lasted.as_secs_f32(), now);
         }
         pool.learn(endpoint, Outcome::Success, None, now);
+        if let Some(lasted) = held.lasted {
+            self.note(held.endpoint, News::Taught(lasted.as_secs_f32()), now);
+        }
+        self.note(held.endpoint, News::Learned(Outcome::Success, None), now);
     }
 
     /// An attempt has failed, perhaps with an answer that says so.
-    pub fn failed(&self, held: Held, how: &'static str, now: Nanos) {
+    pub fn failed(&mut self, held: Held, how: &'static str, now: Nanos) {
         if self.counts_begun(held) {
             self.endpoint(held.endpoint).response_begins();
         }
@@ -271,7 +291,9 @@ impl<'p> Balancer<'p> {
             // So that no failure ever follows another.
             self.endpoint(held.endpoint).forget_failures();
         }
-        self.pool(held.snapshot).learn(self.endpoint(held.endpoint), Outcome::Failure(how), held.lasted, now);
+        let outcome = Outcome::Failure(how);
+        self.pool(held.snapshot).learn(self.endpoint(held.endpoint), outcome, held.lasted, now);
+        self.note(held.endpoint, News::Learned(outcome, held.lasted), now);
     }
 
     /// Whether an endpoint's error may be tried elsewhere rather than passed on; if so, that is paid for.
@@ -294,7 +316,7 @@ impl<'p> Balancer<'p> {
             self.endpoint(held.endpoint).response_ends();
         }
         self.pool(held.snapshot).release(self.endpoint(held.endpoint), now);
-        self.note(held.endpoint, -1, now);
+        self.note(held.endpoint, News::Given, now);
     }
 
     /// Adds an endpoint to those that a request has tried.
@@ -332,10 +354,11 @@ impl<'p> Balancer<'p> {
         held.begun && self.stages[held.snapshot as usize].counts_begun
     }
 
-    fn note(&mut self, number: u32, change: i32, now: Nanos) {
+    #[inline]
+    fn note(&mut self, number: u32, news: News, now: Nanos) {
         if let Some(delayed) = &mut self.delayed {
             let id = self.endpoints[number as usize].as_ref().map_or(0, |endpoint| endpoint.id());
-            delayed.note(id, change, now);
+            delayed.note(id, news, now);
         }
     }
 }

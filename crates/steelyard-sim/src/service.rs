@@ -50,9 +50,13 @@ impl Sampler {
     /// Service times at speed 1, in seconds.
     pub fn fill(&self, rng: &mut impl Rng, times_s: &mut [f64]) {
         if let Self::Exponential(mean) = self {
-            times_s.iter_mut().for_each(|time_s| *time_s = exponential(rng) * mean);
+            for time_s in times_s {
+                *time_s = exponential(rng) * mean;
+            }
         } else {
-            times_s.iter_mut().for_each(|time_s| *time_s = self.draw(rng));
+            for time_s in times_s {
+                *time_s = self.draw(rng);
+            }
         }
     }
 

@@ -63,7 +63,8 @@ fn student_cdf(t: f64, freedom: f64) -> f64 {
     1.0 - 0.5 * incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t))
 }
 
-fn student_quantile(share: f64, freedom: f64) -> f64 {
+/// The value that Student's t does not exceed with this probability of a half or more.
+pub fn student_quantile(share: f64, freedom: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while student_cdf(high, freedom) < share && high < 1e6 {
         high *= 2.0;

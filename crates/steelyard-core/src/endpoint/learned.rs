@@ -8,17 +8,7 @@ use crate::time::Nanos;
 impl Endpoint {
     /// Requests in flight and the phantoms of recent failures, which decay over `time_constant_s`.
     pub fn burden(&self, now: Nanos, time_constant_s: impl FnOnce() -> f32) -> f32 {
-        self.burden_beside(self.in_flight(), now, time_constant_s)
-    }
-
-    /// The same where requests in flight were read elsewhere.
-    pub(crate) fn burden_beside(
-        &self,
-        in_flight: u32,
-        now: Nanos,
-        time_constant_s: impl FnOnce() -> f32,
-    ) -> f32 {
-        let real = in_flight as f32;
+        let real = self.in_flight() as f32;
         if self.hot.phantoms.is_zero() { real } else { real + self.hot.phantoms.get(now, time_constant_s()) }
     }
 

@@ -25,7 +25,7 @@ impl Pool {
         self.admit_by(&Live, now, rng, seeker)
     }
 
-    /// The same for a balancer that knows the loads only as `reading` tells them.
+    /// The same for a balancer that knows what policies compare only as `reading` tells it.
     pub fn admit_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
         if self.shared.queue.is_empty() { self.pick_by(reading, now, rng, seeker) } else { Pick::Full }
     }

@@ -4,6 +4,7 @@ use super::{Outcome, PEAK_DECAY_S, PHANTOM_S_FIRST, PHANTOM_S_MAX, PHANTOM_S_MIN
 use crate::document::Load;
 use crate::endpoint::Endpoint;
 use crate::health::FAILURES_TO_EJECT;
+use crate::load::Times;
 use crate::policy::Policy;
 use crate::time::Nanos;
 use std::sync::Arc;
@@ -11,43 +12,61 @@ use std::sync::Arc;
 impl Pool {
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
+        self.learn_into(&self.shared.times, endpoint, outcome, lasted, now);
+        match outcome {
+            Outcome::Success => endpoint.forget_failures(),
+            Outcome::Failure(how) => {
+                if matches!(self.policy(), Policy::Prequal(_)) {
+                    self.shared.rotation.probes.forget(endpoint.id());
+                }
+                self.count_failure(endpoint, how, now);
+            }
+            Outcome::Cancelled => {}
+        }
+    }
+
+    /// The part of it that policies compare, for whoever keeps that of its own: a simulated balancer that learns late.
+    pub fn learn_into(
+        &self,
+        times: &Times,
+        endpoint: &Endpoint,
+        outcome: Outcome,
+        lasted: Option<Nanos>,
+        now: Nanos,
+    ) {
         if matches!(self.policy(), Policy::Scored(..)) && outcome != Outcome::Cancelled {
             endpoint.errors.record(f32::from(outcome != Outcome::Success), now);
         }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
-            (Outcome::Success, lasted_s) => {
-                endpoint.forget_failures();
-                if let Some(lasted_s) = lasted_s {
-                    self.teach(endpoint, lasted_s, now);
-                }
-            }
-            (Outcome::Failure(how), lasted_s) => {
-                endpoint.add_phantom(now, self.phantom_s());
-                if matches!(self.policy(), Policy::Prequal(_)) {
-                    self.shared.rotation.probes.forget(endpoint.id());
-                }
+            (Outcome::Success, Some(lasted_s)) => self.teach_into(times, endpoint, lasted_s, now),
+            (Outcome::Failure(_), lasted_s) => {
+                endpoint.add_phantom(now, times.phantom_s());
                 if self.compares_times() {
                     // However fast it failed, and though nobody has succeeded yet: never a reason to be chosen again.
-                    let tail_s = self.shared.tail.get().unwrap_or_else(|| self.usual_s());
+                    let tail_s = times.tail.get().unwrap_or_else(|| times.usual_s());
                     let counted_s = tail_s.max(lasted_s.unwrap_or(0.0));
                     endpoint.teach(counted_s, &self.threshold, now);
                     self.teach_peak(endpoint, counted_s, now);
                 } else if let Some(lasted_s) = lasted_s {
                     endpoint.teach_at_least(lasted_s, &self.threshold, now);
                 }
-                self.count_failure(endpoint, how, now);
             }
             (Outcome::Cancelled, Some(lasted_s)) => endpoint.teach_at_least(lasted_s, &self.threshold, now),
-            (Outcome::Cancelled, None) => {}
+            (Outcome::Success | Outcome::Cancelled, None) => {}
         }
     }
 
     /// Takes in how long a good response's head took, while its end is still to come: only that makes it a success.
     pub fn teach(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
+        self.teach_into(&self.shared.times, endpoint, lasted_s, now);
+    }
+
+    /// The same for whoever keeps the times of its own.
+    pub fn teach_into(&self, times: &Times, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
         endpoint.teach(lasted_s, &self.threshold, now);
-        self.shared.success.record(lasted_s, now);
+        times.success.record(lasted_s, now);
         if self.compares_times() {
-            self.shared.tail.record(lasted_s);
+            times.tail.record(lasted_s);
             self.teach_peak(endpoint, lasted_s, now);
         }
     }
@@ -72,6 +91,22 @@ impl Pool {
         self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
     }
 
+    /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
+    /// and all when the pool fails open) counts for nothing, so that an endpoint returns with a clean sheet.
+    pub(super) fn count_failure(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
+        let mut health = endpoint.health();
+        if health.is_ejected() || endpoint.note_failure() < FAILURES_TO_EJECT {
+            return;
+        }
+        endpoint.forget_failures();
+        health.eject(how, now);
+        endpoint.publish(&health);
+        drop(health);
+        self.verdict_changed(endpoint, now);
+    }
+}
+
+impl Times {
     /// How long an endpoint takes; where it has not answered yet, or not for long, what the pool takes; a guess before
     /// anyone has.
     pub(super) fn expected_s(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
@@ -85,21 +120,7 @@ impl Pool {
 
     /// How long a good request takes in this pool; a guess before there was one.
     fn usual_s(&self) -> f32 {
-        self.shared.success.get().unwrap_or(PHANTOM_S_FIRST)
-    }
-
-    /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
-    /// and all when the pool fails open) counts for nothing, so that an endpoint returns with a clean sheet.
-    pub(super) fn count_failure(self: &Arc<Self>, endpoint: &Endpoint, how: &'static str, now: Nanos) {
-        let mut health = endpoint.health();
-        if health.is_ejected() || endpoint.note_failure() < FAILURES_TO_EJECT {
-            return;
-        }
-        endpoint.forget_failures();
-        health.eject(how, now);
-        endpoint.publish(&health);
-        drop(health);
-        self.verdicts_changed(now);
+        self.success.get().unwrap_or(PHANTOM_S_FIRST)
     }
 
     /// The time constant of phantoms: how long a good request takes here.

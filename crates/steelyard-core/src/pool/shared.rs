@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::endpoint::{Address, Endpoint};
-use crate::load::{Smoothed, Tail};
+use crate::load::Times;
 use crate::policy::Rotation;
 use crate::queue::Queue;
 use crate::random::Generator;
@@ -20,9 +20,7 @@ pub struct Shared {
     pub(crate) queue: Queue,
     pub(super) requests: AtomicU64,
     pub(super) budget: Mutex<Budget>,
-    pub(super) success: Smoothed,
-    /// The slow end of response times: what a failure counts as at least, for policies that compare times.
-    pub(super) tail: Tail,
+    pub(super) times: Times,
     pub(super) next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
@@ -44,8 +42,7 @@ impl Shared {
             queue: Queue::new(rng),
             requests: AtomicU64::new(0),
             budget: Mutex::new(Budget::new(None)),
-            success: Smoothed::default(),
-            tail: Tail::default(),
+            times: Times::default(),
             next_id: AtomicU32::new(0),
             known: Mutex::new(HashMap::new()),
             queue_timeouts: AtomicU64::new(0),

@@ -30,8 +30,30 @@ impl<R: Reading> View<'_, R> {
         &self.pool.members[index]
     }
 
-    fn burden(&self, endpoint: &Endpoint) -> f32 {
-        endpoint.burden_beside(self.reading.in_flight(endpoint), self.now, || self.pool.phantom_s())
+    /// An endpoint as it is known.
+    fn known<'v>(&'v self, member: &'v Member) -> &'v Endpoint {
+        self.reading.endpoint(&member.endpoint)
+    }
+
+    /// The moment of which that tells.
+    fn moment(&self) -> Nanos {
+        self.reading.moment(self.now)
+    }
+
+    fn phantom_s(&self) -> f32 {
+        self.reading.times(&self.pool.shared.times).phantom_s()
+    }
+
+    fn expected_s(&self, member: &Member) -> f32 {
+        self.reading.times(&self.pool.shared.times).expected_s(self.known(member), self.moment())
+    }
+
+    fn known_s(&self, member: &Member) -> Option<f32> {
+        self.reading.times(&self.pool.shared.times).known_s(self.known(member), self.moment())
+    }
+
+    fn burden(&self, member: &Member) -> f32 {
+        self.known(member).burden(self.moment(), || self.phantom_s())
     }
 
     /// 1 / the weight that counts now. One that is idle and in slow start is compared at its whole weight in as many
@@ -46,8 +68,8 @@ impl<R: Reading> View<'_, R> {
     }
 
     /// It fades as times do: who is asked no more could never show that it has recovered.
-    fn error_rate(&self, endpoint: &Endpoint) -> f64 {
-        let rate = endpoint.errors.fading(|| 0.0, self.now).unwrap_or(0.0);
+    fn error_rate(&self, member: &Member) -> f64 {
+        let rate = self.known(member).errors.fading(|| 0.0, self.moment()).unwrap_or(0.0);
         if rate < NEGLIGIBLE_RATE { 0.0 } else { f64::from(rate) }
     }
 
@@ -85,7 +107,7 @@ impl<R: Reading> Candidates for View<'_, R> {
 
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let burden = self.burden(&member.endpoint);
+        let burden = self.burden(member);
         (1.0 + burden) * self.inverse_weight(member, burden <= 0.0)
     }
 
@@ -94,7 +116,7 @@ impl<R: Reading> Candidates for View<'_, R> {
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.reading.in_flight(&self.member(index).endpoint)
+        self.known(self.member(index)).in_flight()
     }
 
     fn excluded(&self, index: usize) -> bool {
@@ -103,46 +125,47 @@ impl<R: Reading> Candidates for View<'_, R> {
     }
 
     fn phantoms(&self, index: usize) -> f32 {
-        self.member(index).endpoint.phantoms(self.now, || self.pool.phantom_s())
+        self.known(self.member(index)).phantoms(self.moment(), || self.phantom_s())
     }
 
     fn source(&self, index: usize) -> Source {
-        let endpoint = &self.member(index).endpoint;
+        let member = self.member(index);
+        let endpoint = &member.endpoint;
         if !endpoint.reporting.is_silent() {
             return Source::Reports;
         }
         let estimate =
-            Report { in_flight: endpoint.in_flight(), latency_s: self.pool.expected_s(endpoint, self.now) };
+            Report { in_flight: self.known(member).in_flight(), latency_s: self.expected_s(member) };
         Source::Silent { estimate, ask: endpoint.reporting.is_due(self.now) }
     }
 
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let inverse_weight = || self.inverse_weight(member, self.reading.in_flight(&member.endpoint) == 0);
+        let inverse_weight = || self.inverse_weight(member, self.known(member).in_flight() == 0);
         match self.pool.config.load {
             Load::Requests => self.cost(index),
-            Load::Latency => self.pool.expected_s(&member.endpoint, self.now) * inverse_weight(),
+            Load::Latency => self.expected_s(member) * inverse_weight(),
             // One that has sent nothing yet costs nothing, whatever its weight: in slow start it has to let requests
             // pass as where turns are taken.
             Load::Bytes if self.salt.is_some_and(|salt| !self.starts(index, salt)) => f32::MAX,
-            Load::Bytes => member.endpoint.bytes_per_second(self.now) * inverse_weight(),
+            Load::Bytes => self.known(member).bytes_per_second(self.moment()) * inverse_weight(),
         }
     }
 
     fn time_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let in_flight = self.reading.in_flight(&member.endpoint);
+        let in_flight = self.known(member).in_flight();
         let inverse_weight = self.inverse_weight(member, in_flight == 0);
-        self.pool.expected_s(&member.endpoint, self.now) * (1.0 + in_flight as f32) * inverse_weight
+        self.expected_s(member) * (1.0 + in_flight as f32) * inverse_weight
     }
 
     fn peak_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let pending = self.reading.in_flight(&member.endpoint) as f32;
-        let mut peak = member.endpoint.peak.look(self.now, self.pool.decay_s());
+        let pending = self.known(member).in_flight() as f32;
+        let mut peak = self.known(member).peak.look(self.moment(), self.pool.decay_s());
         if peak <= 0.0 && self.factor(index) < 1.0 {
             // Finagle's 0 for one that nobody has heard of would undo a slow start.
-            peak = self.pool.expected_s(&member.endpoint, self.now);
+            peak = self.expected_s(member);
         }
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
         cost * self.inverse_weight(member, pending <= 0.0)
@@ -150,14 +173,14 @@ impl<R: Reading> Candidates for View<'_, R> {
 
     fn facts(&self, index: usize) -> Facts {
         let member = self.member(index);
-        let endpoint = &member.endpoint;
+        let known = self.known(member);
         Facts {
-            in_flight: f64::from(self.burden(endpoint)),
-            latency: self.pool.known_s(endpoint, self.now).map_or(0.0, f64::from),
-            error_rate: self.error_rate(endpoint),
+            in_flight: f64::from(self.burden(member)),
+            latency: self.known_s(member).map_or(0.0, f64::from),
+            error_rate: self.error_rate(member),
             weight: f64::from(member.weight) * f64::from(self.factor(index)),
-            bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
-            age: endpoint.age_s(self.now),
+            bytes_per_second: f64::from(known.bytes_per_second(self.moment())),
+            age: member.endpoint.age_s(self.now),
             zone_match: f64::from(u8::from(member.is_near)),
         }
     }
