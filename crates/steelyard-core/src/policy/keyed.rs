@@ -1,26 +1,26 @@
 //! What the policies that go by a key share: what they do with a request that has none, and where their table ends.
 
+use super::rendezvous::Lots;
 use super::weighted_random::Alias;
-use super::{Candidates, DRAWS_MAX, Prospect, accepts, rendezvous, scan_and_take};
+use super::{Candidates, DRAWS_MAX, Prospect, accepts, scan_and_take};
 use rand::Rng;
 
 /// The table of a policy that goes by a key, with what such policies need beside it.
 #[derive(Debug)]
 pub struct Keyed<T> {
     pub(super) table: T,
-    names: Box<[u64]>,
+    lots: Lots,
     alias: Alias,
 }
 
 impl<T> Keyed<T> {
     pub(super) fn new(endpoints: &[Prospect], table: T) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let names = endpoints.iter().map(|endpoint| endpoint.name).collect();
-        Self { table, names, alias: Alias::new(&weights) }
+        Self { table, lots: Lots::new(endpoints), alias: Alias::new(&weights) }
     }
 
     /// Takes what `find` finds and takes for the key of the request. Where it finds nobody in reasonable time, all that
-    /// `fit` are compared in the order of [`rendezvous`], which is the same for a key on every instance too; those in slow
+    /// `fit` are compared in the order of [`rendezvous`](super::rendezvous), which is the same for a key on every instance too; those in slow
     /// start that are not to have the key come last. A request without a key goes anywhere, in proportion to weight.
     pub(super) fn pick(
         &self,
@@ -30,11 +30,11 @@ impl<T> Keyed<T> {
         fit: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let Some(key) = candidates.key() else { return self.pick_any(candidates, rng, fit) };
-        let take_first =
-            |fit: &dyn Fn(usize) -> bool| rendezvous::take_first(&self.names, key, candidates, fit);
         find(&self.table, key)
-            .or_else(|| take_first(&|index| fit(index) && candidates.starts(index, key)))
-            .or_else(|| take_first(&fit))
+            .or_else(|| {
+                self.lots.take_first(key, candidates, |index| fit(index) && candidates.starts(index, key))
+            })
+            .or_else(|| self.lots.take_first(key, candidates, &fit))
     }
 
     fn pick_any(
