@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness.products import program
+from harness.products.base import program
 
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy"}
 POLICY = Path("/usr/sbin/policy-rc.d")
