@@ -16,15 +16,16 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from harness import machine, micro, packages, products, report, rounds, sim  # noqa: E402
-from harness.measure import FULL, QUICK, Bench, Length  # noqa: E402
+from harness.measure import FULL, QUICK, Bench, IdleMemory, Length  # noqa: E402
 from harness.products.base import Product  # noqa: E402
 from harness.results import Results  # noqa: E402
 from harness.rounds import say  # noqa: E402
-from harness.scenarios import HTTP1, SCENARIOS  # noqa: E402
+from harness.scenarios import HTTP1, SCENARIOS, TLS, Scenario  # noqa: E402
 
 LOADS = tuple(scenario.name for scenario in SCENARIOS)
-SECTIONS = (*LOADS, "idle", "micro", "sim")
-PRODUCTS = ("relay", "nginx", "haproxy", "steelyard")
+IDLE = {"idle": HTTP1, "idle-tls": TLS}
+SECTIONS = (*LOADS, *IDLE, "micro", "sim")
+PRODUCTS = ("relay", "nginx", "haproxy", "envoy", "caddy", "steelyard")
 
 
 def main() -> int:
@@ -34,22 +35,31 @@ def main() -> int:
     if (os.cpu_count() or 1) < 2:
         sys.exit("two cores are needed: one for the proxy, one for load and endpoints")
     results = Results(machine=machine.description())
-    peers = arguments.products if {*LOADS, "idle"} & set(arguments.only) else []
+    peers = arguments.products if {*LOADS, *IDLE} & set(arguments.only) else []
     began = time.monotonic()
     try:
-        packages.ensure(peers)
-    except packages.PeersMissing as missing:
-        sys.exit(str(missing))
+        packages.ensure([*peers, "openssl"] if peers else [])
+    except packages.PeersMissing as problem:
+        sys.exit(str(problem))
     binaries = micro.build_tools()
-    chosen = [product for product in products.every(binaries) if product.name in peers]
+    missing = packages.ensure_wheels(peers)
+    for name, why in missing.items():
+        results.left_out[name] = why
+        say(f"LEFT OUT: {name}: {why}")
+    chosen = [
+        product
+        for product in products.every(binaries)
+        if product.name in peers and product.name not in missing
+    ]
     results.versions = {product.name: product.version() for product in chosen}
     with Bench.open(binaries) as bench:
         for scenario in SCENARIOS:
             if scenario.name in arguments.only:
                 measured = rounds.measure(bench, scenario, chosen, length, results.left_out)
                 results.measured += [measured] if measured else []
-        if "idle" in arguments.only:
-            _measure_idle(bench, chosen, results)
+        for section, scenario in IDLE.items():
+            if section in arguments.only:
+                results.idle[section] = _measure_idle(bench, scenario, chosen, results.left_out)
     if "micro" in arguments.only:
         results.timings = micro.timings(quick=arguments.quick)
         if shutil.which("valgrind"):
@@ -88,12 +98,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure_idle(bench: Bench, chosen: list[Product], results: Results) -> None:
+def _measure_idle(
+    bench: Bench, scenario: Scenario, chosen: list[Product], left_out: dict[str, str]
+) -> dict[str, IdleMemory]:
+    found = {}
     for product in chosen:
-        if product.parses:
-            with bench.proxy(product, HTTP1) as proxy:
-                results.idle[product.name] = memory = bench.idle(proxy)
-            say(f"idle, {product.name}: {memory.kib_each:.2f} KiB per connection")
+        if product.name in (*scenario.compared, *scenario.context) and product.parses:
+            with rounds.or_left_out(product, f"idle {scenario.name}", left_out):
+                with bench.proxy(product, scenario) as proxy:
+                    found[product.name] = memory = bench.idle(proxy)
+                say(f"idle {scenario.name}, {product.name}: {memory.kib_each:.2f} KiB per connection")
+    return found
 
 
 def _write(results: Results, length: Length, *, is_full: bool) -> None:

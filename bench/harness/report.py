@@ -8,6 +8,8 @@ from harness.report_table import table
 from harness.results import Results
 from harness.sim import PEERS, SERVERS, UTILISATION, Speeds
 
+IDLE_NAMES = {"idle": "HTTP/1.1", "idle-tls": "HTTP/1.1 over TLS"}
+
 
 def markdown(results: Results, length: Length) -> str:
     """The whole report, in the order: what it says, how it was measured, the tables."""
@@ -45,21 +47,28 @@ def _machine(results: Results) -> str:
 
 
 def _idle(results: Results) -> list[str]:
-    rows = [
-        [name, f"{memory.kib_each:.2f}", f"{memory.before_kib / 1024:.1f}", f"{memory.after_kib / 1024:.1f}"]
-        for name, memory in results.idle.items()
-    ]
-    lost = [
-        f"{name} had closed {memory.connections - memory.still_open} of them."
-        for name, memory in results.idle.items()
-        if memory.still_open < memory.connections
-    ]
-    return [
+    parts = [
         f"Resident memory of the process tree with {IDLE_CONNECTIONS:,} idle keep-alive connections, each\n"
-        "after one request, less that before (after a second of full load).",
-        table(["", "KiB per connection", "MiB before", "MiB with them"], rows),
-        *lost,
+        "after one request, less that before (after a second of full load)."
     ]
+    for section, found in results.idle.items():
+        rows = [
+            [
+                name,
+                f"{memory.kib_each:.2f}",
+                f"{memory.before_kib / 1024:.1f}",
+                f"{memory.after_kib / 1024:.1f}",
+            ]
+            for name, memory in found.items()
+        ]
+        header = [IDLE_NAMES[section], "KiB per connection", "MiB before", "MiB with them"]
+        parts.append(table(header, rows))
+        parts += [
+            f"{name} had closed {memory.connections - memory.still_open} of them."
+            for name, memory in found.items()
+            if memory.still_open < memory.connections
+        ]
+    return parts
 
 
 def _timings(results: Results) -> str:

@@ -6,7 +6,7 @@ from harness.measure import DISTURBANCE_MAX, ENDPOINTS, Length, Sample
 from harness.processes import LOAD_CORE, PROXY_CORE
 from harness.report_table import table
 from harness.results import OURS, Measured, Samples, median_of, ratio_of
-from harness.scenarios import Scenario
+from harness.scenarios import CONTEXT_ROUNDS, Scenario
 
 # Above this the load generator or the endpoints may have been what limited, even at the fixed rate.
 LOAD_CORE_SHARE_MAX = 0.9
@@ -26,7 +26,9 @@ tree, Python's too, from the scheduler's accounting. The rate is 60 % of the slo
 latency runs from when a request was due, so no stall is hidden. Every product but the relay chooses the
 endpoint with the fewest requests, keeps its connections to the endpoints (checked), sets
 X-Forwarded-For/-Proto/-Host, Forwarded and X-Request-Id (checked) in front of HTTP, and writes no log; health
-checks are on where the product has them (nginx has none)."""
+checks are on where the product has them (nginx has none). Envoy and Caddy are there for context: at
+saturation alone and in {CONTEXT_ROUNDS} rounds at most, since a rate that they reach would be a low one for
+the others. The last column is what was used of the load's core, and in brackets by the generator itself."""
 
 
 def load(measured: Measured) -> list[str]:

@@ -101,7 +101,8 @@ def ratio_of(samples: Samples, other: str) -> Ratio:
 
     Rounds in which either had its core to itself only in part are left out, unless all of them are so.
     """
-    pairs = list(zip(samples[OURS], samples[other], strict=True))
+    # Those that are there for context have fewer rounds, the first ones.
+    pairs = list(zip(samples[OURS], samples[other], strict=False))
     quiet = [(ours, theirs) for ours, theirs in pairs if ours.is_quiet and theirs.is_quiet]
     ratios = [ours.total_us / theirs.total_us for ours, theirs in quiet or pairs]
     return Ratio(
@@ -122,7 +123,8 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     measured: list[Measured] = field(default_factory=list)
-    idle: dict[str, IdleMemory] = field(default_factory=dict)
+    # By section, then by product.
+    idle: dict[str, dict[str, IdleMemory]] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     instructions: list[Instructions] = field(default_factory=list)
     simulator: Speeds | None = None
@@ -139,7 +141,10 @@ class Results:
         return bars + self._simulator_bars()
 
     def as_json(self) -> dict[str, object]:
-        idle = {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in self.idle.items()}
+        idle = {
+            section: {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in found.items()}
+            for section, found in self.idle.items()
+        }
         bars = [{**asdict(bar), "verdict": bar.verdict} for bar in self.bars()]
         return {**asdict(self), "idle": idle, "bars": bars}
 
@@ -157,7 +162,7 @@ class Results:
         return bars
 
     def _idle_bar(self) -> Bar:
-        memory = self.idle.get(OURS)
+        memory = self.idle.get("idle", {}).get(OURS)
         reached = memory.kib_each if memory else None
         shown = f"{reached:.2f} KiB" if reached is not None else "not measured"
         return Bar("resident memory per idle connection, KiB", IDLE_KIB_BAR, reached, shown)

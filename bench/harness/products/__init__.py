@@ -10,6 +10,8 @@ the middle.
 from pathlib import Path
 
 from harness.products.base import Product
+from harness.products.caddy import Caddy
+from harness.products.envoy import Envoy
 from harness.products.haproxy import Haproxy
 from harness.products.nginx import Nginx
 from harness.products.relay import Relay
@@ -18,4 +20,4 @@ from harness.products.steelyard import Steelyard
 
 def every(binaries: Path) -> list[Product]:
     """All of them, Steelyard last."""
-    return [Relay(binaries), Nginx(), Haproxy(), Steelyard()]
+    return [Relay(binaries), Nginx(), Haproxy(), Envoy(), Caddy(), Steelyard()]
