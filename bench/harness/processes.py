@@ -7,15 +7,19 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PROXY_CORE = 0
 LOAD_CORE = 1
 
+T = TypeVar("T")
+
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 START_DEADLINE_S = 30.0
+ANSWER_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
 SETTLE_S = 0.25
 
@@ -127,24 +131,40 @@ def free_ports(count: int) -> list[int]:
         return [server.getsockname()[1] for server in servers]
 
 
-def wait_for_200(port: int, path: str, *, pid: int, log: Path) -> bytes:
-    """Asks until the answer is 200, and returns its body; gives up when the process has ended."""
-    deadline = time.monotonic() + START_DEADLINE_S
+class Unanswered(Exception):
+    """Nothing answers, or not as it should."""
+
+
+def wait_for(attempt: Callable[[], T], *, pid: int, log: Path) -> T:
+    """Tries until there is an answer, and returns it; gives up when the process has ended."""
+    deadline = time.monotonic() + ANSWER_DEADLINE_S
     while True:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            with contextlib.closing(connection):
-                connection.request("GET", path, headers={"Host": "bench.example"})
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status == 200:
-                    return body
-        except (OSError, http.client.HTTPException):
-            pass
-        if time.monotonic() > deadline or _has_ended(pid):
-            said = log.read_text(errors="replace").strip() if log.exists() else ""
-            raise TimeoutError(f"nothing answers on port {port}; {log} says:\n{said}")
+            return attempt()
+        except Unanswered as problem:
+            if time.monotonic() > deadline or _has_ended(pid):
+                said = log.read_text(errors="replace").strip() if log.exists() else ""
+                raise Unanswered(f"{problem}; its log says: {said}") from problem
         time.sleep(0.02)
+
+
+def wait_for_200(port: int, path: str, *, pid: int, log: Path) -> bytes:
+    """Asks until the answer is 200, and returns its body; gives up when the process has ended."""
+    return wait_for(lambda: _body(port, path), pid=pid, log=log)
+
+
+def _body(port: int, path: str) -> bytes:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Host": "bench.example"})
+            answer = connection.getresponse()
+            body = answer.read()
+    except (OSError, http.client.HTTPException) as problem:
+        raise Unanswered(f"nothing answers on port {port}: {problem}") from problem
+    if answer.status != 200:
+        raise Unanswered(f"port {port} answers {answer.status}")
+    return body
 
 
 def _has_ended(pid: int) -> bool:

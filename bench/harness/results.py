@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, field
 
 from harness.measure import IdleMemory, Sample
 from harness.micro import Instructions, Timing
+from harness.scenarios import SCENARIOS, Bound, Scenario
 from harness.sim import PEERS, Speeds
 
 OURS = "steelyard"
 
-NGINX_BAR = 0.88
-RELAY_BAR = 1.25
 IDLE_KIB_BAR = 1.3
 PICK_NS_BAR = 50.0
 SIMULATOR_BAR = 5e6
@@ -63,17 +62,69 @@ class Bar:
         return f">= {self.limit:,g}" if self.is_floor else f"<= {self.limit:g}"
 
 
+Samples = dict[str, list[Sample]]
+
+
+@dataclass
+class Measured:
+    """What came of one scenario: by product, one sample a round."""
+
+    scenario: Scenario
+    rate: float
+    fixed: Samples = field(default_factory=dict)
+    saturated: Samples = field(default_factory=dict)
+
+    def bars(self) -> list[Bar]:
+        return [self._bar(bound) for bound in self.scenario.bounds]
+
+    def _bar(self, bound: Bound) -> Bar:
+        what = bar_name(self.scenario, bound)
+        there = [name for name in bound.against if name in self.fixed]
+        if OURS not in self.fixed or not there:
+            return Bar(what, bound.limit, None, "not measured")
+        best = min(there, key=lambda name: median_of(self.fixed[name], lambda sample: sample.total_us))
+        ratio = ratio_of(self.fixed, best)
+        shown = f"{ratio}, {best}" if len(bound.against) > 1 else str(ratio)
+        if missing := [name for name in bound.against if name not in there]:
+            shown += f"; without {', '.join(missing)}"
+        return Bar(what, bound.limit, ratio.median, shown, is_sound=ratio.is_sound)
+
+
+def bar_name(scenario: Scenario, bound: Bound) -> str:
+    """What a bar is about."""
+    best = "" if len(bound.against) == 1 else "best of "
+    return f"{scenario.title}: CPU per {scenario.unit} / {best}{', '.join(bound.against)}, fixed rate"
+
+
+def ratio_of(samples: Samples, other: str) -> Ratio:
+    """Our CPU per unit over another's, round by round.
+
+    Rounds in which either had its core to itself only in part are left out, unless all of them are so.
+    """
+    # Those that are there for context have fewer rounds, the first ones.
+    pairs = list(zip(samples[OURS], samples[other], strict=False))
+    quiet = [(ours, theirs) for ours, theirs in pairs if ours.is_quiet and theirs.is_quiet]
+    ratios = [ours.total_us / theirs.total_us for ours, theirs in quiet or pairs]
+    return Ratio(
+        median=statistics.median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        rounds=len(ratios),
+        left_out=len(pairs) - len(ratios),
+        is_sound=bool(quiet),
+    )
+
+
 @dataclass
 class Results:
     """Everything of one run; what was left out is empty."""
 
     machine: dict[str, str]
     versions: dict[str, str] = field(default_factory=dict)
-    # By product, one sample a round.
-    fixed: dict[str, list[Sample]] = field(default_factory=dict)
-    saturated: dict[str, list[Sample]] = field(default_factory=dict)
-    rate: float | None = None
-    idle: dict[str, IdleMemory] = field(default_factory=dict)
+    seconds: float = 0.0
+    measured: list[Measured] = field(default_factory=list)
+    # By section, then by product.
+    idle: dict[str, dict[str, IdleMemory]] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     instructions: list[Instructions] = field(default_factory=list)
     simulator: Speeds | None = None
@@ -81,51 +132,37 @@ class Results:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def bars(self) -> list[Bar]:
-        bars = [
-            self._cpu_bar("nginx", NGINX_BAR),
-            self._cpu_bar("relay", RELAY_BAR),
-            self._idle_bar(),
-        ]
+        bars = self._cpu_bars()
+        bars.append(self._idle_bar())
         worst = max(self._picks_of_ten(), key=lambda timing: timing.median_ns, default=None)
         reached = worst.median_ns if worst else None
         shown = f"{worst.median_ns:.1f} ns ({worst.name})" if worst else "not measured"
         bars.append(Bar("one pick of 10 endpoints, slowest policy", PICK_NS_BAR, reached, shown))
         return bars + self._simulator_bars()
 
-    def ratio(self, samples: dict[str, list[Sample]], other: str) -> Ratio | None:
-        """Our CPU per request over another's, round by round.
-
-        Rounds in which either had its core to itself only in part are left out, unless all of them are so.
-        """
-        pairs = list(zip(samples.get(OURS, []), samples.get(other, []), strict=True))
-        quiet = [(ours, theirs) for ours, theirs in pairs if ours.is_quiet and theirs.is_quiet]
-        ratios = [ours.total_us / theirs.total_us for ours, theirs in quiet or pairs]
-        if not ratios:
-            return None
-        return Ratio(
-            median=statistics.median(ratios),
-            low=min(ratios),
-            high=max(ratios),
-            rounds=len(ratios),
-            left_out=len(pairs) - len(ratios),
-            is_sound=bool(quiet),
-        )
-
     def as_json(self) -> dict[str, object]:
-        idle = {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in self.idle.items()}
+        idle = {
+            section: {name: {**asdict(memory), "kib_each": memory.kib_each} for name, memory in found.items()}
+            for section, found in self.idle.items()
+        }
         bars = [{**asdict(bar), "verdict": bar.verdict} for bar in self.bars()]
         return {**asdict(self), "idle": idle, "bars": bars}
 
-    def _cpu_bar(self, other: str, limit: float) -> Bar:
-        both = OURS in self.fixed and other in self.fixed
-        ratio = self.ratio(self.fixed, other) if both else None
-        what = f"CPU per request / {other}'s, fixed rate"
-        if ratio is None:
-            return Bar(what, limit, None, "not measured")
-        return Bar(what, limit, ratio.median, str(ratio), is_sound=ratio.is_sound)
+    def _cpu_bars(self) -> list[Bar]:
+        measured = {one.scenario.name: one for one in self.measured}
+        bars = []
+        for scenario in SCENARIOS:
+            if one := measured.get(scenario.name):
+                bars += one.bars()
+            else:
+                bars += [
+                    Bar(bar_name(scenario, bound), bound.limit, None, "not measured")
+                    for bound in scenario.bounds
+                ]
+        return bars
 
     def _idle_bar(self) -> Bar:
-        memory = self.idle.get(OURS)
+        memory = self.idle.get("idle", {}).get(OURS)
         reached = memory.kib_each if memory else None
         shown = f"{reached:.2f} KiB" if reached is not None else "not measured"
         return Bar("resident memory per idle connection, KiB", IDLE_KIB_BAR, reached, shown)

@@ -1,100 +1,183 @@
-//! One keep-alive connection of the load generator.
+//! One connection of the load generator: a socket, TLS or not, and what is spoken over it.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustls::client::ClientConnection;
+
+use crate::http1::Http1;
+use crate::http2::Http2;
+use crate::socket::Socket;
+use crate::tls::{SERVER_NAME, Tls};
 
 /// What one read may bring.
-pub const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 256 * 1024;
 
-const HEADERS_MAX: usize = 64;
+/// Whom requests are for.
+pub const HOST: &str = SERVER_NAME;
 
-/// A connection that sends one request at a time and finds the end of each response.
-pub struct Client {
-    socket: OwnedFd,
-    /// The begin of a head that came in pieces; empty on the common path.
-    partial: Vec<u8>,
-    body_left: u64,
-    /// When the request under way was to be sent, in the run's nanoseconds.
-    pub intended: u64,
+/// Who sends them.
+pub const USER_AGENT: &str = "loadgen";
+
+/// What is done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// One request at a time.
+    Http1,
+    /// Several at once, one on each stream.
+    Http2,
+    /// Nothing: the handshake of TLS is all, and each time a new connection is made for it.
+    Handshake,
 }
 
-/// What a read made of the response under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// More is to come.
-    Partial,
-    /// It is whole and a 200.
-    Answered,
+/// How every connection of a run is made.
+pub struct Way {
+    /// The proxy.
+    pub to: SocketAddr,
+    /// TLS, if it is to be.
+    pub tls: Option<Tls>,
+    /// What is spoken.
+    pub speaks: Speaks,
+    /// What is asked for.
+    pub path: String,
+}
+
+/// What has come in.
+#[derive(Default)]
+pub struct Inbox {
+    /// When each request that now has its whole answer was due.
+    pub answered: Vec<u64>,
+    /// Bytes of bodies.
+    pub body_bytes: u64,
+    /// The bodies themselves, for whoever wants them.
+    pub bodies: Option<Vec<u8>>,
+}
+
+impl Inbox {
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        if let Some(bodies) = &mut self.bodies {
+            bodies.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// A connection.
+pub struct Client {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+    exchange: Exchange,
+    /// What is to be sent, before TLS.
+    out: Vec<u8>,
+}
+
+enum Exchange {
+    Http1(Http1),
+    Http2(Http2),
+    /// When it was due, and whether it is done and said to be so.
+    Handshake(u64, bool),
 }
 
 impl Client {
     /// Connects, waiting for it, and then never waits again.
-    pub fn connect(to: SocketAddr) -> io::Result<Self> {
-        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        net::sockopt::set_tcp_nodelay(&socket, true)?;
-        net::connect(&socket, &to)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket, partial: Vec::new(), body_left: 0, intended: 0 })
-    }
-
-    /// Sends a small request in one piece.
-    pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        match net::send(&self.socket, request, SendFlags::NOSIGNAL)? {
-            sent if sent == request.len() => Ok(()),
-            _ => Err(io::ErrorKind::WriteZero.into()),
-        }
-    }
-
-    /// Reads once. Anything but a whole 200 on a connection that stays is an error.
-    pub fn receive(&mut self, scratch: &mut [u8]) -> io::Result<Progress> {
-        let count = match net::recv(&self.socket, &mut *scratch, RecvFlags::empty()) {
-            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok((count, _)) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Progress::Partial),
-            Err(error) => return Err(error.into()),
+    pub fn connect(way: &Way) -> io::Result<Self> {
+        let tls = way.tls.as_ref().map(|tls| tls.connection().map(Box::new)).transpose()?;
+        let mut out = Vec::new();
+        let exchange = match way.speaks {
+            Speaks::Http1 => Exchange::Http1(Http1::default()),
+            Speaks::Http2 => Exchange::Http2(Http2::begin(&way.path, tls.is_some(), &mut out)),
+            Speaks::Handshake => Exchange::Handshake(0, false),
         };
-        let bytes = &scratch[..count];
-        if self.body_left > 0 {
-            return self.body(bytes.len() as u64);
+        Ok(Self { socket: Socket::connect(way.to)?, tls, exchange, out })
+    }
+
+    /// Notes a request that is due; `flush` sends it, with others that were noted since.
+    pub fn ask(&mut self, due: u64, request: &[u8]) {
+        match &mut self.exchange {
+            Exchange::Http1(http) => http.ask(due, request, &mut self.out),
+            Exchange::Http2(http) => http.ask(due, &mut self.out),
+            Exchange::Handshake(is_due, _) => *is_due = due,
         }
-        if self.partial.is_empty() {
-            return self.head(bytes);
+    }
+
+    /// Sends what there is, in one piece unless TLS is still being agreed upon.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(&self.out)?;
+            self.out.clear();
+            while tls.wants_write() {
+                tls.write_tls(&mut &self.socket)?;
+            }
+        } else if !self.out.is_empty() {
+            self.socket.send(&self.out)?;
+            self.out.clear();
         }
-        self.partial.extend_from_slice(bytes);
-        let whole = std::mem::take(&mut self.partial);
-        self.head(&whole)
+        Ok(())
+    }
+
+    /// Reads once and sends what that asks for.
+    pub fn receive(&mut self, way: &Way, scratch: &mut [u8], inbox: &mut Inbox) -> io::Result<()> {
+        if self.tls.is_some() {
+            self.receive_tls(way, scratch, inbox)
+        } else {
+            self.receive_plain(scratch, inbox)
+        }?;
+        if self.out.is_empty() { Ok(()) } else { self.flush() }
     }
 
     /// Whether the other end has neither closed nor sent anything unasked.
     pub fn is_quiet(&self) -> bool {
-        net::recv(&self.socket, &mut [0; 1], RecvFlags::PEEK) == Err(Errno::AGAIN)
+        self.socket.is_quiet()
     }
 
-    fn head(&mut self, bytes: &[u8]) -> io::Result<Progress> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        match response.parse(bytes) {
-            Ok(httparse::Status::Complete(size)) => {
-                self.body_left = body_length(&response)?;
-                self.body((bytes.len() - size) as u64)
-            }
-            Ok(httparse::Status::Partial) => {
-                self.partial.extend_from_slice(bytes);
-                Ok(Progress::Partial)
-            }
-            Err(_) => Err(unexpected("malformed response")),
+    fn receive_plain(&mut self, scratch: &mut [u8], inbox: &mut Inbox) -> io::Result<()> {
+        if let Exchange::Http1(http) = &mut self.exchange
+            && http.is_in_body()
+            && inbox.bodies.is_none()
+        {
+            return match self.socket.discard(scratch)? {
+                None => Ok(()),
+                Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(count) => http.body(count as u64, inbox),
+            };
+        }
+        match self.socket.receive(scratch)? {
+            None => Ok(()),
+            Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(count) => self.exchange.feed(&scratch[..count], inbox, &mut self.out),
         }
     }
 
-    fn body(&mut self, came: u64) -> io::Result<Progress> {
-        self.body_left =
-            self.body_left.checked_sub(came).ok_or_else(|| unexpected("more than the response"))?;
-        Ok(if self.body_left == 0 { Progress::Answered } else { Progress::Partial })
+    fn receive_tls(&mut self, way: &Way, scratch: &mut [u8], inbox: &mut Inbox) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let was_handshaking = tls.is_handshaking();
+        let count = match tls.read_tls(&mut &self.socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            count => count?,
+        };
+        if count == 0 {
+            return self.exchange.end(inbox);
+        }
+        tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if was_handshaking && !tls.is_handshaking() {
+            way.tls.as_ref().inspect(|settings| settings.note(tls));
+            if let Exchange::Handshake(_, is_done) = &mut self.exchange {
+                *is_done = true;
+                tls.send_close_notify();
+                self.flush()?;
+                return self.socket.finish();
+            }
+        }
+        loop {
+            match tls.reader().read(scratch) {
+                Ok(0) => return self.exchange.end(inbox),
+                Ok(count) => self.exchange.feed(&scratch[..count], inbox, &mut self.out)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if tls.wants_write() { self.flush() } else { Ok(()) }
     }
 }
 
@@ -104,23 +187,27 @@ impl AsFd for Client {
     }
 }
 
-fn body_length(response: &httparse::Response<'_, '_>) -> io::Result<u64> {
-    if response.code != Some(200) {
-        return Err(unexpected("status other than 200"));
-    }
-    let mut length = None;
-    for header in response.headers.iter() {
-        if header.name.eq_ignore_ascii_case("content-length") {
-            length = str::from_utf8(header.value).ok().and_then(|text| text.parse().ok());
-        } else if header.name.eq_ignore_ascii_case("connection")
-            && header.value.eq_ignore_ascii_case(b"close")
-        {
-            return Err(unexpected("connection not kept"));
+impl Exchange {
+    fn feed(&mut self, bytes: &[u8], inbox: &mut Inbox, out: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Http1(http) => http.feed(bytes, inbox),
+            Self::Http2(http) => http.feed(bytes, inbox, out),
+            Self::Handshake(..) => Err(unexpected("bytes that nobody asked for")),
         }
     }
-    length.ok_or_else(|| unexpected("no content-length"))
+
+    /// The end of the stream: a handshake that was done is complete, anything else is lost.
+    fn end(&mut self, inbox: &mut Inbox) -> io::Result<()> {
+        match self {
+            Self::Handshake(due, true) => {
+                inbox.answered.push(*due);
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
-fn unexpected(what: &'static str) -> io::Error {
+pub(crate) fn unexpected(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

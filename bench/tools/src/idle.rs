@@ -1,29 +1,29 @@
 //! Idle keep-alive connections, held while somebody reads the proxy's memory.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::client::{Client, Progress, READ_BYTES};
+use crate::client::{Client, Inbox, READ_BYTES, Way};
 
 /// How many requests are under way at once while the connections are opened.
 const BATCH: usize = 64;
 
 /// Opens `count` connections, makes one request on each, says `ready` and holds them until standard input
 /// ends; then says how many were still open.
-pub fn hold(to: SocketAddr, count: usize, request: &[u8]) -> io::Result<()> {
+pub fn hold(way: &Way, count: usize, request: &[u8]) -> io::Result<()> {
     let mut clients = Vec::with_capacity(count);
     let mut scratch = vec![0; READ_BYTES];
     while clients.len() < count {
         let begin = clients.len();
         for _ in 0..BATCH.min(count - begin) {
-            let mut client = Client::connect(to)?;
-            client.send(request)?;
+            let mut client = Client::connect(way)?;
+            client.ask(0, request);
+            client.flush()?;
             clients.push(client);
         }
         for client in &mut clients[begin..] {
-            await_answer(client, &mut scratch)?;
+            await_answer(client, way, &mut scratch, &mut Inbox::default())?;
         }
     }
     let mut output = io::stdout().lock();
@@ -34,11 +34,16 @@ pub fn hold(to: SocketAddr, count: usize, request: &[u8]) -> io::Result<()> {
     writeln!(output, "{}", serde_json::json!({ "opened": count, "still_open": open }))
 }
 
-fn await_answer(client: &mut Client, scratch: &mut [u8]) -> io::Result<()> {
-    loop {
+/// Waits for the one answer that is due.
+pub(crate) fn await_answer(
+    client: &mut Client,
+    way: &Way,
+    scratch: &mut [u8],
+    inbox: &mut Inbox,
+) -> io::Result<()> {
+    while inbox.answered.is_empty() {
         poll(&mut [PollFd::new(client, PollFlags::IN)], None)?;
-        if client.receive(scratch)? == Progress::Answered {
-            return Ok(());
-        }
+        client.receive(way, scratch, inbox)?;
     }
+    Ok(())
 }

@@ -4,6 +4,11 @@
 
 pub mod arguments;
 pub mod client;
+pub mod http1;
+pub mod http2;
 pub mod idle;
 pub mod latency;
 pub mod load;
+pub mod once;
+pub mod socket;
+pub mod tls;
