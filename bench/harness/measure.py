@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import certificate
+from harness.fairness import Answer, CannotServe, Unfair, check, check_handshakes
 from harness.processes import (
     LOAD_CORE,
     PROXY_CORE,
@@ -24,7 +25,7 @@ from harness.processes import (
     wait_for,
     wait_for_200,
 )
-from harness.products.base import FORWARDED_FIELDS, Certificate, Place, Product
+from harness.products.base import Certificate, Place, Product
 from harness.scenarios import Scenario
 
 ENDPOINTS = 2
@@ -37,20 +38,6 @@ ENDPOINT_CONNECTIONS_MAX = 4
 # More than this on the proxy's core that is not the proxy's, and a measurement is made again, so many times.
 DISTURBANCE_MAX = 0.05
 ATTEMPTS = 4
-
-# What TLS must have been agreed upon; the application protocol follows.
-NEGOTIATED = "TLSv1_3 TLS13_AES_128_GCM_SHA256 X25519"
-
-# Where sessions are resumed, the share of handshakes that may be full ones all the same.
-FULL_SHARE_MAX = 0.01
-
-
-class CannotServe(Exception):
-    """A product does not do what a scenario asks of it; the message says what it did."""
-
-
-class Unfair(Exception):
-    """What was measured is not what was to be compared."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +164,7 @@ class Bench:
                 answer = wait_for(lambda: self._ask(proxy), pid=pid, log=log)
             except Unanswered as problem:
                 raise CannotServe(str(problem)) from problem
-            _check(answer, product, scenario)
+            check(answer, product, scenario)
             settle(pid)
             yield proxy
 
@@ -214,7 +201,7 @@ class Bench:
             raise Unfair("connections to the endpoints are not kept alive")
         units = report["body_bytes"] / MIB if scenario.unit == "MiB" else report["requests"]
         tls = report["tls"] or {"full": 0, "resumed": 0, "tickets": 0, "with": []}
-        _check_handshakes(tls, scenario)
+        check_handshakes(tls, scenario)
         return Sample(
             units=units,
             errors=report["errors"],
@@ -261,7 +248,7 @@ class Bench:
             command += ["--tls", str(self._certificate.certificate)]
         return [*command, *map(str, arguments)]
 
-    def _ask(self, proxy: Proxy) -> "_Answer":
+    def _ask(self, proxy: Proxy) -> Answer:
         """One request, as the load will make them."""
         command = self._loadgen(proxy, "--once", "yes", "--path", "/echo")
         said = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -269,7 +256,7 @@ class Bench:
             raise Unanswered(said.stderr.strip())
         report = json.loads(said.stdout)
         fields = {name.lower(): value for name, value in json.loads(report["body"])["headers"]}
-        return _Answer(fields=fields, tls=report["tls"])
+        return Answer(fields=fields, tls=report["tls"])
 
     def _endpoint_connections(self) -> int:
         answers = [
@@ -284,41 +271,6 @@ class _Origin:
     port: int
     pid: int
     log: Path
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What an endpoint saw of a request, and what TLS was agreed upon for it and one more."""
-
-    fields: dict[str, str]
-    tls: dict[str, object] | None
-
-
-def _check(answer: _Answer, product: Product, scenario: Scenario) -> None:
-    front = scenario.front
-    if product.parses and front.protocol != "tcp":
-        missing = [field for field in FORWARDED_FIELDS if field not in answer.fields]
-        if missing:
-            raise Unfair(f"{product.name} does not set {', '.join(missing)}")
-        if answer.fields["x-forwarded-proto"] != front.scheme:
-            raise Unfair(f"{product.name} says that the request came over {answer.fields}")
-    if answer.tls is None:
-        return
-    alpn = "h2" if front.protocol == "http2" else "http/1.1"
-    agreed = f"{NEGOTIATED} {alpn}"
-    if answer.tls["with"] != [agreed]:
-        raise Unfair(f"{product.name} agreed on {answer.tls['with']} rather than {agreed}")
-    if scenario.unit == "handshake" and bool(answer.tls["resumed"]) != front.resumes:
-        raise Unfair(f"{product.name} {'resumed a session' if answer.tls['resumed'] else 'resumes none'}")
-
-
-def _check_handshakes(tls: dict[str, int], scenario: Scenario) -> None:
-    if scenario.unit != "handshake":
-        return
-    if scenario.front.resumes and tls["full"] > FULL_SHARE_MAX * tls["resumed"]:
-        raise Unfair(f"{tls['full']} handshakes were full and {tls['resumed']} resumed")
-    if not scenario.front.resumes and (tls["resumed"] or tls["tickets"]):
-        raise Unfair(f"{tls['resumed']} sessions were resumed, {tls['tickets']} tickets given")
 
 
 def _settled_kib(pid: int) -> int:

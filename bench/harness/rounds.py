@@ -4,7 +4,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from harness.measure import Bench, CannotServe, Length, Sample, Unfair
+from harness.fairness import CannotServe, Unfair
+from harness.measure import Bench, Length, Sample
 from harness.products.base import Product
 from harness.results import Measured
 from harness.scenarios import CONTEXT_ROUNDS, Scenario
