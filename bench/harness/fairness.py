@@ -48,7 +48,7 @@ def check(answer: Answer, product: Product, scenario: Scenario) -> None:
 
 
 def check_handshakes(tls: dict[str, int], scenario: Scenario) -> None:
-    """Looks at the counts of the load generator: full ones, or resumed ones, and tickets only where they belong."""
+    """Looks at the counts of the load generator: full or resumed ones, tickets only where they belong."""
     if scenario.unit != "handshake":
         return
     if scenario.front.resumes and tls["full"] > FULL_SHARE_MAX * tls["resumed"]:
