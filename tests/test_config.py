@@ -27,7 +27,7 @@ bind = ["127.0.0.1:8080", "unix:/run/web.sock"]
 pool = "app"
 trusted_proxies = ["10.0.0.0/8"]
 allow_encoded_slash = true
-limits = { connections = 10, header_bytes = "16k", header_count = 50, target_bytes = "4k" }
+limits = { connections = 10, header_bytes = "16k", header_count = 50, target_bytes = "4k", streams = 64, resets = 50, control_frames = 500 }
 timeouts = { request_header = "off", request_body = "5s", idle = "1m" }
 [[routes]]
 listener = "web"
@@ -104,6 +104,9 @@ def test_every_default_is_that_of_the_manual() -> None:
         "header_bytes_max": 65_536,
         "header_count_max": 100,
         "target_bytes_max": 8192,
+        "streams_max": 128,
+        "resets_max": 200,
+        "control_frames_max": 1000,
     }
     assert listener["timeouts"] == {"request_header_ms": 10_000, "request_body_ms": 30_000, "idle_ms": 60_000}
     assert pool["threshold"] == {"requests": None, "latency_ms": None, "bytes_per_second": None}
@@ -141,7 +144,7 @@ def test_every_key_arrives_in_the_document() -> None:
     assert web["bind"] == ["127.0.0.1:8080", "unix:/run/web.sock"]
     assert web["trusted_proxies"] == ["10.0.0.0/8"]
     assert web["allow_encoded_slash"] is True
-    assert list(web["limits"].values()) == [10, 16_384, 50, 4096]
+    assert list(web["limits"].values()) == [10, 16_384, 50, 4096, 64, 50, 500]
     assert list(web["timeouts"].values()) == [None, 5000, 60_000]
     assert first == {
         "listener": "web",

@@ -43,6 +43,9 @@ LIMITS: Settings = {
     "header_bytes_max": 65_536,
     "header_count_max": 100,
     "target_bytes_max": 8_192,
+    "streams_max": 128,
+    "resets_max": 200,
+    "control_frames_max": 1_000,
 }
 LISTENER_TIMEOUTS: Settings = {
     "request_header_ms": 10_000,

@@ -60,6 +60,27 @@ pub struct ListenerLimits {
     pub header_count_max: u32,
     /// Bytes of one request target.
     pub target_bytes_max: u32,
+    /// Requests at once on one HTTP/2 connection.
+    #[serde(default = "streams_max")]
+    pub streams_max: u32,
+    /// Requests that an HTTP/2 client may cancel within a minute, beside one for each that it lets be answered.
+    #[serde(default = "resets_max")]
+    pub resets_max: u32,
+    /// Frames without content that an HTTP/2 client may send within a minute, beside one for every 32 bytes carried.
+    #[serde(default = "control_frames_max")]
+    pub control_frames_max: u32,
+}
+
+fn streams_max() -> u32 {
+    128
+}
+
+fn resets_max() -> u32 {
+    200
+}
+
+fn control_frames_max() -> u32 {
+    1_000
 }
 
 /// How long a client may take, in milliseconds.

@@ -38,6 +38,9 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
             header_bytes_max: 65_536,
             header_count_max: 100,
             target_bytes_max: 8_192,
+            streams_max: 128,
+            resets_max: 200,
+            control_frames_max: 1_000,
         },
         timeouts: ListenerTimeouts {
             request_header_ms: Some(10_000),

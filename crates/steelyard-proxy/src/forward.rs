@@ -13,13 +13,14 @@ mod slot;
 mod tunnel;
 mod upload;
 
-use crate::codec::{Answer, Asked, Piece};
+use crate::codec::{Answer, Asked, Parts, Piece};
 use crate::fault::{Fault, Side};
 use crate::head::{Framing, Method, RequestHead, Version};
 use crate::http1::encode::{Forwarded, Local, RequestEdit};
+use crate::http2::timeout_ms;
 use crate::registry::Place;
 use crate::shared::ListenerState;
-use crate::timer::{GiveUp, Timer};
+use crate::timer::{GiveUp, Timer, earlier};
 use crate::worker::Worker;
 use admission::Refusal;
 use attempt::{Attempt, Done};
@@ -158,7 +159,8 @@ pub(crate) async fn forward(
         Hops::Last => return last_hop(client, &head, asked, answer).await.into(),
         Hops::Malformed => {
             client.count_bad_request();
-            return say(client, &head, asked, answer, 400, &[], "malformed Max-Forwards").await.into();
+            let reply = Reply::new(400, "malformed Max-Forwards");
+            return say(client, &head, asked, answer, reply).await.into();
         }
     };
     let mut target = client.worker.vectors.lend();
@@ -167,18 +169,30 @@ pub(crate) async fn forward(
             let request_id = client.worker.request_id();
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
             let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
-            let give_up = client.timer.after(pool.config().timeouts.total_ms);
+            let give_up =
+                earlier(client.timer.after(pool.config().timeouts.total_ms), deadline(client, asked));
             let body_ms = listener.timeouts.request_body_ms;
             let plan =
                 Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, max_forwards, seeker };
             to_pool(client, &plan, asked, answer).await
         }
-        Routed::Local(status, why) => say(client, &head, asked, answer, status, &[], why).await.into(),
+        Routed::Local(status, why) => say(client, &head, asked, answer, Reply::new(status, why)).await.into(),
         Routed::Redirect => {
             let location = String::from_utf8_lossy(&target).into_owned();
-            say(client, &head, asked, answer, 308, &[("location", &location)], "").await.into()
+            let fields = [("location", location.as_str())];
+            say(client, &head, asked, answer, Reply { fields: &fields, ..Reply::new(308, "") }).await.into()
         }
     }
+}
+
+/// When a client of gRPC has given up, of which it tells beforehand.
+fn deadline(client: &Client<'_>, asked: &impl Asked) -> GiveUp {
+    let Parts { head, fields, bytes } = asked.request();
+    if head.version != Version::Http2 {
+        return None;
+    }
+    let field = fields.iter().find(|field| field.name.of(bytes) == b"grpc-timeout")?;
+    client.timer.after(timeout_ms(field.value.of(bytes)))
 }
 
 /// Decides where the request goes and writes the target to be sent, or the location of a redirect.
@@ -242,11 +256,12 @@ async fn last_hop(
     answer: &mut impl Answer,
 ) -> After {
     if head.method == Method::Options {
-        return say(client, head, asked, answer, 200, &[], "").await;
+        return say(client, head, asked, answer, Reply::new(200, "")).await;
     }
     // TRACE would give back what it was sent, secrets included, so that hardly any server allows it.
     let allow = [("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")];
-    say(client, head, asked, answer, 405, &allow, "TRACE is not answered here").await
+    let reply = Reply { fields: &allow, ..Reply::new(405, "TRACE is not answered here") };
+    say(client, head, asked, answer, reply).await
 }
 
 /// Sends the request to endpoints of its pool until one has answered or no more may be tried.
@@ -330,7 +345,9 @@ async fn refuse(
         return apologise(client, plan, asked, answer, &fault).await;
     }
     let after = [("retry-after", RETRY_AFTER_S)];
-    say(client, &plan.head, asked, answer, 503, &after, refusal.words()).await
+    let overdue = *refusal == Refusal::TotalTimeout;
+    let reply = Reply { fields: &after, overdue, ..Reply::new(503, refusal.words()) };
+    say(client, &plan.head, asked, answer, reply).await
 }
 
 /// Tells the client of a fault, where it is there to be told.
@@ -352,7 +369,23 @@ async fn apologise(
         Side::Client => fault.to_string(),
         Side::Endpoint => "the service behind this proxy did not answer as it should".to_owned(),
     };
-    say(client, &plan.head, asked, answer, status, fields, &words).await
+    let overdue = matches!(fault, Fault::TotalTimeout);
+    say(client, &plan.head, asked, answer, Reply { status, fields, words: &words, overdue }).await
+}
+
+/// An answer from here.
+struct Reply<'a> {
+    status: u16,
+    fields: &'a [(&'a str, &'a str)],
+    words: &'a str,
+    /// Whether the time for the whole request is over.
+    overdue: bool,
+}
+
+impl<'a> Reply<'a> {
+    fn new(status: u16, words: &'a str) -> Self {
+        Self { status, fields: &[], words, overdue: false }
+    }
 }
 
 /// Answers from here.
@@ -361,10 +394,9 @@ async fn say(
     head: &RequestHead,
     asked: &mut impl Asked,
     answer: &mut impl Answer,
-    status: u16,
-    fields: &[(&str, &str)],
-    words: &str,
+    reply: Reply<'_>,
 ) -> After {
+    let Reply { status, fields, words, overdue } = reply;
     let whole = asked.is_ended() || matches!(asked.arrived(), Ok(Some(Piece::End(_))));
     let keep = whole && head.keep_alive && !client.is_closing();
     let body = if words.is_empty() { String::new() } else { format!("{words}\n") };
@@ -375,6 +407,7 @@ async fn say(
         version: head.version,
         close: !keep,
         head_request: head.method == Method::Head,
+        overdue,
         date: &client.worker.date(client.timer.now()),
     });
     match answer.flush().await {
@@ -417,7 +450,7 @@ impl Plan<'_> {
     /// How content goes to the client that comes framed like this from the endpoint.
     fn framing_to_client(&self, from_endpoint: Framing) -> Framing {
         match (from_endpoint, self.head.version) {
-            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http11 | Version::Http2) => Framing::Chunked,
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
             (framing, _) => framing,
         }

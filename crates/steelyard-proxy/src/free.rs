@@ -13,6 +13,13 @@ const CAPACITY_MAX: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct FreeList<T>(Rc<RefCell<Vec<Vec<T>>>>);
 
+impl<T> Clone for FreeList<T> {
+    /// The same list.
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
 impl<T> Default for FreeList<T> {
     fn default() -> Self {
         Self(Rc::default())

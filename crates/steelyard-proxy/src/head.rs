@@ -77,13 +77,15 @@ pub enum Framing {
     UntilClose,
 }
 
-/// The version of HTTP/1 in a start line.
+/// The version of HTTP that a message came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 /// A request that was parsed and found sound. Spans are of the buffer it was parsed from.

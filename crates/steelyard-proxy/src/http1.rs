@@ -6,7 +6,7 @@
 pub mod chunked;
 pub mod client;
 pub mod encode;
-mod field;
+pub(crate) mod field;
 pub mod incoming;
 pub mod outgoing;
 pub mod request;

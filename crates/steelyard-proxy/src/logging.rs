@@ -11,6 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread::ThreadId;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A longer panic message is cut.
 const PANIC_BYTES_MAX: usize = 500;
@@ -69,8 +72,15 @@ pub fn start(level: Level, format: Format) {
             .with_ansi(false)
             // A standard error that is gone must not become a panic.
             .log_internal_errors(false);
+        // What a peer does to a connection of its own is told by us, once, and not for every frame.
+        let quiet =
+            filter_fn(|event| *event.level() == tracing::Level::ERROR || !event.target().starts_with("h2"));
         // An error says that there is a subscriber already, which then is the one to use.
-        let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+        let _ = if json {
+            builder.json().flatten_event(true).finish().with(quiet).try_init()
+        } else {
+            builder.finish().with(quiet).try_init()
+        };
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if !report_panic(info) {

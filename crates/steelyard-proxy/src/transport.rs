@@ -103,7 +103,8 @@ impl Transport {
         rustix::net::recv(self.as_fd(), room, RecvFlags::empty()).map(|(count, _)| count)
     }
 
-    fn poll_read(&self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads at least one byte, or 0 at the end of the stream, when there is something.
+    pub(crate) fn poll_read(&self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.left_unread.take() {
             match self.receive(room) {
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
@@ -137,7 +138,8 @@ impl Transport {
         }
     }
 
-    fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Writes some of these parts when there is room.
+    pub(crate) fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             let outcome = self.try_io(Interest::WRITABLE, || {
                 Ok(match parts {

@@ -163,10 +163,16 @@ impl Worker {
         date
     }
 
-    /// 32 hexadecimal digits at random.
-    pub fn request_id(&self) -> [u8; 32] {
+    /// 16 bytes at random.
+    pub fn random(&self) -> [u8; 16] {
         let mut random = [0; 16];
         self.rng.borrow_mut().fill_bytes(&mut random);
+        random
+    }
+
+    /// 32 hexadecimal digits at random.
+    pub fn request_id(&self) -> [u8; 32] {
+        let random = self.random();
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(random) {
             pair.copy_from_slice(&HEXADECIMAL[usize::from(byte)]);

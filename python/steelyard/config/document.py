@@ -37,6 +37,9 @@ def listener_of(name: str, listener: Listener) -> dict[str, Any]:
             "header_bytes_max": limits.header_bytes,
             "header_count_max": limits.header_count,
             "target_bytes_max": limits.target_bytes,
+            "streams_max": limits.streams,
+            "resets_max": limits.resets,
+            "control_frames_max": limits.control_frames,
         },
         "timeouts": {
             "request_header_ms": timeouts.request_header,

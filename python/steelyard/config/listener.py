@@ -45,6 +45,13 @@ class ListenerLimits(Model):
     """Header fields of one request."""
     target_bytes: Size = Field(default="8k", validate_default=True)
     """The target of one request: path and query."""
+    streams: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Requests at once on one HTTP/2 connection."""
+    resets: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Requests that an HTTP/2 client may cancel within a minute, beside one for each that is answered."""
+    control_frames: Annotated[int, Field(ge=100, le=10_000_000)] = 1000
+    """Frames without content, such as PING, that an HTTP/2 client may send within a minute, beside one for
+    every 32 bytes that are carried."""
 
 
 class ListenerTimeouts(Model):

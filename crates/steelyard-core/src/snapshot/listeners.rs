@@ -17,6 +17,13 @@ const HEADER_COUNT: RangeInclusive<u32> = 1..=1000;
 /// Bytes of a request target.
 const TARGET_BYTES: RangeInclusive<u32> = 1..=1 << 20;
 
+/// Requests at once on one HTTP/2 connection, each of which may take a buffer.
+const STREAMS: RangeInclusive<u32> = 1..=10_000;
+/// Requests that an HTTP/2 client may cancel.
+const RESETS: RangeInclusive<u32> = 1..=1_000_000;
+/// Frames without content: below, no client would come through its first request.
+const CONTROL_FRAMES: RangeInclusive<u32> = 100..=10_000_000;
+
 /// A listener with its texts parsed.
 pub(super) struct ListenerPlan<'d> {
     pub config: &'d document::Listener,
@@ -123,6 +130,9 @@ fn check_bounds(config: &document::Listener, report: &mut Report) {
         }
         within("header_bytes", limits.header_bytes_max, HEADER_BYTES, report);
         within("header_count", limits.header_count_max, HEADER_COUNT, report);
+        within("streams", limits.streams_max, STREAMS, report);
+        within("resets", limits.resets_max, RESETS, report);
+        within("control_frames", limits.control_frames_max, CONTROL_FRAMES, report);
         within("target_bytes", limits.target_bytes_max, TARGET_BYTES, report);
     });
     let timeouts = &config.timeouts;

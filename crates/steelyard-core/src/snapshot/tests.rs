@@ -189,6 +189,13 @@ fn bounds_of_a_listener_are_bounds() {
         );
     }
     refused(|d| d.listeners[0].limits.target_bytes_max = 0, "listeners.web.limits.target_bytes", "1 to");
+    refused(|d| d.listeners[0].limits.streams_max = 0, "listeners.web.limits.streams", "1 to");
+    refused(|d| d.listeners[0].limits.resets_max = 0, "listeners.web.limits.resets", "1 to");
+    refused(
+        |d| d.listeners[0].limits.control_frames_max = 9,
+        "listeners.web.limits.control_frames",
+        "100 to",
+    );
     refused(
         |d| d.listeners[0].timeouts.request_header_ms = Some(0),
         "listeners.web.timeouts.request_header",

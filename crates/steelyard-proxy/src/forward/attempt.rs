@@ -6,12 +6,13 @@ use super::replay::Replay;
 use super::slot::Slot;
 use super::upload::Upload;
 use super::{After, Client, Plan};
-use crate::codec::{Answer, Answered, Ask, Asked, Piece};
+use crate::codec::{Answer, Answered, Ask, Asked, Parts, Piece};
 use crate::connections::{Connection, Wanted};
 use crate::fault::{Fault, Side};
-use crate::head::{Framing, Method, ResponseHead, Version};
+use crate::head::{Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing, response::upgrade_agreed};
+use crate::http2::websocket::{self, ACCEPT_BYTES};
 use crate::timer::earlier;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -63,6 +64,25 @@ struct Progress {
     awaits_continue: Cell<Option<Nanos>>,
     /// When the client was passed it on.
     continued: Cell<Option<Nanos>>,
+}
+
+/// The change of protocol that a client offers.
+struct Offer {
+    protocols: Vec<u8>,
+    /// The proof that an endpoint took up the offer, where it is ours and not the client's.
+    accept: Option<[u8; ACCEPT_BYTES]>,
+}
+
+impl Offer {
+    fn of(request: Parts<'_, RequestHead>, protocols: Span) -> Self {
+        Self { protocols: protocols.of(request.bytes).to_vec(), accept: websocket::accept_for(request) }
+    }
+
+    fn is_taken_up(&self, response: Parts<'_, ResponseHead>) -> bool {
+        let agreed = response.head.upgrade.map(|span| span.of(response.bytes)).unwrap_or_default();
+        upgrade_agreed(&self.protocols, agreed)
+            && self.accept.is_none_or(|accept| websocket::is_accepted(response, &accept))
+    }
 }
 
 /// How an exchange ended that ended well.
@@ -195,13 +215,12 @@ impl Attempt<'_> {
         let head_bytes = ask.head(asked.request(), &self.plan.request_edit(self.slot.endpoint()));
         self.slot.count(0, head_bytes);
         progress.repeatable.set(replay.is_possible());
-        // The protocols that the client offered, for the answer to be compared with.
-        let offered = self.plan.head.upgrade.map(|span| span.of(asked.request().bytes).to_vec());
+        let offer = self.plan.head.upgrade.map(|protocols| Offer::of(asked.request(), protocols));
         let upload = pin!(self.upload(asked, ask, replay, progress));
         let mut upload = Upload::new(upload);
         let head = self.final_head(answer, answered, &mut upload, progress).await?;
         if head.status == 101 {
-            return self.change_protocol(answer, answered, progress, offered.as_deref(), &head).await;
+            return self.change_protocol(answer, answered, progress, offer.as_ref()).await;
         }
         let now = timer.now();
         self.slot.answered(head.status, now);
@@ -281,7 +300,7 @@ impl Attempt<'_> {
                 return Ok(head);
             }
             interim = true;
-            if self.plan.head.version == Version::Http11 {
+            if self.plan.head.version != Version::Http10 {
                 answer.interim(answered.response());
                 answer.flush().await?;
                 if head.status == 100 && progress.awaits_continue.take().is_some() {
@@ -370,14 +389,10 @@ impl Attempt<'_> {
         answer: &mut impl Answer,
         answered: &mut impl Answered,
         progress: &Progress,
-        offered: Option<&[u8]>,
-        head: &ResponseHead,
+        offer: Option<&Offer>,
     ) -> Result<Ended, Fault> {
         let response = answered.response();
-        let agreed = head.upgrade.map(|span| span.of(response.bytes)).unwrap_or_default();
-        if !offered.is_some_and(|offered| upgrade_agreed(offered, agreed))
-            || self.plan.head.method == Method::Head
-        {
+        if !offer.is_some_and(|offer| offer.is_taken_up(response)) || self.plan.head.method == Method::Head {
             return Err(Fault::Malformed("changed to a protocol that was not asked for"));
         }
         if !progress.sent.get() {

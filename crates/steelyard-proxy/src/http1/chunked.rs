@@ -171,7 +171,7 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
     for header in headers {
         let (name, value) = (header.name.as_bytes(), header.value);
         let kind = FieldKind::of(name);
-        if is_forbidden(kind, name) {
+        if !may_trail(kind, name) {
             return Err(Malformed { reason: "field that is forbidden in trailers" });
         }
         let (name, value) = (field::span_in(section, name), field::span_in(section, value));
@@ -184,9 +184,10 @@ fn parse_trailers(section: &[u8], fields: &mut Fields) -> Result<(), Malformed> 
     Ok(())
 }
 
-/// Fields for framing, routing, authentication, request modifiers, response control and content processing must not
-/// be in trailers (RFC 9110 section 6.5.1): software that merges trailers into the head would act on them.
-fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
+/// Whether a field may be in trailers. Those for framing, routing, authentication, request modifiers, response control
+/// and content processing must not be (RFC 9110 section 6.5.1): software that merges trailers into the head would act
+/// on them.
+pub(crate) fn may_trail(kind: FieldKind, name: &[u8]) -> bool {
     const OTHERS: [&[u8]; 22] = [
         b"accept",
         b"age",
@@ -213,9 +214,9 @@ fn is_forbidden(kind: FieldKind, name: &[u8]) -> bool {
     ];
     match kind {
         // Only found out when the whole content was seen, and harmless.
-        FieldKind::EndToEnd if name.eq_ignore_ascii_case(b"etag") => false,
-        FieldKind::Other => OTHERS.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)),
-        _ => true,
+        FieldKind::EndToEnd if name.eq_ignore_ascii_case(b"etag") => true,
+        FieldKind::Other => !OTHERS.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden)),
+        _ => false,
     }
 }
 

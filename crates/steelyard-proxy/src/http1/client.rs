@@ -8,6 +8,7 @@ use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::Local;
+use crate::http2;
 use crate::registry::Place;
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::transport::Transport;
@@ -52,21 +53,50 @@ async fn serve_all(client: &Client<'_>, transport: &Transport) {
     let worker = client.worker;
     let idle_ms = worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     let mut idle_until = client.timer.after(idle_ms);
+    let mut first = true;
     while wakes_up(client, transport, idle_until).await {
         // Made where it will lie: it is too large to be moved for every request.
         let mut serving = Box::into_pin(Box::<Option<_>>::default());
-        serving.set(Some(exchanges(client, transport, &mut idle_until)));
+        serving.set(Some(exchanges(client, transport, &mut idle_until, &mut first)));
         let after = poll_fn(|cx| {
-            serving.as_mut().as_pin_mut().map_or(Poll::Ready(After::Close), |serving| serving.poll(cx))
+            serving
+                .as_mut()
+                .as_pin_mut()
+                .map_or(Poll::Ready(Next::Is(After::Close)), |serving| serving.poll(cx))
         })
         .await;
         drop(serving);
         match after {
-            After::Keep => {}
-            After::Close => return,
-            // In a box, since few come here and all would carry it.
-            After::Linger => return Box::pin(linger(transport, client.timer, worker)).await,
+            Next::Is(After::Keep) => {}
+            Next::Is(After::Close) => return,
+            // In a box, since not all come here and all would carry it.
+            last => return Box::pin(end(client, transport, last)).await,
         }
+    }
+}
+
+/// What follows the last request of HTTP/1.1.
+async fn end(client: &Client<'_>, transport: &Transport, last: Next) {
+    let after = match last {
+        Next::Is(after) => after,
+        Next::Http2(begun) => http2::server::serve(client, transport, begun).await,
+    };
+    if after == After::Linger {
+        linger(transport, client.timer, client.worker).await;
+    }
+}
+
+/// What follows when no more requests have arrived.
+enum Next {
+    /// As the last one said.
+    Is(After),
+    /// The client speaks HTTP/2, and has sent this.
+    Http2(Vec<u8>),
+}
+
+impl From<After> for Next {
+    fn from(after: After) -> Self {
+        Self::Is(after)
     }
 }
 
@@ -85,10 +115,16 @@ async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -
     .await
 }
 
-/// Serves requests until none has arrived. Each sets anew until when the client may be idle.
-async fn exchanges(client: &Client<'_>, transport: &Transport, idle_until: &mut GiveUp) -> After {
+/// Serves requests until none has arrived. Each sets anew until when the client may be idle. `first` says that there was
+/// none before, and so that they may be of HTTP/2.
+async fn exchanges(
+    client: &Client<'_>,
+    transport: &Transport,
+    idle_until: &mut GiveUp,
+    first: &mut bool,
+) -> Next {
     let worker = client.worker;
-    let Some(mut listener) = listener_of(client) else { return After::Close };
+    let Some(mut listener) = listener_of(client) else { return After::Close.into() };
     let mut asked = Incoming::<RequestHead>::new(
         transport,
         client.timer,
@@ -101,11 +137,18 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_until: &mut 
         Outgoing::new(transport, client.timer, Side::Client, listener.timeouts.idle_ms, &worker.vectors);
     match asked.read_arrived().await {
         Some(Ok(1..)) => {}
-        Some(_) => return After::Close,
-        None => return After::Keep,
+        Some(_) => return After::Close.into(),
+        None => return After::Keep.into(),
+    }
+    if std::mem::take(first) {
+        match asked.begins_with(http2::PREFACE, listener.timeouts.request_header_ms).await {
+            Ok(false) => {}
+            Ok(true) => return Next::Http2(asked.take_unread()),
+            Err(_) => return After::Close.into(),
+        }
     }
     if asked.is_between_requests() {
-        return After::Keep;
+        return After::Keep.into();
     }
     loop {
         let after = match asked.next_request(listener.timeouts.request_header_ms).await {
@@ -116,7 +159,7 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_until: &mut 
                     Outcome::Answered(after) => after,
                     Outcome::Tunnel(tunnel) => {
                         drop(listener);
-                        return tunnel.carry(client, &mut asked, &mut answer).await;
+                        return tunnel.carry(client, &mut asked, &mut answer).await.into();
                     }
                 }
             }
@@ -124,22 +167,23 @@ async fn exchanges(client: &Client<'_>, transport: &Transport, idle_until: &mut 
         };
         *idle_until = client.timer.after(listener.timeouts.idle_ms);
         if after != After::Keep || asked.is_between_requests() {
-            return after;
+            return after.into();
         }
         match listener_of(client) {
             Some(current) => listener = current,
-            None => return After::Close,
+            None => return After::Close.into(),
         }
     }
 }
 
 /// The listener as the snapshot in force has it, or as it last was when it has left the configuration.
-fn listener_of(client: &Client<'_>) -> Option<Arc<Listener>> {
+pub(crate) fn listener_of(client: &Client<'_>) -> Option<Arc<Listener>> {
     let pinned = client.worker.pin();
     pinned.listener(&client.state.name).or_else(|| client.state.farewell.get()).cloned()
 }
 
-fn limits(limits: &ListenerLimits) -> Limits {
+/// The bounds on a head that a listener sets.
+pub(crate) fn limits(limits: &ListenerLimits) -> Limits {
     Limits {
         header_bytes_max: limits.header_bytes_max,
         header_count_max: limits.header_count_max,
@@ -164,6 +208,7 @@ async fn reject(client: &Client<'_>, fault: &Fault, begun: bool, answer: &mut Ou
         version: Version::Http11,
         close: true,
         head_request: false,
+        overdue: false,
         date: &client.worker.date(client.timer.now()),
     });
     match answer.flush().await {

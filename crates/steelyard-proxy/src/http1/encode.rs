@@ -9,6 +9,7 @@ mod response;
 
 pub use forwarded::Forwarded;
 pub use request::{RequestEdit, SetField, request};
+pub(crate) use response::passes_to_client;
 pub use response::{Local, ResponseEdit, interim, local, response, trailers};
 
 use crate::head::FieldSpan;

@@ -61,7 +61,7 @@ pub(super) struct Transfer {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Expect {
+pub(crate) enum Expect {
     #[default]
     Nothing,
     Continue,
@@ -229,7 +229,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 /// Digits and nothing else, within 64 bits (RFC 9110 section 8.6). The list of equal values that a recipient may
 /// repair is refused as well.
-fn content_length(value: &[u8]) -> Result<u64, Reject> {
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, Reject> {
     if value.is_empty() || value.len() > LENGTH_DIGIT_COUNT_MAX {
         return Err(Reject::bad("malformed Content-Length"));
     }
@@ -242,7 +242,8 @@ fn content_length(value: &[u8]) -> Result<u64, Reject> {
     })
 }
 
-fn expect(value: &[u8]) -> Expect {
+/// What Expect asks for.
+pub(crate) fn expect(value: &[u8]) -> Expect {
     if value.eq_ignore_ascii_case(b"100-continue") { Expect::Continue } else { Expect::Unknown }
 }
 

@@ -197,6 +197,21 @@ impl Incoming<'_, RequestHead> {
         .await
     }
 
+    /// Whether what has arrived begins with these bytes; waits for more while it may.
+    pub(crate) async fn begins_with(&mut self, start: &[u8], header_ms: Option<u64>) -> Result<bool, Fault> {
+        let mut give_up = None;
+        loop {
+            let unread = self.buffer.unread();
+            if unread.starts_with(start) || !start.starts_with(unread) {
+                return Ok(unread.starts_with(start));
+            }
+            let at = *give_up.get_or_insert_with(|| self.timer.after(header_ms));
+            if self.read_more(at).await? == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Whether nothing has arrived of another request; what some clients send behind a body, an empty line, is none.
     pub fn is_between_requests(&mut self) -> bool {
         let unread = self.buffer.unread();
@@ -295,6 +310,13 @@ impl<H> ReadContent for Incoming<'_, H> {
 }
 
 impl<H> Incoming<'_, H> {
+    /// Takes away what has come and was not consumed: it belongs to another protocol.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.buffer.unread().to_vec();
+        self.buffer.consume(unread.len());
+        unread
+    }
+
     fn end_of_chunks(&mut self, start: usize, end: usize) -> Result<Option<Piece<'_>>, Fault> {
         let parsed = chunked::trailer_fields(&self.buffer.whole()[start..end], &mut self.trailers);
         if let Err(malformed) = parsed {
@@ -337,9 +359,7 @@ impl Answered for Incoming<'_, ResponseHead> {
     }
 
     fn take_unread(&mut self) -> Vec<u8> {
-        let unread = self.buffer.unread().to_vec();
-        self.buffer.consume(unread.len());
-        unread
+        Incoming::take_unread(self)
     }
 
     fn become_tunnel(&mut self) {

@@ -80,18 +80,25 @@ fn pass(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &[FieldSp
     }
     let mut dated = false;
     for field in fields {
-        match field.kind {
-            FieldKind::Date => dated = true,
-            FieldKind::Trailer if !chunked => continue,
-            FieldKind::Trailer | FieldKind::Lookalike => {}
-            FieldKind::ProxyAuthentication => continue,
-            kind if kind.belongs_to_the_connection() => continue,
-            _ => {}
+        if passes_to_client(field.kind, chunked) {
+            dated |= field.kind == FieldKind::Date;
+            copier.keep(out, field);
         }
-        copier.keep(out, field);
     }
     copier.flush(out);
     dated
+}
+
+/// Whether a field of an endpoint's response is for the client. `chunked` = trailers may follow, so that their
+/// announcement is.
+#[inline]
+pub(crate) fn passes_to_client(kind: FieldKind, chunked: bool) -> bool {
+    match kind {
+        FieldKind::Trailer => chunked,
+        FieldKind::Lookalike => true,
+        FieldKind::ProxyAuthentication => false,
+        kind => !kind.belongs_to_the_connection(),
+    }
 }
 
 /// Persistence is the default of HTTP/1.1 only (RFC 9112 section 9.3).
@@ -118,6 +125,8 @@ pub struct Local<'a> {
     pub close: bool,
     /// Whether it answers HEAD, and so goes without its content.
     pub head_request: bool,
+    /// Whether it is given because the time that the client gave is over, which gRPC tells apart.
+    pub overdue: bool,
     /// The Date.
     pub date: &'a [u8],
 }

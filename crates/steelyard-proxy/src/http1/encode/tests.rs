@@ -294,6 +294,7 @@ fn interim_responses_lose_their_connection_fields() {
 #[test]
 fn our_own_answers_are_whole() {
     let busy = Local {
+        overdue: false,
         status: 503,
         fields: &[("retry-after", "1")],
         body: "busy\n",

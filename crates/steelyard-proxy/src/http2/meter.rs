@@ -1,0 +1,194 @@
+//! How much a peer asks for beside what it is for: frames that carry no content cost it, bytes that are carried earn.
+//!
+//! `h2` bounds what streams, header blocks and buffered frames may take. It answers every PING and SETTINGS though, and
+//! looks at every PRIORITY and every update of a window, however many there are (CVE-2019-9512, 9513, 9515). Frame heads are read
+//! from the bytes as they come in, since `h2` does not tell of them.
+
+use super::PREFACE;
+use steelyard_core::time::Nanos;
+
+/// What one frame costs, in bytes carried: more than the answer to a PING earns, less than a small response.
+const FRAME_COST: u64 = 32;
+/// In this time all that was spent is there again.
+const RECOVERY: Nanos = Nanos::from_millis(60_000);
+/// Length, kind, flags and stream (RFC 9113 section 4.1).
+const HEAD_BYTES: usize = 9;
+const KIND_DATA: u8 = 0;
+const KIND_HEADERS: u8 = 1;
+
+/// Reads frame heads, and keeps the account.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// Bytes that belong to no frame, or to the payload of one that was counted.
+    skip: usize,
+    head: [u8; HEAD_BYTES],
+    head_bytes: usize,
+    account: Account,
+}
+
+/// What may be spent, which comes back with time and is never more than at first. Once it is spent, that stays so.
+#[derive(Debug)]
+pub(super) struct Account {
+    credit: u64,
+    credit_max: u64,
+    since: Option<Nanos>,
+    exhausted: bool,
+}
+
+impl Account {
+    pub fn new(credit_max: u64) -> Self {
+        Self { credit: credit_max, credit_max, since: None, exhausted: false }
+    }
+
+    pub fn earn(&mut self, amount: u64) {
+        self.credit = self.credit.saturating_add(amount).min(self.credit_max);
+    }
+
+    pub fn spend(&mut self, amount: u64) {
+        self.credit = self.credit.saturating_sub(amount);
+        self.exhausted |= self.credit == 0;
+    }
+
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// Gives back what has come back with time.
+    pub fn recover(&mut self, now: Nanos) {
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return;
+        };
+        let back = self.credit_max.saturating_mul(now.since(since).0 / 1_000) / (RECOVERY.0 / 1_000);
+        if back > 0 {
+            self.earn(back);
+            self.since = Some(now);
+        }
+    }
+}
+
+impl Meter {
+    /// A meter for a peer that may send so many frames without content at once. `preface` says whether it is a client,
+    /// whose first bytes are no frame.
+    pub fn new(frames_max: u32, preface: bool) -> Self {
+        Self {
+            skip: if preface { PREFACE.len() } else { 0 },
+            head: [0; HEAD_BYTES],
+            head_bytes: 0,
+            account: Account::new(u64::from(frames_max) * FRAME_COST),
+        }
+    }
+
+    /// Looks at bytes that the peer has sent.
+    pub fn take_in(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let count = self.skip.min(bytes.len());
+                self.skip -= count;
+                bytes = &bytes[count..];
+                continue;
+            }
+            let count = (HEAD_BYTES - self.head_bytes).min(bytes.len());
+            self.head[self.head_bytes..self.head_bytes + count].copy_from_slice(&bytes[..count]);
+            self.head_bytes += count;
+            bytes = &bytes[count..];
+            if self.head_bytes == HEAD_BYTES {
+                self.head_bytes = 0;
+                self.count();
+            }
+        }
+    }
+
+    /// Counts the frame whose head has come.
+    fn count(&mut self) {
+        let [a, b, c, kind, ..] = self.head;
+        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        match kind {
+            // Streams and empty DATA frames are counted elsewhere.
+            KIND_DATA => self.account.earn(self.skip as u64),
+            KIND_HEADERS => {}
+            _ => self.account.spend(FRAME_COST),
+        }
+    }
+
+    /// Counts bytes that were sent to the peer.
+    pub fn earn(&mut self, bytes: usize) {
+        self.account.earn(bytes as u64);
+    }
+
+    /// Whether the peer has asked for too much.
+    pub fn is_exhausted(&self) -> bool {
+        self.account.is_exhausted()
+    }
+
+    /// Gives back what has come back with time.
+    pub fn recover(&mut self, now: Nanos) {
+        self.account.recover(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, payload: usize) -> Vec<u8> {
+        let [.., a, b, c] = (payload as u32).to_be_bytes();
+        let mut frame = vec![a, b, c, kind, 0, 0, 0, 0, 0];
+        frame.resize(HEAD_BYTES + payload, 0xff);
+        frame
+    }
+
+    #[test]
+    fn frames_are_found_however_their_bytes_come() {
+        const PING: u8 = 6;
+        for step in 1..40 {
+            let mut meter = Meter::new(4, true);
+            let mut bytes = PREFACE.to_vec();
+            for _ in 0..3 {
+                bytes.extend(frame(PING, 8));
+            }
+            bytes.extend(frame(KIND_HEADERS, 100));
+            bytes.chunks(step).for_each(|chunk| meter.take_in(chunk));
+            assert!(!meter.is_exhausted(), "three of four, {step} bytes at a time");
+            frame(PING, 8).chunks(step).for_each(|chunk| meter.take_in(chunk));
+            assert!(meter.is_exhausted(), "four of four, {step} bytes at a time");
+        }
+    }
+
+    #[test]
+    fn what_is_carried_earns() {
+        let mut meter = Meter::new(2, false);
+        for _ in 0..100 {
+            meter.take_in(&frame(8, 4));
+            meter.earn(FRAME_COST as usize);
+            meter.take_in(&frame(8, 4));
+            meter.take_in(&frame(KIND_DATA, FRAME_COST as usize));
+            assert!(!meter.is_exhausted());
+        }
+    }
+
+    #[test]
+    fn answers_to_pings_do_not_earn_the_next_ones() {
+        let mut meter = Meter::new(100, false);
+        for _ in 0..300 {
+            meter.take_in(&frame(6, 8));
+            meter.earn(HEAD_BYTES + 8);
+        }
+        assert!(meter.is_exhausted());
+    }
+
+    #[test]
+    fn time_gives_back() {
+        let mut meter = Meter::new(60, false);
+        meter.recover(Nanos::from_millis(1_000));
+        (0..59).for_each(|_| meter.take_in(&frame(6, 8)));
+        meter.recover(Nanos::from_millis(3_000));
+        meter.take_in(&frame(6, 8));
+        meter.take_in(&frame(6, 8));
+        assert!(!meter.is_exhausted(), "two of the three that are there after two seconds");
+        meter.take_in(&frame(6, 8));
+        assert!(meter.is_exhausted());
+        meter.recover(Nanos::from_millis(60_000));
+        assert!(meter.is_exhausted(), "for good");
+    }
+}

@@ -1,0 +1,367 @@
+"""One end of a connection that speaks HTTP/2, over the `h2` package: a client, or a played origin."""
+
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+from hyperframe.frame import Frame, GoAwayFrame
+
+from language.client import Reply
+from language.raw import Reachable
+from language.scope import keep
+from language.wire import PATIENCE_S, PIECE_BYTES
+
+Fields = Sequence[tuple[str, str]]
+
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0, 1, 2, 3
+REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
+
+
+class _Connection(h2.connection.H2Connection):
+    """The package takes every GOAWAY for the end; of a graceful one, the streams go on behind it."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
+        state = self.state_machine.state
+        result = super()._receive_goaway_frame(frame)
+        self.state_machine.state = state
+        return result
+
+
+class Gone(AssertionError):
+    """The connection ended while something was waited for."""
+
+
+@dataclass
+class Received:
+    """What has come on one stream so far."""
+
+    head: list[tuple[str, str]] | None = None
+    interim: list[list[tuple[str, str]]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    trailers: list[tuple[str, str]] = field(default_factory=list)
+    ended: bool = False
+    reset: int | None = None
+    unacknowledged: int = 0
+
+
+class Stream:
+    """One exchange on a connection."""
+
+    def __init__(self, connection: "Conversation", number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.got = connection.received.setdefault(number, Received())
+
+    # speaking
+
+    def head(self, fields: Fields, *, end: bool = False) -> Self:
+        self.connection.h2.send_headers(self.number, list(fields), end_stream=end)
+        self.connection.flush()
+        return self
+
+    def respond(
+        self,
+        status: int = 200,
+        body: bytes = b"",
+        fields: Fields = (),
+        *,
+        trailers: Fields = (),
+        end: bool = True,
+    ) -> Self:
+        """Sends a whole response, or with `end=False` one that goes on."""
+        last = end and not body and not trailers
+        self.head([(":status", str(status)), *fields], end=last)
+        if body:
+            self.send(body, end=end and not trailers)
+        if trailers:
+            self.trailers(trailers)
+        return self
+
+    def interim(self, status: int, fields: Fields = ()) -> Self:
+        return self.head([(":status", str(status)), *fields])
+
+    def send(self, data: bytes, *, end: bool = False) -> Self:
+        """Sends content as the other side makes room."""
+        connection = self.connection
+        while data:
+            connection.until(self._may_send, "a window to send into")
+            window = connection.h2.local_flow_control_window(self.number)
+            piece = data[: min(window, connection.h2.max_outbound_frame_size)]
+            data = data[len(piece) :]
+            connection.h2.send_data(self.number, piece, end_stream=end and not data)
+            connection.flush()
+        if not data and end and not self._is_closed_by_us():
+            connection.h2.end_stream(self.number)
+            connection.flush()
+        return self
+
+    def fill_window(self) -> int:
+        """Sends as much as fits now; says how much that is."""
+        sent = 0
+        while window := self.connection.h2.local_flow_control_window(self.number):
+            piece = b"x" * min(window, self.connection.h2.max_outbound_frame_size)
+            self.connection.h2.send_data(self.number, piece)
+            self.connection.flush()
+            sent += len(piece)
+        return sent
+
+    def trailers(self, fields: Fields) -> Self:
+        return self.head(fields, end=True)
+
+    def end(self) -> Self:
+        self.connection.h2.end_stream(self.number)
+        self.connection.flush()
+        return self
+
+    def reset(self, code: int = CANCEL) -> Self:
+        self.connection.h2.reset_stream(self.number, code)
+        self.connection.flush()
+        return self
+
+    # listening
+
+    def expect_head(self) -> list[tuple[str, str]]:
+        self.connection.until(lambda: self.got.head is not None or self.is_over, f"a head on {self.number}")
+        assert self.got.head is not None, f"no head, but {self.got}"
+        return self.got.head
+
+    def expect_interim(self, status: int) -> list[tuple[str, str]]:
+        self.connection.until(
+            lambda: self.got.interim or self.got.head or self.is_over, "an interim response"
+        )
+        assert self.got.interim, f"no interim response, but {self.got}"
+        head = self.got.interim.pop(0)
+        assert dict(head)[":status"] == str(status), head
+        return head
+
+    def expect_bytes(self, count: int) -> bytes:
+        """At least so many bytes of content come; they are taken."""
+        self.connection.until(lambda: len(self.got.body) >= count or self.is_over, f"{count} bytes")
+        assert len(self.got.body) >= count, f"only {len(self.got.body)} bytes, and {self.got.reset}"
+        taken = bytes(self.got.body)
+        self.got.body.clear()
+        return taken
+
+    def expect_end(self) -> Received:
+        self.connection.until(lambda: self.is_over, f"the end of {self.number}")
+        # A server that has answered may end what is left of the request without an error.
+        assert self.got.ended, f"reset with {self.got.reset} after {self.got}"
+        assert not self.got.reset, f"reset with {self.got.reset} after {self.got}"
+        return self.got
+
+    def expect_response(self, status: int | None = None) -> Reply:
+        got = self.expect_end()
+        assert got.head is not None
+        fields = dict(got.head)
+        assert status is None or fields[":status"] == str(status), (got.head, bytes(got.body[:300]))
+        return Reply(int(fields[":status"]), got.head[1:], bytes(got.body))
+
+    def expect_reset(self, code: int | None = None) -> int:
+        self.connection.until(lambda: self.is_over, f"a reset of {self.number}")
+        assert self.got.reset is not None, f"no reset, but {self.got}"
+        assert code is None or self.got.reset == code, self.got
+        return self.got.reset
+
+    @property
+    def is_over(self) -> bool:
+        return self.got.ended or self.got.reset is not None
+
+    def _may_send(self) -> bool:
+        assert self.got.reset is None, f"reset with {self.got.reset} while sending"
+        return self.connection.h2.local_flow_control_window(self.number) > 0
+
+    def _is_closed_by_us(self) -> bool:
+        state = self.connection.h2.streams[self.number].state_machine.state.name
+        return state in ("HALF_CLOSED_LOCAL", "CLOSED")
+
+
+class Conversation:
+    """One end of a connection. Whatever is waited for, everything that comes meanwhile is taken in."""
+
+    def __init__(self, connection: socket.socket, *, is_client: bool) -> None:
+        self.socket = connection
+        self.socket.settimeout(PATIENCE_S)
+        config = h2.config.H2Configuration(
+            client_side=is_client,
+            header_encoding="latin-1",
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+            validate_inbound_headers=True,
+        )
+        self.h2 = _Connection(config)
+        self.received: dict[int, Received] = {}
+        self.requests: list[int] = []
+        self.goaway: int | None = None
+        self.last_stream: int | None = None
+        self.pongs = 0
+        self.ended = False
+        # What has come counts as read, unless a test says otherwise.
+        self.reads = True
+        self.is_client = is_client
+
+    def begin(self, settings: Mapping[int, int] | None = None) -> Self:
+        for setting, value in (settings or {}).items():
+            self.h2.local_settings[setting] = value
+        self.h2.local_settings.acknowledge()
+        self.h2.initiate_connection()
+        self.flush()
+        return self
+
+    def flush(self) -> None:
+        if data := self.h2.data_to_send():
+            try:
+                self.socket.sendall(data)
+            except (BrokenPipeError, ConnectionResetError):
+                self.ended = True
+
+    def send_frames(self, *frames: Frame) -> Self:
+        """Sends frames as they are, past what the `h2` package thinks of them."""
+        return self.send_raw(b"".join(frame.serialize() for frame in frames))
+
+    def send_raw(self, data: bytes) -> Self:
+        self.socket.sendall(data)
+        return self
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        while not condition():
+            if self.ended:
+                raise Gone(f"the connection ended before {what} (GOAWAY {self.goaway})")
+            self.pump()
+
+    def pump(self) -> None:
+        """Takes in what comes next."""
+        try:
+            data = self.socket.recv(PIECE_BYTES)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.ended = True
+            return
+        try:
+            events = self.h2.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            raise AssertionError(f"the other side broke the protocol: {error!r}") from error
+        for event in events:
+            self._take(event)
+        self.flush()
+
+    def expect_goaway(self, code: int) -> int:
+        """The other side ends the connection; returns the last stream that it has looked at."""
+        self.until(lambda: self.goaway is not None, "a GOAWAY")
+        assert self.goaway == code, f"GOAWAY {self.goaway}"
+        assert self.last_stream is not None
+        return self.last_stream
+
+    def expect_closed(self) -> Self:
+        while not self.ended:
+            self.pump()
+        return self
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _take(self, event: h2.events.Event) -> None:
+        number = getattr(event, "stream_id", None)
+        got = self.received.setdefault(number, Received()) if number else Received()
+        match event:
+            case h2.events.RequestReceived() | h2.events.ResponseReceived():
+                got.head = list(event.headers)
+                if isinstance(event, h2.events.RequestReceived):
+                    self.requests.append(event.stream_id)
+            case h2.events.InformationalResponseReceived():
+                got.interim.append(list(event.headers))
+            case h2.events.DataReceived():
+                got.body += event.data
+                if self.reads:
+                    if event.flow_controlled_length:
+                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                else:
+                    got.unacknowledged += event.flow_controlled_length
+            case h2.events.TrailersReceived():
+                got.trailers = list(event.headers)
+            case h2.events.StreamEnded():
+                got.ended = True
+            case h2.events.StreamReset():
+                got.reset = int(event.error_code)
+            case h2.events.ConnectionTerminated():
+                self.goaway = int(event.error_code)
+                self.last_stream = event.last_stream_id
+            case h2.events.PingAckReceived():
+                self.pongs += 1
+
+
+class Http2Client(Conversation):
+    """A client's connection to the proxy."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection, is_client=True)
+
+    def open(
+        self,
+        method: str = "GET",
+        target: str = "/",
+        fields: Fields = (),
+        *,
+        authority: str | None = "a.example",
+        end: bool = True,
+    ) -> Stream:
+        """Begins a request; with `end` its head is all of it."""
+        named = [(":authority", authority)] if authority is not None else []
+        pseudo = [(":method", method), (":scheme", "http"), *named, (":path", target)]
+        return self.open_with([*pseudo, *fields], end=end)
+
+    def open_with(self, fields: Fields, *, end: bool = True) -> Stream:
+        """Begins a request with exactly these fields."""
+        number = self.h2.get_next_available_stream_id()
+        return Stream(self, number).head(fields, end=end)
+
+    def request(
+        self,
+        method: str,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+    ) -> Reply:
+        """As an HTTP/1.1 client asks: `body` as bytes is sent with its length, as an iterable without."""
+        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
+        if isinstance(body, bytes):
+            fields.append(("content-length", str(len(body))))
+        stream = self.open(method, target, fields, authority="127.0.0.1", end=body is None)
+        if body is not None:
+            for piece in [body] if isinstance(body, bytes) else body:
+                stream.send(piece)
+            if not stream.is_over:
+                stream.end()
+        return stream.expect_response()
+
+    def get(self, target: str = "/", *, headers: Mapping[str, str] | None = None) -> Reply:
+        return self.request("GET", target, headers=headers)
+
+    def post(self, target: str = "/", body: bytes | Iterable[bytes] = b"") -> Reply:
+        return self.request("POST", target, body=body)
+
+
+def http2_client(
+    proxy: Reachable,
+    listener: str = "web",
+    *,
+    settings: Mapping[int, int] | None = None,
+    receive_bytes: int | None = None,
+) -> Http2Client:
+    """A fresh connection that speaks HTTP/2 from the start."""
+    connection = socket.socket()
+    if receive_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.settimeout(PATIENCE_S)
+    opened = keep(Http2Client(connection))
+    connection.connect(proxy.listening(listener))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.begin(settings)
+    return opened
