@@ -56,7 +56,7 @@ format: $(READY) ## format every source file
 	$(BIN)/ruff check --fix --quiet . || true
 
 .PHONY: bench
-bench: release ## measure against nginx, HAProxy and a relay (BENCH="--quick" for a look)
+bench: release ## measure against nginx, HAProxy, a relay and others (BENCH="--quick" for a look)
 	$(BIN)/python bench/run.py $(BENCH)
 
 .PHONY: docs

@@ -69,7 +69,11 @@ def main() -> int:
     if "sim" in arguments.only:
         results.simulator = sim.measure(binaries, quick=arguments.quick)
     results.seconds = time.monotonic() - began
-    is_full = not arguments.quick and set(arguments.only) == set(SECTIONS) and len(chosen) == len(PRODUCTS)
+    is_full = (
+        not arguments.quick
+        and set(arguments.only) == set(SECTIONS)
+        and set(arguments.products) == set(PRODUCTS)
+    )
     _write(results, length, is_full=is_full)
     return 0
 

@@ -49,7 +49,7 @@ class Length:
     seconds: float
 
 
-FULL = Length(rounds=5, warmup_s=0.5, seconds=3.0)
+FULL = Length(rounds=5, warmup_s=0.5, seconds=2.5)
 QUICK = Length(rounds=2, warmup_s=0.5, seconds=1.5)
 
 

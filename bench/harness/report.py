@@ -43,6 +43,7 @@ def markdown(results: Results, length: Length) -> str:
 def _machine(results: Results) -> str:
     lines = [f"- {name}: {value}" for name, value in results.machine.items()]
     lines += [f"- {name}: {value}" for name, value in results.versions.items()]
+    lines.append(f"- the whole run took {results.seconds / 60:.0f} minutes")
     return "\n".join(lines)
 
 
