@@ -5,5 +5,6 @@ mod closed_forms;
 mod determinism;
 mod equivalence;
 mod faults;
+mod keys;
 mod orderings;
 mod support;
