@@ -47,6 +47,12 @@ def test_defaults_are_filled_in() -> None:
     assert (found["keys"], found["key_skew"], found["faults"]) == (10_000, 0.0, [])
 
 
+def test_a_cache_is_told_as_it_is_written() -> None:
+    assert document(SMALL + ENDPOINTS)["cache"] is None
+    found = document(SMALL + ENDPOINTS + "\n[cache]\nentries = 2_000\nhit_factor = 0.1")
+    assert found["cache"] == {"entries": 2_000, "hit_factor": 0.1}
+
+
 def test_slow_start_is_that_of_a_pool() -> None:
     assert document(SMALL + ENDPOINTS)["pool"]["slow_start"] is None
     found = document('slow_start = "5s"\n' + SMALL + ENDPOINTS)["pool"]["slow_start"]

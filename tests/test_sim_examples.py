@@ -11,12 +11,14 @@ from steelyard.sim.arrivals import Profile
 SCENARIOS = Path(__file__).parent.parent / "examples" / "scenarios"
 # What may come out as the best in the mean.
 BEST = {
+    "caches": {"maglev", "rendezvous", "ring_hash"},
     "fails-fast": {"least_request", "least_time"},
     "flash-crowd": {"least_request", "round_robin"},
     "flash-crowd-with-queue": {"least_request", "random", "round_robin"},
     "heterogeneous": {"least_time"},
     "many-balancers": {"least_time"},
     "one-slow-server": {"least_time"},
+    "sessions": {"bounded_hash", "rendezvous", "ring_hash", "sticky"},
     "slow-start-deployment": {"least_request", "least_time", "peak_ewma"},
     "stale-information": {"round_robin"},
     "unequal-requests": {"least_request"},

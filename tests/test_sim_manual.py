@@ -24,5 +24,7 @@ def test_every_scenario_is_explained_and_shown_with_its_own_policies() -> None:
     assert set(shown) == {path.name for path in (ROOT / "examples" / "scenarios").glob("*.toml")}
 
 
-def test_every_policy_there_is_has_a_word_in_the_manual() -> None:
+def test_every_policy_there_is_has_a_word_in_the_manual_and_a_row_in_a_table() -> None:
     assert all(f"`{name}`" in PAGE for name in POLICIES)
+    tables = [printed.partition("\n\n")[0].splitlines()[1:] for _, printed in BLOCKS]
+    assert {line.split()[0] for table in tables for line in table} >= set(POLICIES)

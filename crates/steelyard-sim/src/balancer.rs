@@ -345,6 +345,11 @@ impl<'p> Balancer<'p> {
         }
     }
 
+    /// What sessions call an endpoint.
+    pub fn name_of(&self, endpoint: u32) -> u64 {
+        self.endpoint(endpoint).name()
+    }
+
     /// Requests in flight at an endpoint.
     pub fn in_flight(&self, endpoint: u32) -> u32 {
         self.endpoints[endpoint as usize].as_ref().map_or(0, |endpoint| endpoint.in_flight())

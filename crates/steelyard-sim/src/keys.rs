@@ -4,6 +4,15 @@ use crate::streams::uniform;
 use steelyard_core::key::hash;
 use steelyard_core::random::{Generator, below};
 
+/// What a request is for: an object, or the user that it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Its number; the lower, the more popular.
+    pub rank: u32,
+    /// As a pool hashes it.
+    pub hash: u64,
+}
+
 /// Draws keys.
 #[derive(Debug, Clone)]
 pub(crate) enum Keys {
@@ -31,15 +40,15 @@ impl Keys {
         Self::Zipf(shares)
     }
 
-    /// The hash of one, as a pool would make it of the request.
-    pub fn draw(&self, rng: &mut Generator) -> u64 {
-        match self {
-            Self::Uniform(count) => hash(&(below(rng, *count) as u64).to_le_bytes()),
+    /// The key of one request.
+    pub fn draw(&self, rng: &mut Generator) -> Key {
+        let rank = match self {
+            Self::Uniform(count) => below(rng, *count),
             Self::Zipf(shares) => {
                 let point = uniform(rng);
-                let rank = shares.partition_point(|share| *share < point).min(shares.len() - 1);
-                hash(&(rank as u64).to_le_bytes())
+                shares.partition_point(|share| *share < point).min(shares.len() - 1)
             }
-        }
+        };
+        Key { rank: rank as u32, hash: hash(&(rank as u64).to_le_bytes()) }
     }
 }

@@ -9,6 +9,7 @@ mod ahead;
 pub mod arrivals;
 pub mod balancer;
 mod batches;
+mod cache;
 pub mod clock;
 mod deadlines;
 pub mod driver;

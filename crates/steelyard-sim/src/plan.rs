@@ -6,7 +6,7 @@ mod load;
 
 use crate::clock::span;
 use crate::keys::Keys;
-use crate::scenario::{Arrivals, Endpoint, Fault, Scenario, parse};
+use crate::scenario::{Arrivals, Cache, Endpoint, Fault, Scenario, parse};
 use crate::service::Sampler;
 use steelyard_core::document::{self, Document, RetryOn};
 use steelyard_core::problem::Problem;
@@ -44,8 +44,10 @@ pub struct Plan {
     /// What is doubtful about the scenario.
     pub warnings: Vec<String>,
     pub(crate) series_points: usize,
+    /// By policy, whether requests need keys.
     pub(crate) keyed: Vec<bool>,
     pub(crate) keys: Keys,
+    pub(crate) cache: Option<Cache>,
     pub(crate) sampler: Sampler,
     pub(crate) retry: Retry,
     pub(crate) times: Times,
@@ -87,6 +89,7 @@ impl Plan {
             return Err(overload);
         }
         let pool = &documents[0].pools[0];
+        let cached = scenario.cache.is_some();
         Ok(Self {
             seed: scenario.seed,
             requests: requests(&scenario),
@@ -98,7 +101,11 @@ impl Plan {
             ejection: scenario.ejection,
             series_points: scenario.series_buckets as usize,
             labels: scenario.policies.into_iter().map(|contender| contender.label).collect(),
-            keyed: documents.iter().map(|document| document.pools[0].policy.key.is_some()).collect(),
+            keyed: documents
+                .iter()
+                .map(|document| cached || goes_by_keys(&document.pools[0].policy))
+                .collect(),
+            cache: scenario.cache,
             keys: Keys::new(scenario.keys, scenario.key_skew),
             sampler: Sampler::new(&scenario.service),
             retry: Retry::of(pool),
@@ -110,6 +117,11 @@ impl Plan {
             warnings,
         })
     }
+}
+
+/// Whether a policy hashes keys, or knows by its sessions who comes again.
+fn goes_by_keys(policy: &document::Policy) -> bool {
+    policy.key.is_some() || policy.secret.is_some()
 }
 
 /// How many requests come: no more than a trace has.

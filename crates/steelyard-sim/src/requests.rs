@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub snapshot: u32,
     /// Its key, and the endpoints tried before.
     pub seeker: Seeker,
+    /// The number of its key, where keys mean anything.
+    pub key: u32,
     /// Attempts so far, connect failures aside.
     pub tries: u32,
     /// Whether any attempt has failed.

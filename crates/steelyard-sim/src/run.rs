@@ -17,6 +17,7 @@ use crate::series::Series;
 use crate::stations::Stations;
 use crate::streams::{self, Stream};
 use crate::tally::Tally;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steelyard_core::random::{Generator, below};
 use steelyard_core::time::Nanos;
@@ -39,6 +40,8 @@ pub(crate) struct Run<'p> {
     service: Generator,
     demands_s: Ahead<f64>,
     keys: Option<Generator>,
+    /// The name of the endpoint that a key's session is with, where the policy keeps sessions.
+    sessions: Option<HashMap<u32, u64>>,
     split: Generator,
     requests: Requests,
     stations: Stations,
@@ -122,9 +125,10 @@ impl<'p> Run<'p> {
             service: stream(Stream::Service),
             demands_s: Ahead::default(),
             keys: plan.keyed[policy].then(|| stream(Stream::Keys)),
+            sessions: plan.documents[policy].pools[0].policy.secret.is_some().then(HashMap::new),
             split: stream(Stream::Split),
             requests: Requests::default(),
-            stations: Stations::new(&plan.endpoints),
+            stations: Stations::new(&plan.endpoints, plan.cache),
             balancers,
             timeline,
             conditions,
@@ -221,7 +225,13 @@ impl<'p> Run<'p> {
         let request = self.requests.get_mut(id);
         request.arrived = self.now;
         request.demand_s = self.demands_s.next(|times_s| self.plan.sampler.fill(&mut self.service, times_s));
-        request.seeker.key = self.keys.as_mut().map(|rng| self.plan.keys.draw(rng));
+        if let Some(rng) = &mut self.keys {
+            let key = self.plan.keys.draw(rng);
+            request.key = key.rank;
+            request.seeker.key = Some(key.hash);
+            request.seeker.session =
+                self.sessions.as_ref().and_then(|sessions| sessions.get(&key.rank).copied());
+        }
         request.batch = batch;
         request.balancer = balancer as u32;
         request.snapshot = self.balancers[balancer].snapshot();

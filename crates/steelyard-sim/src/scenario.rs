@@ -39,6 +39,9 @@ pub struct Scenario {
     /// The exponent of Zipf's law that the keys follow; 0 = all alike.
     #[serde(default)]
     pub key_skew: f64,
+    /// What endpoints keep of the keys that they have served.
+    #[serde(default)]
+    pub cache: Option<Cache>,
     /// A pool as in a configuration's document, without `name`, `endpoints` and `policy`. Of a `subset` the `instance` is
     /// that of the first balancer; the others are numbered on from there.
     pub pool: Map<String, Value>,
@@ -91,6 +94,16 @@ pub struct Endpoint {
     /// As in a pool.
     #[serde(default)]
     pub priority: u32,
+}
+
+/// What each endpoint keeps.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Keys; the least recently used goes.
+    pub entries: u32,
+    /// What a request takes whose key is there, beside one whose key is not.
+    pub hit_factor: f64,
 }
 
 /// When requests come; rates are per second.

@@ -2,10 +2,11 @@
 //!
 //! An endpoint does not notice that a balancer has given a request up: it works it off all the same.
 
+use crate::cache::Cache;
 use crate::clock::{NEVER, seconds};
 use crate::events::Events;
 use crate::requests::Stamped;
-use crate::scenario::Endpoint;
+use crate::scenario::{self, Endpoint};
 use std::collections::VecDeque;
 use steelyard_core::report::Report;
 use steelyard_core::time::Nanos;
@@ -19,6 +20,8 @@ pub(crate) struct Job {
     pub request: Stamped,
     /// What it takes at speed 1.
     pub demand_s: f64,
+    /// The number of its key, for endpoints that keep some.
+    pub key: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,12 +56,15 @@ pub(crate) struct Stations {
     all: Vec<Station>,
     servers: Vec<Server>,
     events: Events,
+    /// What each keeps of the keys that it has served; empty where none does.
+    caches: Vec<Cache>,
+    hit_factor: f64,
     /// Work is measured from here on.
     measured_from: Nanos,
 }
 
 impl Stations {
-    pub fn new(endpoints: &[Endpoint]) -> Self {
+    pub fn new(endpoints: &[Endpoint], cache: Option<scenario::Cache>) -> Self {
         let mut servers = Vec::new();
         let stations = endpoints.iter().enumerate().map(|(index, endpoint)| {
             let first_server = servers.len() as u32;
@@ -77,7 +83,16 @@ impl Stations {
                 busy: 0,
             }
         });
-        Self { all: stations.collect(), servers, events: Events::default(), measured_from: NEVER }
+        let all = stations.collect();
+        let one = |cache: scenario::Cache| endpoints.iter().map(move |_| Cache::new(cache.entries));
+        Self {
+            all,
+            servers,
+            events: Events::default(),
+            caches: cache.into_iter().flat_map(one).collect(),
+            hit_factor: cache.map_or(1.0, |cache| cache.hit_factor),
+            measured_from: NEVER,
+        }
     }
 
     /// When the next job ends.
@@ -86,8 +101,14 @@ impl Stations {
     }
 
     /// Takes a job in; says whether there was room.
-    pub fn submit(&mut self, station: u32, job: Job, now: Nanos) -> bool {
+    pub fn submit(&mut self, station: u32, mut job: Job, now: Nanos) -> bool {
         let at = &mut self.all[station as usize];
+        if let Some(cache) = self.caches.get_mut(station as usize)
+            && (!at.idle.is_empty() || at.waiting.len() < at.waiting_room)
+            && cache.serve(job.key)
+        {
+            job.demand_s *= self.hit_factor;
+        }
         match at.idle.pop() {
             Some(server) => self.begin(server, job, now),
             None if at.waiting.len() < at.waiting_room => at.waiting.push_back(job),
@@ -169,8 +190,11 @@ impl Stations {
         }
     }
 
-    /// Loses every job of a station.
+    /// Loses every job of a station, and what it has kept.
     pub fn clear(&mut self, station: u32, now: Nanos) -> Vec<Job> {
+        if let Some(cache) = self.caches.get_mut(station as usize) {
+            cache.clear();
+        }
         let mut lost = Vec::new();
         for index in self.servers_of(station) {
             if self.servers[index as usize].job.is_none() {

@@ -69,6 +69,7 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
             "service": service_of(scenario.service, service_trace),
             "keys": scenario.keys,
             "key_skew": scenario.key_skew,
+            "cache": scenario.cache and scenario.cache.model_dump(),
             "pool": pool,
             "zone": scenario.zone,
             "faults": [

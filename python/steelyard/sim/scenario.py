@@ -145,6 +145,15 @@ class Subset(Model):
     """How many instances there are; unless given, no more than the balancers need."""
 
 
+class Cache(Model):
+    """What endpoints keep of the keys that they have served."""
+
+    entries: Annotated[int, counted(KEYS_MAX)]
+    """Keys that each keeps; the least recently used one goes."""
+    hit_factor: Factor
+    """What a request takes whose key is there, beside one whose key is not: 0.1 = a tenth."""
+
+
 class Scenario(Model):
     """What `steelyard simulate` runs."""
 
@@ -182,6 +191,8 @@ class Scenario(Model):
         float, BeforeValidator(skew, json_schema_input_type=Annotated[float, Field(ge=0, le=KEY_SKEW_MAX)])
     ] = 0.0
     """Zipf's exponent: 0 = every key as often, 1 = some keys much more often."""
+    cache: Cache | None = None
+    """What endpoints keep of the keys that they have served; absent = nothing."""
     series_buckets: Annotated[int, counted(SERIES_BUCKETS_MAX)] = 200
     """Into how many stretches of time the load over time is divided."""
     zone: Name | None = None

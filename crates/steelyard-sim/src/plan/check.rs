@@ -12,6 +12,8 @@ const BALANCERS_MAX: u32 = 10_000;
 const ENDPOINTS_MAX: usize = 100_000;
 const POINTS_MAX: u32 = 100_000;
 const KEYS_MAX: u32 = 100_000_000;
+/// Keys that all endpoints together keep at the most.
+const CACHED_MAX: u64 = 100_000_000;
 /// Virtual time is counted in nanoseconds: a century is well within.
 const SECONDS_MAX: f64 = 3.2e9;
 
@@ -52,6 +54,7 @@ impl Problems {
 pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
     let mut problems = Problems(Vec::new());
     check_size(scenario, &mut problems);
+    check_cache(scenario, &mut problems);
     check_policies(scenario, &mut problems);
     check_endpoints(scenario, &mut problems);
     check_arrivals(&scenario.arrivals, scenario.requests, &mut problems);
@@ -94,6 +97,17 @@ fn check_size(scenario: &Scenario, problems: &mut Problems) {
             format!("{} does not do here", scenario.key_skew),
             "write 0 to 100",
         );
+    }
+}
+
+fn check_cache(scenario: &Scenario, problems: &mut Problems) {
+    let Some(cache) = scenario.cache else { return };
+    problems.positive(way!["cache", "hit_factor"], cache.hit_factor);
+    let all = u64::from(cache.entries) * scenario.endpoints.len() as u64;
+    if cache.entries == 0 || all > CACHED_MAX {
+        let message = format!("{} keys at each endpoint are out of bounds", cache.entries);
+        let hint = format!("write 1 or more, {CACHED_MAX} at all endpoints together");
+        problems.refuse(way!["cache", "entries"], message, hint);
     }
 }
 

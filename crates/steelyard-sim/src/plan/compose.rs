@@ -14,6 +14,11 @@ use steelyard_core::snapshot::{Resolved, Snapshot};
 /// The pool's name in the documents.
 const POOL: &str = "simulated";
 
+/// The policy that keeps sessions.
+const STICKY: &str = "sticky";
+/// Nobody forges a cookie here, so that a scenario need not name a file with a secret.
+const SECRET: &str = "00000000000000000000000000000000";
+
 /// The document for each policy; what is wrong with one is added to the problems.
 pub(super) fn documents(scenario: &Scenario, problems: &mut Vec<Problem>) -> Vec<Document> {
     let found = scenario.policies.iter().enumerate().filter_map(|(index, contender)| {
@@ -42,8 +47,12 @@ fn compose(scenario: &Scenario, index: usize, contender: &Contender) -> Result<D
             hint: None,
         }]
     };
-    let policy: document::Policy = serde_json::from_value(contender.policy.clone())
-        .map_err(|error| refuse(way!["policies", index], error))?;
+    let mut policy = contender.policy.clone();
+    if policy["name"] == STICKY && policy["secret"].is_null() {
+        policy["secret"] = SECRET.into();
+    }
+    let policy: document::Policy =
+        serde_json::from_value(policy).map_err(|error| refuse(way!["policies", index], error))?;
     let mut pool = scenario.pool.clone();
     pool.insert("name".to_owned(), POOL.into());
     pool.insert("policy".to_owned(), json!({"name": policy.name}));

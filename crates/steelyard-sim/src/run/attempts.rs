@@ -121,7 +121,7 @@ impl Run<'_> {
         request.endpoint = endpoint;
         request.sent = self.now;
         self.tally.attempt(request.batch, endpoint, request.repeated);
-        let demand_s = request.demand_s;
+        let (demand_s, key) = (request.demand_s, request.key);
         if let Some(choices) = &mut self.choices {
             choices.push((self.now, endpoint));
         }
@@ -133,7 +133,7 @@ impl Run<'_> {
         }
         if condition.fails_fast && !condition.hangs {
             self.next_late = self.next_late.min(self.fast.set(name, self.now, is_current));
-        } else if !self.stations.submit(endpoint, Job { request: name, demand_s }, self.now) {
+        } else if !self.stations.submit(endpoint, Job { request: name, demand_s, key }, self.now) {
             return self.fault(id, Fault::ServerError);
         }
         self.next_late = self.next_late.min(self.response.set(name, self.now, is_current));
@@ -152,8 +152,18 @@ impl Run<'_> {
         let balancer = &mut self.balancers[index];
         balancer.answered(held, self.now);
         balancer.release(held, self.now);
+        self.keep_session(id);
         self.end(id, true);
         self.settle(index);
+    }
+
+    /// An answer carries the cookie that says where the client's next requests go.
+    fn keep_session(&mut self, id: u32) {
+        if let Some(sessions) = &mut self.sessions {
+            let request = self.requests.get(id);
+            let name = self.balancers[request.balancer as usize].name_of(request.endpoint);
+            sessions.insert(request.key, name);
+        }
     }
 
     fn held(&self, id: u32, sent: bool, begun: bool) -> Held {
@@ -190,6 +200,9 @@ impl Run<'_> {
         };
         self.watch();
         if !again {
+            if fault == Fault::ServerError {
+                self.keep_session(id);
+            }
             self.end(id, false);
         }
         again

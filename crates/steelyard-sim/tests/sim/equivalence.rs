@@ -4,7 +4,7 @@
 use crate::support::{Scene, scene};
 use rand::SeedableRng;
 use serde_json::json;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use steelyard_core::key::hash;
@@ -33,14 +33,18 @@ struct Replay {
     rng: Generator,
     /// Draws the keys of requests, for policies that go by one.
     keys: Option<Generator>,
-    /// The server of each endpoint: when its requests were sent, the oldest first, and when the first one ends.
-    servers: Vec<(VecDeque<Nanos>, Nanos)>,
+    /// The server of each endpoint: when its requests were sent and their keys, the oldest first, and when the first one
+    /// ends.
+    servers: Vec<(VecDeque<(Nanos, usize)>, Nanos)>,
     /// Whether it has ended a request yet.
     served: Vec<bool>,
-    waiting: VecDeque<Ticket>,
+    waiting: VecDeque<(Ticket, usize)>,
+    /// By key, the endpoint that its session is with.
+    sessions: HashMap<usize, u64>,
     choices: Vec<(Nanos, u32)>,
     failing: Option<usize>,
-    errors: VecDeque<(Nanos, usize)>,
+    /// When, of which endpoint, and the request's key.
+    errors: VecDeque<(Nanos, usize, usize)>,
 }
 
 impl Replay {
@@ -56,8 +60,9 @@ impl Replay {
         let seed = streams::seed(plan.seed, 0, Stream::Picks, 0);
         let servers = vec![(VecDeque::new(), Nanos(0)); pool.members().len()];
         let (waiting, choices, errors) = (VecDeque::new(), Vec::new(), VecDeque::new());
-        let keys = pool.config().policy.key.is_some();
-        let keys = keys.then(|| streams::generator(plan.seed, 0, Stream::Keys, 0));
+        let policy = &pool.config().policy;
+        let keys = (policy.key.is_some() || policy.secret.is_some())
+            .then(|| streams::generator(plan.seed, 0, Stream::Keys, 0));
         let served = vec![false; servers.len()];
         Self {
             pool,
@@ -66,6 +71,7 @@ impl Replay {
             servers,
             served,
             waiting,
+            sessions: HashMap::new(),
             choices,
             failing,
             errors,
@@ -74,15 +80,17 @@ impl Replay {
 
     fn arrive(&mut self, now: Nanos) {
         self.pool.count_request();
-        let key = self.keys.as_mut().map(|rng| hash(&(below(rng, KEYS) as u64).to_le_bytes()));
-        let seeker = Seeker::of(key);
+        let key = self.keys.as_mut().map(|rng| below(rng, KEYS));
+        let mut seeker = Seeker::of(key.map(|key| hash(&(key as u64).to_le_bytes())));
+        let key = key.unwrap_or(0);
+        seeker.session = self.sessions.get(&key).copied();
         let pick = self.pool.admit(now, &mut self.rng, &seeker);
         self.report_loads(now);
         match pick {
-            Pick::Taken(index) => self.send(index, now),
+            Pick::Taken(index) => self.send(index, key, now),
             Pick::Full => {
                 let ticket = self.pool.enqueue(now, seeker, Waker::noop().clone());
-                self.waiting.push_back(ticket.expect("the queue has room"));
+                self.waiting.push_back((ticket.expect("the queue has room"), key));
             }
             Pick::Nobody => panic!("somebody is always there"),
         }
@@ -106,16 +114,16 @@ impl Replay {
         }
     }
 
-    fn send(&mut self, index: usize, now: Nanos) {
+    fn send(&mut self, index: usize, key: usize, now: Nanos) {
         self.choices.push((now, index as u32));
         if self.failing == Some(index) {
-            return self.errors.push_back((now.plus(Nanos::from_millis(1)), index));
+            return self.errors.push_back((now.plus(Nanos::from_millis(1)), index, key));
         }
         let (sent, ends) = &mut self.servers[index];
         if sent.is_empty() {
             *ends = now.plus(SERVICE);
         }
-        sent.push_back(now);
+        sent.push_back((now, key));
     }
 
     /// Everything that ends before `until`, in its order; the control thread's ticks between.
@@ -126,14 +134,15 @@ impl Replay {
             let next = busy.map(|(index, (_, ends))| (*ends, index)).min();
             let error = self.errors.front().copied();
             let tick = Nanos((now.0 / 50_000_000 + 1) * 50_000_000);
-            let first = next.map_or(until, |(ends, _)| ends).min(error.map_or(until, |(at, _)| at)).min(tick);
+            let first =
+                next.map_or(until, |(ends, _)| ends).min(error.map_or(until, |(at, ..)| at)).min(tick);
             if first >= until {
                 return;
             }
             now = first;
             if first == tick {
                 self.pool.tick(now);
-            } else if error.is_some_and(|(at, _)| at == first) {
+            } else if error.is_some_and(|(at, ..)| at == first) {
                 self.fail(now);
             } else if let Some((_, index)) = next {
                 self.answer(index, now);
@@ -144,30 +153,40 @@ impl Replay {
 
     fn answer(&mut self, index: usize, now: Nanos) {
         let (sent, ends) = &mut self.servers[index];
-        let lasted = now.since(sent.pop_front().expect("it serves one"));
+        let (begun, key) = sent.pop_front().expect("it serves one");
+        let lasted = now.since(begun);
         *ends = now.plus(SERVICE);
         self.served[index] = true;
         let endpoint = &self.pool.members()[index].endpoint;
         self.pool.teach(endpoint, lasted.as_secs_f32(), now);
         self.pool.learn(endpoint, Outcome::Success, None, now);
         self.pool.release(endpoint, now);
+        self.keep_session(key, index);
+    }
+
+    /// The answer's cookie.
+    fn keep_session(&mut self, key: usize, index: usize) {
+        if self.pool.config().policy.secret.is_some() {
+            self.sessions.insert(key, self.pool.members()[index].endpoint.name());
+        }
     }
 
     fn fail(&mut self, now: Nanos) {
-        let (_, index) = self.errors.pop_front().expect("an error is due");
+        let (_, index, key) = self.errors.pop_front().expect("an error is due");
         let endpoint = &self.pool.members()[index].endpoint;
         let lasted = Some(Nanos::from_millis(1));
         self.pool.learn(endpoint, Outcome::Failure("answered with errors of its own"), lasted, now);
         self.pool.release(endpoint, now);
+        self.keep_session(key, index);
     }
 
     fn hand_over(&mut self, now: Nanos) {
-        while let Some(&ticket) = self.waiting.front() {
+        while let Some(&(ticket, key)) = self.waiting.front() {
             let Some(grant) = self.pool.claim(ticket, Waker::noop()) else { return };
             self.waiting.pop_front();
             let Grant::Slot(endpoint) = grant else { panic!("somebody is always there") };
             let same = |member: &steelyard_core::pool::Member| Arc::ptr_eq(&member.endpoint, &endpoint);
-            self.send(self.pool.members().iter().position(same).expect("a member"), now);
+            self.send(self.pool.members().iter().position(same).expect("a member"), key, now);
         }
     }
 }

@@ -5,6 +5,7 @@ mod closed_forms;
 mod determinism;
 mod equivalence;
 mod faults;
+mod keys;
 mod orderings;
 mod subsets;
 mod support;
