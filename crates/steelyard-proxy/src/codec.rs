@@ -98,8 +98,6 @@ pub trait Ask: WriteContent {
 pub trait Answered: ReadContent {
     /// Reads the next head, interim ones included.
     async fn head(&mut self, asked: crate::head::Method) -> Result<ResponseHead, Fault>;
-    /// Takes away what has come behind the head: it belongs to another protocol.
-    fn take_unread(&mut self) -> Vec<u8>;
     /// The head that was read last.
     fn response(&self) -> Parts<'_, ResponseHead>;
     /// From here on the content is whatever comes, to the end of the connection.

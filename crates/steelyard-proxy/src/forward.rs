@@ -12,6 +12,7 @@ mod replay;
 mod slot;
 mod tunnel;
 mod upload;
+mod way;
 
 use crate::codec::{Answer, Asked, Parts, Piece};
 use crate::fault::{Fault, Side};
@@ -296,10 +297,10 @@ async fn to_pool(
         };
         let fault = match attempt.run(asked, answer, &mut replay).await {
             Ok(Done::Answered(after)) => return after.into(),
-            Ok(Done::Tunnel(connection, unread)) => {
+            Ok(Done::Tunnel(passage)) => {
                 slot.let_pool_go();
                 let (idle_ms, give_up) = (pool.config().timeouts.tunnel_ms, plan.give_up);
-                return Outcome::Tunnel(Box::new(Tunnel { slot, connection, unread, idle_ms, give_up }));
+                return Outcome::Tunnel(Box::new(Tunnel { slot, passage, idle_ms, give_up }));
             }
             Err(failed) if failed.begun => {
                 slot.fail(&failed.fault);

@@ -5,6 +5,7 @@ use super::relay::{relay, size};
 use super::replay::Replay;
 use super::slot::Slot;
 use super::upload::Upload;
+use super::way::{Passage, Way};
 use super::{After, Client, Plan};
 use crate::codec::{Answer, Answered, Ask, Asked, Parts, Piece};
 use crate::connections::{Connection, Wanted};
@@ -88,17 +89,24 @@ impl Offer {
 /// How an exchange ended that ended well.
 enum Ended {
     /// With the end of the response.
-    Response { keep_client: bool, early: bool, reuse: bool, stays_s: Option<u32> },
-    /// With a change of protocol, behind which these bytes had come already.
-    Tunnel(Vec<u8>),
+    Response {
+        /// What becomes of the client's connection.
+        after: After,
+        /// Whether the whole request was sent.
+        whole: bool,
+        /// What the endpoint said of how long it keeps its connection.
+        stays_s: Option<u32>,
+    },
+    /// With a change of protocol.
+    Tunnel,
 }
 
 /// What an attempt that went well leaves behind.
 pub(super) enum Done {
     /// An answered request.
     Answered(After),
-    /// A connection that carries another protocol now, and what had already come over it.
-    Tunnel(Connection, Vec<u8>),
+    /// A way that carries another protocol now.
+    Tunnel(Passage),
 }
 
 impl Attempt<'_> {
@@ -110,16 +118,17 @@ impl Attempt<'_> {
     ) -> Result<Done, Failed> {
         let mut fresh = false;
         loop {
-            let connection = self.connect(asked, replay, fresh).await?;
-            match self.exchange(&connection, asked, answer, replay).await {
-                Ok(ended) => return Ok(self.finish(connection, ended)),
+            let way = self.find_way(asked, replay, fresh).await?;
+            let reused = way.is_reused();
+            match self.exchange(way, asked, answer, replay).await {
+                Ok(done) => return Ok(done),
                 // One new connection to the same endpoint may follow, if the request is safe to repeat.
-                Err(failed) if self.is_stale(&connection, &failed) && !fresh && replay.is_possible() => {
+                Err(failed) if self.is_stale(reused, &failed) && !fresh && replay.is_possible() => {
                     fresh = true;
                     self.slot.set_sent(None);
                 }
                 Err(failed) => {
-                    let stale = self.is_stale(&connection, &failed);
+                    let stale = self.is_stale(reused, &failed);
                     return Err(Failed { stale, ..failed });
                 }
             }
@@ -128,15 +137,15 @@ impl Attempt<'_> {
 
     /// Whether the endpoint closed the connection just as it was used again, which is no fault of its own. A connection
     /// that ends long after the request was sent was not idle to the endpoint.
-    fn is_stale(&self, connection: &Connection, failed: &Failed) -> bool {
+    fn is_stale(&self, reused: bool, failed: &Failed) -> bool {
         let just_sent = |sent| self.client.timer.now().since(sent) <= STALE_MAX;
-        connection.reused
+        reused
             && !failed.begun
             && matches!(failed.fault, Fault::Reset)
             && self.slot.sent().is_none_or(just_sent)
     }
 
-    async fn connect(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Connection, Fault> {
+    async fn find_way(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Way, Fault> {
         let config = self.plan.pool.config();
         let wanted = Wanted {
             rules: &config.connections,
@@ -151,63 +160,82 @@ impl Attempt<'_> {
         let mut taking = pin!(taking);
         let mut gone = pin!(asked.gone());
         poll_fn(|cx| match taking.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Ready(outcome) => Poll::Ready(outcome.map(Way::Http1)),
             Poll::Pending => gone.as_mut().poll(cx).map(|()| Err(Fault::ClientGone)),
         })
         .await
     }
 
-    fn finish(&self, connection: Connection, ended: Ended) -> Done {
-        let (keep_client, early, reuse, stays_s) = match ended {
-            Ended::Response { keep_client, early, reuse, stays_s } => (keep_client, early, reuse, stays_s),
-            Ended::Tunnel(unread) => return Done::Tunnel(connection, unread),
-        };
-        let now = self.client.timer.now();
-        self.slot.end(now);
-        if reuse && self.client.worker.is_current(self.plan.pool, self.slot.endpoint()) {
-            let rules = &self.plan.pool.config().connections;
-            self.client.worker.idle.put(connection, rules, stays_s, now);
-        }
-        Done::Answered(match (keep_client, early || self.plan.head.keep_alive) {
-            (true, _) => After::Keep,
-            // Where more of this request or a next one may be on its way, it must not meet a closed socket.
-            (false, true) => After::Linger,
-            (false, false) => After::Close,
-        })
-    }
-
-    /// One request and its response over one connection. Here the codec towards the endpoint is chosen.
+    /// One request and its response. Here the codec towards the endpoint is chosen.
     async fn exchange(
         &self,
-        connection: &Connection,
+        way: Way,
         asked: &mut impl Asked,
         answer: &mut impl Answer,
         replay: &mut Replay,
-    ) -> Result<Ended, Failed> {
-        let worker = self.client.worker;
-        let timer = self.client.timer;
+    ) -> Result<Done, Failed> {
+        match way {
+            Way::Http1(connection) => self.over_http1(connection, asked, answer, replay).await,
+        }
+    }
+
+    async fn over_http1(
+        &self,
+        connection: Connection,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        replay: &mut Replay,
+    ) -> Result<Done, Failed> {
+        let Client { worker, timer, .. } = self.client;
         let transport = &connection.transport;
         let limits = Limits::default();
         let mut answered =
             Incoming::new(transport, timer, Side::Endpoint, limits, &worker.buffers, &worker.fields);
         let patience_ms = self.timeouts().idle_ms;
         let mut ask = Outgoing::new(transport, timer, Side::Endpoint, patience_ms, &worker.vectors);
-        let progress = Progress::default();
-        let outcome = self.converse(asked, answer, &mut ask, &mut answered, replay, &progress).await;
-        let begun = progress.begun.get() && answer.is_begun();
-        outcome.map_err(|fault| Failed { fault, begun, stale: false })
+        match self.converse(asked, answer, &mut ask, &mut answered, replay).await? {
+            Ended::Tunnel => {
+                let unread = answered.take_unread();
+                drop((ask, answered));
+                Ok(Done::Tunnel(Passage::Http1(connection, unread)))
+            }
+            Ended::Response { after, whole, stays_s } => {
+                let reuse = whole && answered.is_reusable();
+                drop((ask, answered));
+                let now = timer.now();
+                self.slot.end(now);
+                if reuse && worker.is_current(self.plan.pool, self.slot.endpoint()) {
+                    worker.idle.put(connection, &self.plan.pool.config().connections, stays_s, now);
+                }
+                Ok(Done::Answered(after))
+            }
+        }
     }
 
     fn timeouts(&self) -> &PoolTimeouts {
         &self.plan.pool.config().timeouts
     }
 
-    async fn converse<D: Answered>(
+    async fn converse(
         &self,
         asked: &mut impl Asked,
         answer: &mut impl Answer,
         ask: &mut impl Ask,
-        answered: &mut D,
+        answered: &mut impl Answered,
+        replay: &mut Replay,
+    ) -> Result<Ended, Failed> {
+        let progress = Progress::default();
+        let outcome = self.carry(asked, answer, ask, answered, replay, &progress).await;
+        let begun = progress.begun.get() && answer.is_begun();
+        outcome.map_err(|fault| Failed { fault, begun, stale: false })
+    }
+
+    async fn carry(
+        &self,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        ask: &mut impl Ask,
+        answered: &mut impl Answered,
         replay: &mut Replay,
         progress: &Progress,
     ) -> Result<Ended, Fault> {
@@ -255,12 +283,13 @@ impl Attempt<'_> {
         let patience = || timer.after(self.timeouts().idle_ms);
         let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
         upload.race_behind(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
-        Ok(Ended::Response {
-            keep_client: keep,
-            early,
-            reuse: progress.sent.get() && answered.is_reusable(),
-            stays_s: head.keep_alive_timeout_s,
-        })
+        let after = match (keep, early || self.plan.head.keep_alive) {
+            (true, _) => After::Keep,
+            // Where more of this request or a next one may be on its way, it must not meet a closed socket.
+            (false, true) => After::Linger,
+            (false, false) => After::Close,
+        };
+        Ok(Ended::Response { after, whole: progress.sent.get(), stays_s: head.keep_alive_timeout_s })
     }
 
     /// The cookie that ties the client to this endpoint; empty where it has it, or none is wanted.
@@ -411,6 +440,6 @@ impl Attempt<'_> {
         answer.head(response, &edit);
         progress.begun.set(true);
         answer.flush().await?;
-        Ok(Ended::Tunnel(answered.take_unread()))
+        Ok(Ended::Tunnel)
     }
 }

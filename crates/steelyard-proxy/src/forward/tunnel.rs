@@ -6,9 +6,9 @@
 use super::relay::{relay, size};
 use super::slot::Slot;
 use super::upload::Upload;
+use super::way::Passage;
 use super::{After, Client};
 use crate::codec::{Answer, Answered, Ask, Asked};
-use crate::connections::Connection;
 use crate::fault::{Fault, Side};
 use crate::head::ResponseHead;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing};
@@ -20,9 +20,7 @@ use steelyard_core::time::Nanos;
 /// A tunnel that is about to begin.
 pub(crate) struct Tunnel {
     pub(super) slot: Slot,
-    pub(super) connection: Connection,
-    /// What the endpoint has sent already.
-    pub(super) unread: Vec<u8>,
+    pub(super) passage: Passage,
     /// How long nothing may move, in milliseconds.
     pub(super) idle_ms: Option<u64>,
     /// When it ends however much moves.
@@ -32,28 +30,29 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Carries bytes until both sides have ended, one is gone, or its time is over.
     pub async fn carry(self, client: &Client<'_>, asked: &mut impl Asked, answer: &mut impl Answer) -> After {
-        let (worker, timer, transport) = (client.worker, client.timer, &self.connection.transport);
-        let limits = Limits::default();
-        let mut answered = Incoming::<ResponseHead>::new(
-            transport,
-            timer,
-            Side::Endpoint,
-            limits,
-            &worker.buffers,
-            &worker.fields,
-        );
-        answered.put_back(&self.unread);
-        let mut ask = Outgoing::new(transport, timer, Side::Endpoint, self.idle_ms, &worker.vectors);
         asked.become_tunnel();
         answer.become_tunnel(self.idle_ms);
-        Answered::become_tunnel(&mut answered);
-        Ask::become_tunnel(&mut ask, self.idle_ms);
-        match self.both_ways(client, asked, &mut ask, &mut answered, answer).await {
-            Ok(()) => {}
-            Err(fault) => {
-                tracing::debug!(listener = client.state.name, %fault, "a tunnel ended");
-                answer.break_off();
+        let outcome = match &self.passage {
+            Passage::Http1(connection, unread) => {
+                let Client { worker, timer, .. } = client;
+                let transport = &connection.transport;
+                let limits = Limits::default();
+                let mut answered = Incoming::<ResponseHead>::new(
+                    transport,
+                    timer,
+                    Side::Endpoint,
+                    limits,
+                    &worker.buffers,
+                    &worker.fields,
+                );
+                answered.put_back(unread);
+                let mut ask = Outgoing::new(transport, timer, Side::Endpoint, self.idle_ms, &worker.vectors);
+                self.both_ways(client, asked, &mut ask, &mut answered, answer).await
             }
+        };
+        if let Err(fault) = outcome {
+            tracing::debug!(listener = client.state.name, %fault, "a tunnel ended");
+            answer.break_off();
         }
         After::Close
     }
@@ -66,6 +65,8 @@ impl Tunnel {
         answered: &mut impl Answered,
         answer: &mut impl Answer,
     ) -> Result<(), Fault> {
+        ask.become_tunnel(self.idle_ms);
+        answered.become_tunnel();
         let timer = client.timer;
         let moved = Cell::new(timer.now());
         let quiet_until = || {

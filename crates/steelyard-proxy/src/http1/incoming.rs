@@ -358,10 +358,6 @@ impl Answered for Incoming<'_, ResponseHead> {
         self.parts()
     }
 
-    fn take_unread(&mut self) -> Vec<u8> {
-        Incoming::take_unread(self)
-    }
-
     fn become_tunnel(&mut self) {
         self.content = Content::UntilClose;
     }

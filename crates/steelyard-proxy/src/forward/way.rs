@@ -1,0 +1,24 @@
+//! A way to an endpoint: what carries one exchange there and back, whichever version the endpoint speaks.
+
+use crate::connections::Connection;
+
+/// A way to an endpoint, taken for one exchange.
+pub(super) enum Way {
+    /// A connection that nobody else uses meanwhile.
+    Http1(Connection),
+}
+
+impl Way {
+    /// Whether it has carried an exchange before, so that the endpoint may have given it up by now.
+    pub fn is_reused(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.reused,
+        }
+    }
+}
+
+/// A way that carries another protocol from here on.
+pub(super) enum Passage {
+    /// A connection, and what had come over it already.
+    Http1(Connection, Vec<u8>),
+}
