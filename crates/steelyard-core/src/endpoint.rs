@@ -6,8 +6,10 @@
 use crate::health::{Health, Verdict};
 use crate::histogram::{Histogram, bump};
 use crate::key;
+use crate::learned::Learned;
 use crate::load::{BYTES_TIME_CONSTANT_S, Decaying, Peak, Smoothed};
 use crate::report::Reporting;
+use crate::reported::Reported;
 use crate::slow_start::Start;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Nanos;
@@ -70,6 +72,8 @@ pub struct Cells {
     pub bytes_in: AtomicU64,
     /// Bytes to the endpoint.
     pub bytes_out: AtomicU64,
+    /// Load reports in its responses that are in force, are of no use, and are not of the form.
+    pub reports: [AtomicU64; 3],
     /// Response times.
     pub times: Histogram,
 }
@@ -131,6 +135,10 @@ pub struct Endpoint {
     born: AtomicU64,
     /// What it says of its own load, where the policy asks.
     pub reporting: Reporting,
+    /// What its responses say of its load, where the pool listens.
+    pub reported: Reported,
+    /// The weight that was learned of it.
+    pub learned: Learned,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -162,6 +170,8 @@ impl Endpoint {
             errors: Smoothed::default(),
             born: AtomicU64::new(0),
             reporting: Reporting::default(),
+            reported: Reported::default(),
+            learned: Learned::default(),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),

@@ -5,17 +5,20 @@ mod learning;
 mod levels;
 mod reports;
 mod view;
+mod weights;
 
 use crate::document::{self};
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::{Health, Verdict};
 use crate::key::{KeySource, KeyView};
+use crate::learned::Table;
 use crate::level::{LEVELS_MAX, Share};
 use crate::load::{Smoothed, Tail};
 use crate::policy::{Phase, Policy, Prospect, Rotation};
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::reading::{Live, Reading};
+use crate::reported;
 use crate::retry::Budget;
 use crate::seeker::Seeker;
 use crate::session::Sessions;
@@ -26,6 +29,7 @@ use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use view::View;
+use weights::Weights;
 
 /// Verdicts that picks accept, a bit each.
 const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
@@ -185,8 +189,12 @@ pub struct Pool {
     sessions: Option<Sessions>,
     threshold: Threshold,
     slow_start: Option<SlowStart>,
-    /// Until when someone is in slow start: one look tells a pick that nobody is.
+    /// Until when someone is in slow start, and for ever once weights have been learned: one look tells a pick that
+    /// there is neither.
     starting_until: AtomicU64,
+    /// What endpoints report in their responses, where that is looked for.
+    reports: Option<reported::Rules>,
+    weights: Weights,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -263,7 +271,7 @@ impl Pool {
             latency_s: config.threshold.latency_ms.map_or(f32::INFINITY, |ms| ms as f32 / 1e3),
             bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
         };
-        Some(Self {
+        let pool = Self {
             levels: levels?,
             sessions,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
@@ -273,8 +281,12 @@ impl Pool {
             threshold,
             slow_start: config.slow_start.as_ref().map(SlowStart::new),
             starting_until: AtomicU64::new(0),
+            reports: config.reported.as_ref().map(reported::Rules::new),
+            weights: Weights::default(),
             shared,
-        })
+        };
+        pool.recall();
+        Some(pool)
     }
 
     /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
@@ -296,6 +308,7 @@ impl Pool {
             member.endpoint.weigh_latency(&self.threshold);
             member.endpoint.joins(now);
         }
+        self.forget_weights();
         lock(&self.shared.budget).set_share(self.config.retry.budget);
         self.verdicts_changed(now);
     }
@@ -395,15 +408,18 @@ impl Pool {
     }
 
     fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
-        let salt = if self.any_starting(now) { Some(rng.next_u64()) } else { None };
+        let (salt, table) =
+            if self.any_starting(now) { (Some(rng.next_u64()), Some(self.learned())) } else { (None, None) };
+        let learned = table.as_ref().and_then(|table| table.as_deref());
         // Most pools have one level and find someone in it: what follows costs as much as a pick.
         if let [level] = &*self.levels {
-            let view = View { pool: self, reading, now, seeker, level: 0, accept: level.accept(), salt };
-            if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
+            let view =
+                View { pool: self, reading, now, seeker, level: 0, accept: level.accept(), salt, learned };
+            if let Some(index) = policy_of(level, 0, learned).pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
         }
-        self.pick_among_levels(reading, salt, now, rng, seeker)
+        self.pick_among_levels(reading, salt, learned, now, rng, seeker)
     }
 
     /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at.
@@ -412,6 +428,7 @@ impl Pool {
         &self,
         reading: &impl Reading,
         salt: Option<u64>,
+        learned: Option<&Table>,
         now: Nanos,
         rng: &mut impl Rng,
         seeker: &Seeker,
@@ -423,8 +440,10 @@ impl Pool {
             for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
             {
                 let accept = plan.accept(level);
-                let view = View { pool: self, reading, now, seeker, level: level as u8, accept, salt };
-                if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
+                let view =
+                    View { pool: self, reading, now, seeker, level: level as u8, accept, salt, learned };
+                let policy = policy_of(&self.levels[level], level, learned);
+                if let Some(index) = policy.pick(&view, &self.shared.rotation, rng) {
                     return Pick::Taken(index);
                 }
             }
@@ -490,6 +509,11 @@ impl Level {
     fn accept(&self) -> u8 {
         self.now.load(Ordering::Relaxed) as u8 & ALL
     }
+}
+
+/// The policy of a level, for the weights that were learned where there are any.
+fn policy_of<'p>(level: &'p Level, place: usize, learned: Option<&'p Table>) -> &'p Policy {
+    learned.map_or(&level.policy, |table| table.policy(place))
 }
 
 /// What a policy is told where only the members of one level are for it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 impl Pool {
     /// Takes in the response head of an attempt, or its failure. `lasted` runs from the request sent.
     pub fn learn(self: &Arc<Self>, endpoint: &Endpoint, outcome: Outcome, lasted: Option<Nanos>, now: Nanos) {
-        if matches!(self.policy(), Policy::Scored(..)) && outcome != Outcome::Cancelled {
+        if self.config.policy.score.is_some() && outcome != Outcome::Cancelled {
             endpoint.errors.record(f32::from(outcome != Outcome::Success), now);
         }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
@@ -60,7 +60,8 @@ impl Pool {
     /// Whether the policy goes by how long endpoints take.
     pub(super) fn compares_times(&self) -> bool {
         match self.policy() {
-            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) | Policy::Prequal(_) => true,
+            _ if self.config.policy.score.is_some() => true,
+            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Prequal(_) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }
