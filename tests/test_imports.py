@@ -16,7 +16,8 @@ ROOMS = {
     "errors": set(),
     "config": {"errors"},
     "sim": {"errors", "config"},
-    "control": {"errors", "config"},
+    "interpreted": {"errors", "config"},
+    "control": {"errors", "config", "interpreted"},
     "watch": {"errors", "config", "control"},
     "demo": {"errors", "config", "control"},
     "admin": {"errors", "config", "control"},
@@ -25,7 +26,7 @@ ROOMS = {
     "middleware": set(),
     "__init__": {"errors", "config", "control"},
 }
-NATIVE = {"config", "sim", "control", "origin", "__init__"}
+NATIVE = {"config", "sim", "interpreted", "control", "origin", "__init__"}
 PRINTERS = {"cli"}
 ONLY_IN = {
     "typer": {"cli"},
