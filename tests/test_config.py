@@ -197,6 +197,42 @@ def test_the_engine_reads_the_document(text: str) -> None:
     assert json.loads(_core.check(json.dumps(document(text)))) == []
 
 
+POOL = 'listeners.web = { bind = [":8080"], pool = "app" }\n[pools.app]\nendpoints = ["10.0.0.1:80"]\n'
+REPORTED = {
+    '"weight"': {"as": "weight"},
+    '{ as = "weight", blackout = "off", expiration = "1m", error_penalty = 2, header = "X", pass = true }': {
+        "as": "weight",
+        "blackout_ms": 0,
+        "expiration_ms": 60_000,
+        "error_penalty": 2.0,
+        "field": "x",
+        "pass": True,
+    },
+    '{ as = "weight", blackout = "1s", metric = "named_metrics.kv" }': {
+        "as": "weight",
+        "blackout_ms": 1_000,
+        "metric": "named_metrics.kv",
+    },
+}
+
+
+@pytest.mark.parametrize("written", REPORTED)
+def test_reported_is_a_word_or_a_table(written: str) -> None:
+    loaded = config.load_text(f"{POOL}reported = {written}\n")
+    (pool,) = config.document(loaded)["pools"]
+    said = {key: value for key, value in pool["reported"].items() if value is not None and value is not False}
+    assert said == REPORTED[written]
+    assert config.document(config.load_text(config.show(loaded))) == config.document(loaded)
+
+
+@pytest.mark.parametrize("written", ['reported = "load"', 'load = "reported"', 'reported = { as = "load" }'])
+def test_what_is_reported_as_a_load_is_the_load(written: str) -> None:
+    loaded = config.load_text(f'{POOL}policy = "least_load"\n{written}\n')
+    (pool,) = config.document(loaded)["pools"]
+    assert (pool["load"], pool["reported"]["as"]) == ("reported", "load")
+    assert config.document(config.load_text(config.show(loaded))) == config.document(loaded)
+
+
 @pytest.mark.parametrize(
     ("written", "percent"), [("", 50), ("panic_threshold = 30", 30), ('panic_threshold = "off"', None)]
 )

@@ -274,6 +274,15 @@ WRONG_NUMBERS = [
     ("subset = { size = 20, instance = 12, instances = 12 }", "there is no instance 12 of 12"),
     ("subset = { size = 0, instance = 0, instances = 12 }", "this is at least 1"),
     ("subset = { size = 20, instances = 12 }", "instance"),
+    ('reported = "wait"', 'unknown use of a report "wait"'),
+    ("reported = 3", "expected a use of reports or a table"),
+    ("reported = {}", 'write as = "weight" or as = "load"'),
+    ('reported = { as = "weight", metric = "speed" }', 'reports have no metric "speed"'),
+    ('reported = { as = "weight", metric = "named_metrics." }', "reports have no metric"),
+    ('reported = { as = "weight", header = "a b" }', '"a b" is no name for a field'),
+    ('reported = { as = "weight", error_penalty = -1 }', "-1 is out of range"),
+    ('reported = { as = "weight", expiration = "off" }', "this cannot be off"),
+    ('reported = { as = "weight", zzz = 1 }', "known here: as, metric, header, expiration"),
 ]
 
 
@@ -283,6 +292,34 @@ def test_what_spreads_the_load_is_refused_with_its_place(line: str, message: str
     assert message in problem
     assert problem.startswith("f.toml:4:"), problem
     assert f": pools.app.{line.split(' ')[0]}" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "hint"),
+    [
+        ('policy = "random"\nreported = "weight"', "random pays no heed to weights", "weighted_random does"),
+        ('reported = "load"', "least_request does not compare load", "only least_load"),
+        (
+            'policy = "least_load"\nload = "latency"\nreported = "load"',
+            "the pool compares another load than the one that is reported",
+            'write load = "reported"',
+        ),
+        (
+            'policy = "least_load"\nload = "reported"\nreported = "weight"',
+            "their reports are not used as a load",
+            'write reported = "load"',
+        ),
+        (
+            'policy = "least_load"\nreported = { as = "load", blackout = "1s" }',
+            "a reported load has no blackout",
+            "an old load fades by itself",
+        ),
+    ],
+)
+def test_reported_load_fits_the_policy(settings: str, message: str, hint: str) -> None:
+    (problem,) = told(LONG + settings)
+    assert message in problem
+    assert hint in problem
 
 
 @pytest.mark.parametrize("key", ["priority = -1", 'priority = "1"', 'zone = ""', "zone = 1"])

@@ -17,7 +17,8 @@ ROOMS = {
     "config": {"errors"},
     "sim": {"errors", "config"},
     "lint": {"errors", "config", "sim"},
-    "control": {"errors", "config"},
+    "interpreted": {"errors", "config"},
+    "control": {"errors", "config", "interpreted"},
     "watch": {"errors", "config", "control"},
     "demo": {"errors", "config", "control"},
     "admin": {"errors", "config", "control"},
@@ -26,7 +27,7 @@ ROOMS = {
     "middleware": set(),
     "__init__": {"errors", "config", "control"},
 }
-NATIVE = {"config", "sim", "control", "origin", "__init__"}
+NATIVE = {"config", "sim", "interpreted", "control", "origin", "__init__"}
 PRINTERS = {"cli"}
 ONLY_IN = {
     "typer": {"cli"},

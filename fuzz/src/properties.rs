@@ -213,6 +213,7 @@ fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
         close: false,
         upgrade,
         date: b"",
+        without: b"",
         set_cookie: b"",
     }
 }

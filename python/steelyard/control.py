@@ -36,6 +36,7 @@ from steelyard.errors import (
     SteelyardError,
     UsageError,
 )
+from steelyard.interpreted import Scores
 
 __all__ = ["ConfigSource", "Control", "build_info"]
 
@@ -75,6 +76,8 @@ class Control:
         self._engine = engine
         self._overlay = Overlay()
         self._change = threading.Lock()
+        self._scores = Scores(engine)
+        self._scores.follow(loaded, self._overlay)
         self._told: list[Callable[[Config], None]] = []
 
     @classmethod
@@ -113,6 +116,7 @@ class Control:
         status: dict[str, Any] = json.loads(self._engine.status())
         for pool in status["pools"]:
             pool["without_address"] = self._without_address(pool)
+            pool["interpreted"] = self._scores.status(pool["name"])
         return {
             **status,
             "notices": self.notices(),
@@ -251,6 +255,7 @@ class Control:
         except (_core.DocumentError, OSError) as error:
             raise reported(error, source) from error
         self._config, self._overlay = loaded, overlay
+        self._scores.follow(loaded, overlay)
         return generation
 
     def wait(self, timeout_s: float) -> str | None:
@@ -269,6 +274,7 @@ class Control:
 
     def close(self) -> None:
         """Stops at once and joins every native thread. May be called again."""
+        self._scores.close()
         self._engine.close()
 
 

@@ -11,6 +11,7 @@ from language.origins import Origin, ProcessOrigin, origin, process_origin
 from language.plan import Plan, endpoint, proxy
 from language.proxies import Running, SpawnedEngine
 from language.raw import Raw, raw
+from language.reporters import Reporter, reporter
 from language.scope import keep, scope
 from language.scripted import Scripted, ScriptedConnection, refused_address, scripted
 from language.shell import Command, command
@@ -28,6 +29,7 @@ __all__ = [
     "ProcessOrigin",
     "Raw",
     "Reply",
+    "Reporter",
     "Running",
     "Scripted",
     "ScriptedConnection",
@@ -46,6 +48,7 @@ __all__ = [
     "proxy",
     "raw",
     "refused_address",
+    "reporter",
     "request",
     "response",
     "scope",

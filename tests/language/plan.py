@@ -111,6 +111,8 @@ class Plan:
         *endpoints: Addressed | Endpoint | str,
         name: str = "app",
         policy: str | Settings = "least_request",
+        load: str = "requests",
+        reported: Settings | None = None,
         fail_open: bool = True,
         panic_threshold: int | None = None,
         slow_start: Settings | None = None,
@@ -130,6 +132,8 @@ class Plan:
             {
                 "name": name,
                 "policy": {"name": policy} if isinstance(policy, str) else dict(policy),
+                "load": load,
+                "reported": reported and dict(reported),
                 "endpoints": [dataclasses.asdict(one) for one in found],
                 "fail_open": fail_open,
                 "panic_threshold": panic_threshold,

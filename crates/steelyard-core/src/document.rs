@@ -142,6 +142,9 @@ pub struct Pool {
     /// What policies that compare load compare.
     #[serde(default)]
     pub load: Load,
+    /// The load that endpoints report in a field of their responses; `None` = nothing is looked for.
+    #[serde(default)]
+    pub reported: Option<Reported>,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
@@ -287,7 +290,7 @@ impl Policy {
 pub struct Score {
     /// What people call it: `"module:function"`.
     pub label: String,
-    /// Where the compiled function is; see [`crate::native::Native::at`].
+    /// Where the compiled function is; see [`crate::native::Native::of`]. 0 = it is interpreted elsewhere.
     pub address: u64,
     /// Whether two are drawn by weight instead of all compared, however few there are.
     pub of_two: bool,
@@ -304,6 +307,45 @@ pub enum Load {
     Latency,
     /// Bytes per second, both directions together.
     Bytes,
+    /// The utilisation that the endpoints report.
+    Reported,
+}
+
+/// What is made of the load that endpoints report; see [`crate::reported`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reported {
+    /// What a report is used as.
+    #[serde(rename = "as")]
+    pub used_as: ReportedAs,
+    /// The name of the field, in lower case.
+    #[serde(default)]
+    pub field: Option<String>,
+    /// The number that is the utilisation: see [`crate::reported::Metric`].
+    #[serde(default)]
+    pub metric: Option<String>,
+    /// How long a report counts, in milliseconds.
+    #[serde(default)]
+    pub expiration_ms: Option<u64>,
+    /// How long reports are not used after the first, in milliseconds; 0 = not at all.
+    #[serde(default)]
+    pub blackout_ms: Option<u64>,
+    /// How much errors weigh; 0 = nothing.
+    #[serde(default)]
+    pub error_penalty: Option<f64>,
+    /// Whether clients see the field.
+    #[serde(default)]
+    pub pass: bool,
+}
+
+/// What a report is used as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedAs {
+    /// What the endpoint could serve is its weight.
+    Weight,
+    /// Its utilisation is the load that is compared.
+    Load,
 }
 
 /// One server.

@@ -14,8 +14,10 @@ pub use threshold::{Over, Threshold};
 
 use crate::health::Health;
 use crate::key;
+use crate::learned::Learned;
 use crate::load::{Decaying, Peak, Smoothed};
 use crate::report::Reporting;
+use crate::reported::Reported;
 use crate::slow_start::Start;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::time::Nanos;
@@ -78,6 +80,10 @@ pub struct Endpoint {
     born: AtomicU64,
     /// What it says of its own load, where the policy asks.
     pub reporting: Reporting,
+    /// What its responses say of its load, where the pool listens.
+    pub reported: Reported,
+    /// The weight that was learned of it.
+    pub learned: Learned,
     bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
@@ -109,6 +115,8 @@ impl Endpoint {
             errors: Smoothed::default(),
             born: AtomicU64::new(0),
             reporting: Reporting::default(),
+            reported: Reported::default(),
+            learned: Learned::default(),
             bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),

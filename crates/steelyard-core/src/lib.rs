@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod health;
 pub mod histogram;
 pub mod key;
+pub mod learned;
 pub mod level;
 pub mod listener;
 pub mod load;
@@ -23,6 +24,7 @@ pub mod queue;
 pub mod random;
 pub mod reading;
 pub mod report;
+pub mod reported;
 pub mod retry;
 pub mod route;
 #[cfg(test)]

@@ -79,6 +79,11 @@ impl Smoothed {
         }
     }
 
+    /// Puts a value in the place of the estimate: one that is a mean already.
+    pub fn replace(&self, value: f32, now: Nanos) {
+        self.0.store(pack(value, now).max(1), Ordering::Relaxed);
+    }
+
     /// The estimate in seconds; `None` before the first sample.
     pub fn get(&self) -> Option<f32> {
         match self.0.load(Ordering::Relaxed) {

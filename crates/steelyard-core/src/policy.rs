@@ -61,6 +61,8 @@ pub const NAMES: [&str; 16] = [
 
 /// The name under which a policy written in Python crosses; people call it by its module and function.
 pub const SCORED: &str = "scored";
+/// The same where the function is not compiled: what it says comes in as learned weights, and these are taken in turn.
+pub const INTERPRETED: &str = "interpreted";
 /// Those that go by a key, and are nothing without one.
 pub const KEYED: [&str; 4] = ["ring_hash", "maglev", "rendezvous", "bounded_hash"];
 
@@ -77,7 +79,7 @@ pub trait Candidates {
     }
     /// Unique in the pool for the life of the process.
     fn id(&self, index: usize) -> u32;
-    /// The configured weight.
+    /// The weight, configured or learned; only its proportion to that of others means something.
     fn weight(&self, index: usize) -> u32;
     /// The part of its weight that counts now: below 1 while it is in slow start, never 0. Costs have it in them
     /// already.
@@ -179,7 +181,7 @@ pub enum Policy {
 /// What a policy is told of an endpoint when its tables are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prospect {
-    /// The configured weight; 0 takes no requests.
+    /// The configured weight, or a learned one in parts; 0 takes no requests.
     pub weight: u32,
     /// The same on every instance: the hash of the endpoint's name.
     pub name: u64,
@@ -192,6 +194,15 @@ impl Policy {
     /// The policy that the configuration names, with what it needs to know of the endpoints beforehand; `None` when there
     /// is no such name.
     pub fn build(config: &document::Policy, endpoints: &[Prospect]) -> Option<Self> {
+        Self::build_of_parts(config, endpoints, 1.0)
+    }
+
+    /// The same for weights of which so many parts make a weight of 1, as where they were learned.
+    pub(crate) fn build_of_parts(
+        config: &document::Policy,
+        endpoints: &[Prospect],
+        parts: f64,
+    ) -> Option<Self> {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
         let alias = || Alias::new(&weights);
@@ -200,7 +211,7 @@ impl Policy {
         let alias_if_large = || (weights.len() > SCAN_MAX).then(alias);
         Some(match config.name.as_str() {
             "round_robin" if equal => Self::RoundRobin,
-            "round_robin" | "weighted" => Self::Weighted(Cycle::new(&weights)),
+            "round_robin" | "weighted" | INTERPRETED => Self::Weighted(Cycle::new(&weights)),
             "random" => Self::Random,
             "weighted_random" => Self::WeightedRandom(alias()),
             "least_request" => Self::LeastRequest(alias_if_large()),
@@ -213,7 +224,7 @@ impl Policy {
                 let alias = (score.of_two || weights.len() > SCAN_MAX).then(alias);
                 Self::Scored(Native::of(score)?, alias)
             }
-            "ring_hash" => Self::RingHash(Keyed::new(endpoints, Ring::new(endpoints, ring_size))),
+            "ring_hash" => Self::RingHash(Keyed::new(endpoints, Ring::new(endpoints, parts, ring_size))),
             "maglev" => {
                 let size = config.table_size.unwrap_or(maglev::TABLE_SIZE);
                 Self::Maglev(Keyed::new(endpoints, maglev::Table::new(endpoints, size)))
@@ -221,7 +232,7 @@ impl Policy {
             "rendezvous" => Self::Rendezvous(Keyed::new(endpoints, ())),
             "bounded_hash" => {
                 let balance = config.balance.unwrap_or(bounded_hash::BALANCE);
-                Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, ring_size, balance)))
+                Self::BoundedHash(Keyed::new(endpoints, Bounded::new(endpoints, parts, ring_size, balance)))
             }
             "sticky" => Self::Sticky(alias_if_large()),
             "join_idle_queue" => Self::JoinIdleQueue(alias()),

@@ -9,6 +9,7 @@ mod levels;
 mod reports;
 mod shared;
 mod view;
+mod weights;
 
 pub use build::{Options, Resolved};
 pub use choice::Pick;
@@ -18,6 +19,7 @@ use crate::document;
 use crate::endpoint::{Endpoint, Threshold};
 use crate::key::{KeySource, KeyView};
 use crate::policy::Policy;
+use crate::reported;
 use crate::seeker::Seeker;
 use crate::session::Sessions;
 use crate::slow_start::SlowStart;
@@ -26,6 +28,7 @@ use crate::time::Nanos;
 use census::Census;
 use std::sync::Arc;
 use view::View;
+use weights::Weights;
 
 /// Phantoms decay over the pool's smoothed success time, within these bounds.
 const PHANTOM_S_MIN: f32 = 0.001;
@@ -100,8 +103,12 @@ pub struct Pool {
     sessions: Option<Sessions>,
     threshold: Threshold,
     slow_start: Option<SlowStart>,
-    /// Until when someone is in slow start: one look tells a pick that nobody is.
+    /// Until when someone is in slow start, and for ever once weights have been learned: one look tells a pick that
+    /// there is neither.
     starting_until: AtomicU64,
+    /// What endpoints report in their responses, where that is looked for.
+    reports: Option<reported::Rules>,
+    weights: Weights,
     pub(crate) shared: Arc<Shared>,
 }
 

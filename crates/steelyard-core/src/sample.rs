@@ -75,6 +75,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         name: name.into(),
         policy: Policy { name: "least_request".into(), ..Policy::default() },
         load: Load::Requests,
+        reported: None,
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         fail_open: true,
         panic_threshold: None,

@@ -94,6 +94,7 @@ fn responses(criterion: &mut Criterion) {
             close: false,
             upgrade: false,
             date: b"",
+            without: b"",
             set_cookie: b"",
         };
         let mut out = Vec::new();

@@ -6,6 +6,7 @@
 mod crew;
 mod events;
 mod limits;
+mod scores;
 mod state;
 
 use crate::control::resolve::{self, Answers, Name};
@@ -130,6 +131,18 @@ impl Engine {
     pub fn status(&self) -> Result<String, EngineError> {
         self.state.here()?;
         Ok(status::render(&self.state))
+    }
+
+    /// What functions in Python that are not compiled may look at, as JSON.
+    pub fn facts(&self) -> Result<String, EngineError> {
+        self.state.here()?;
+        Ok(scores::facts(&self.state.shared))
+    }
+
+    /// Hands over the weights of one pool that such a function comes to, as JSON; says whether there is such a pool now.
+    pub fn take_weights(&self, weights: &str) -> Result<bool, EngineError> {
+        self.state.here()?;
+        Ok(scores::take_weights(&self.state.shared, &scores::parse(weights)?))
     }
 
     /// Waits for something to do, no longer than `limit`. [`Event::Stopped`] and [`Event::Failed`] are told again at each

@@ -51,7 +51,7 @@ fn render_pool(pool: &Pool, now: Nanos) -> Value {
         "fail_open": pool.failing_open(),
         "panic": pool.panics(),
         "levels": pool.levels().map(level).collect::<Vec<_>>(),
-        "endpoints": pool.members().iter().map(|member| endpoint(pool, member, now)).collect::<Vec<_>>(),
+        "endpoints": pool.members().iter().enumerate().map(|one| endpoint(pool, one, now)).collect::<Vec<_>>(),
     })
 }
 
@@ -64,7 +64,7 @@ fn level((level, share): (&Level, Share)) -> Value {
     })
 }
 
-fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
+fn endpoint(pool: &Pool, (index, member): (usize, &Member), now: Nanos) -> Value {
     let endpoint = &member.endpoint;
     let (verdict, why) = endpoint.health().explain(now);
     let sum = Sum::of(endpoint.all_cells());
@@ -72,6 +72,7 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "address": endpoint.address().to_string(),
         "configured": &*member.configured,
         "weight": member.weight,
+        "learned_weight": pool.learned_weight(index),
         "priority": member.priority,
         "zone": member.zone.as_deref(),
         "verdict": verdict,
@@ -91,6 +92,19 @@ fn endpoint(pool: &Pool, member: &Member, now: Nanos) -> Value {
         "connections": endpoint.connections.load(Ordering::Relaxed),
         "idle_connections": endpoint.idle_connections.load(Ordering::Relaxed),
         "load_report": load_report(&endpoint.reporting, now),
+        "reported": pool.reports().map(|_| reported(endpoint, &sum, now)),
+    })
+}
+
+/// What its responses have said of its load.
+fn reported(endpoint: &Endpoint, sum: &Sum, now: Nanos) -> Value {
+    let [taken, useless, malformed] = sum.reports;
+    json!({
+        "utilisation": endpoint.reported.utilisation(),
+        "age_s": endpoint.reported.last().map(|last| seconds(now.since(last))),
+        "taken": taken,
+        "useless": useless,
+        "malformed": malformed,
     })
 }
 
@@ -134,19 +148,30 @@ struct Sum {
     retries: u64,
     bytes_in: u64,
     bytes_out: u64,
+    reports: [u64; 3],
     times: [u64; BUCKETS],
 }
 
 impl Sum {
     fn of<'a>(cells: impl Iterator<Item = &'a Cells>) -> Self {
-        let mut sum =
-            Self { requests: 0, failures: 0, retries: 0, bytes_in: 0, bytes_out: 0, times: [0; BUCKETS] };
+        let mut sum = Self {
+            requests: 0,
+            failures: 0,
+            retries: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            reports: [0; 3],
+            times: [0; BUCKETS],
+        };
         for cells in cells {
             sum.requests += cells.requests.load(Ordering::Relaxed);
             sum.failures += cells.failures.load(Ordering::Relaxed);
             sum.retries += cells.retries.load(Ordering::Relaxed);
             sum.bytes_in += cells.bytes_in.load(Ordering::Relaxed);
             sum.bytes_out += cells.bytes_out.load(Ordering::Relaxed);
+            for (sum, count) in sum.reports.iter_mut().zip(&cells.reports) {
+                *sum += count.load(Ordering::Relaxed);
+            }
             cells.times.add_to(&mut sum.times);
         }
         sum

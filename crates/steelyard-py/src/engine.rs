@@ -45,6 +45,17 @@ impl Engine {
         detached(py, || self.engine.status())
     }
 
+    /// What policies in Python that are not compiled may look at, as JSON: the endpoints of each such pool by its name.
+    fn facts(&self, py: Python<'_>) -> PyResult<String> {
+        detached(py, || self.engine.facts())
+    }
+
+    /// Hands over what such a policy comes to: `{"pool": ..., "weights": {address: number}}`. Whether there is such a
+    /// pool now.
+    fn take_weights(&self, py: Python<'_>, weights: &str) -> PyResult<bool> {
+        detached(py, || self.engine.take_weights(weights))
+    }
+
     /// `"reload"`, `"stopped"`, or `None` once the time is over. Raises `EngineFailed` when it has stopped for a fault of
     /// its own.
     fn wait(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Option<&'static str>> {

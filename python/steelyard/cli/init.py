@@ -79,6 +79,7 @@ health = "/healthz"                     # the path that is asked; without this l
 # [pools.app]
 # policy = "{config.DEFAULT_POLICY}"
 # endpoints = ["127.0.0.1:9001", {{ address = "127.0.0.1:9002", weight = 3 }}]
+# reported = "weight"                 # where servers say in endpoint-load-metrics how busy they are
 #
 # [pools.app.health]
 # path = "/healthz"

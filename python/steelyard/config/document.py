@@ -5,6 +5,7 @@ from typing import Any
 from steelyard.config.listener import Listener
 from steelyard.config.overlay import Overlay
 from steelyard.config.pool import Pool
+from steelyard.config.reported import reported_of
 from steelyard.config.root import Config
 from steelyard.config.route import Route
 
@@ -77,6 +78,7 @@ def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> di
         "name": name,
         "policy": policy_of(pool, overlay.policies.get(name)),
         "load": pool.load,
+        "reported": reported_of(pool.reported),
         "endpoints": [
             {
                 "address": endpoint.address,
@@ -147,6 +149,8 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
     if instead is not None and instead != pool.policy.name:
         return {"name": instead}
     policy = pool.policy
+    if policy.interpreted is not None:
+        return {"name": "interpreted", "score": {"label": policy.name, "address": 0, "of_two": False}}
     if policy.score is not None:
         score = {"label": policy.name, "address": policy.score.address, "of_two": policy.choices == 2}
         return {"name": "scored", "score": score}

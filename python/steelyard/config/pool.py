@@ -19,7 +19,8 @@ from pydantic import (
 from steelyard import _core
 from steelyard.config.address import canonical
 from steelyard.config.base import Model, Name, one_of, table_with
-from steelyard.config.score import Compiled, ScoreError, compile_score, is_score
+from steelyard.config.reported import Reported, agreed
+from steelyard.config.score import Compiled, ScoreError, ScoreFunction, compile_score, find_score, is_score
 from steelyard.config.secret import SecretFile
 from steelyard.config.units import (
     U32_MAX,
@@ -72,6 +73,15 @@ PolicyName = Annotated[str, WithJsonSchema({"enum": list(POLICIES)})]
 ScoreName = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"})]
 
 
+REFRESH_MS_MIN = 1_000
+
+
+def not_too_often(refresh: int) -> int:
+    if refresh < REFRESH_MS_MIN:
+        raise refuse("weights change once a second at the most", 'write refresh = "1s" or more')
+    return refresh
+
+
 class PolicyTable(Model):
     """A policy with its settings; one that the policy does not know is refused."""
 
@@ -79,6 +89,16 @@ class PolicyTable(Model):
     """Which policy; "mymodule:score" is one written in Python."""
     choices: Literal[2] | None = None
     """A policy written in Python compares two endpoints drawn by weight instead of all."""
+    python_policy: (
+        Annotated[
+            Literal["compiled", "interpreted"], one_of("kind of policy in Python", "compiled", "interpreted")
+        ]
+        | None
+    ) = None
+    """A policy written in Python is "compiled" by numba, unless given, or "interpreted": called every
+    `refresh`."""
+    refresh: Annotated[Duration, AfterValidator(not_too_often)] | None = None
+    """How often an interpreted policy is called; 1 s unless given, and no less."""
     key: str | None = None
     """What ties requests together: "address", "path", "header:NAME", "cookie:NAME" or "query:NAME".
 
@@ -121,29 +141,52 @@ class PolicyTable(Model):
     """The quantile of requests in flight above which an endpoint counts as busy; 2^-0.25 unless given."""
 
     _score: Compiled | None = PrivateAttr(None)
+    _interpreted: ScoreFunction | None = PrivateAttr(None)
 
     @property
     def score(self) -> Compiled | None:
         """The compiled function of a policy written in Python."""
         return self._score
 
+    @property
+    def interpreted(self) -> ScoreFunction | None:
+        """The function of a policy written in Python that is not compiled."""
+        return self._interpreted
+
     @model_validator(mode="after")
-    def compile(self, info: ValidationInfo) -> Self:
-        if self._score is not None:
+    def find(self, info: ValidationInfo) -> Self:
+        """Finds the function of a policy written in Python, and compiles it where that is wanted."""
+        if self._score is not None or self._interpreted is not None:
             return self
-        if is_score(self.name):
-            folder = info.context.get("folder") if isinstance(info.context, dict) else None
-            try:
+        self.refuse_strange_settings()
+        if not is_score(self.name):
+            return self
+        folder = info.context.get("folder") if isinstance(info.context, dict) else None
+        try:
+            if self.python_policy == "interpreted":
+                self._interpreted = find_score(self.name, folder)
+            else:
                 self._score = compile_score(self.name, folder)
-            except ScoreError as error:
-                raise refuse(
-                    error.message, error.hint or "see the manual on policies written in Python"
-                ) from error
-        elif self.choices is not None:
+        except ScoreError as error:
+            raise refuse(
+                error.message, error.hint or "see the manual on policies written in Python"
+            ) from error
+        return self
+
+    def refuse_strange_settings(self) -> None:
+        if self.choices is not None and not is_score(self.name):
             raise refuse(
                 f'{self.name} has no "choices"', "p2c compares two, least_request all of a small pool"
             )
-        return self
+        if self.python_policy is not None and not is_score(self.name):
+            raise refuse(f"{self.name} is not written in Python", "take python_policy out")
+        interpreted = self.python_policy == "interpreted"
+        if self.refresh is not None and not interpreted:
+            raise refuse(
+                "only an interpreted policy is refreshed", 'write python_policy = "interpreted" beside it'
+            )
+        if self.choices is not None and interpreted:
+            raise refuse('an interpreted policy has no "choices"', "its scores become weights")
 
 
 def write_policy(policy: PolicyTable) -> object:
@@ -434,6 +477,9 @@ def must_have_endpoints(value: object) -> object:
     return value
 
 
+LOADS = ("requests", "latency", "bytes", "reported")
+
+
 class Pool(Model):
     """Endpoints that can stand in for each other."""
 
@@ -443,10 +489,10 @@ class Pool(Model):
         tuple[Endpoint, ...], BeforeValidator(must_have_endpoints), Field(strict=False, min_length=1)
     ]
     """Addresses, or tables such as { address = "10.0.0.2:8080", weight = 3 }."""
-    load: Annotated[
-        Literal["requests", "latency", "bytes"], one_of("load", "requests", "latency", "bytes")
-    ] = "requests"
+    load: Annotated[Literal["requests", "latency", "bytes", "reported"], one_of("load", *LOADS)] = "requests"
     """What least_load compares."""
+    reported: Reported = None
+    """What is made of the load that endpoints report in their responses: "weight", "load", or a table."""
     protocol: Annotated[Literal["http1"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
     """What is spoken towards the endpoints."""
     fail_open: bool = True
@@ -465,3 +511,8 @@ class Pool(Model):
     connections: Connections = Connections()
     timeouts: PoolTimeouts = PoolTimeouts()
     retry: Retry = Retry()
+
+    @model_validator(mode="before")
+    @classmethod
+    def agree(cls, data: object) -> object:
+        return agreed(data)

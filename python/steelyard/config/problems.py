@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from steelyard.config.base import did_you_mean, nearest, quoted
@@ -170,6 +171,8 @@ def missing_hint(loc: KeyPath) -> str | None:
         return 'for instance endpoints = ["127.0.0.1:9001"]'
     if loc[-1] == "bind":
         return 'for instance bind = [":8080"]'
+    if loc[-1] == "as":
+        return 'write as = "weight" or as = "load"'
     return None
 
 
@@ -179,7 +182,7 @@ def unknown_key(root: type[BaseModel], loc: KeyPath) -> tuple[str, str | None]:
     owner = models[-1]
     for depth in reversed(range(len(models) - 1)):
         model = models[depth]
-        if model is None or key not in model.model_fields:
+        if model is None or key not in keys_of(model):
             continue
         if depth == 0:
             slipped = "a top-level key that has slipped under a table"
@@ -188,13 +191,18 @@ def unknown_key(root: type[BaseModel], loc: KeyPath) -> tuple[str, str | None]:
         return f"this key belongs to [{table}]", f"move it under [{table}], above its first [{table}.…]"
     if near := nearest_key(root, loc):
         return "unknown key", f'did you mean "{near}"?'
-    known = list((Config if owner is ConfigFile else owner).model_fields) if owner else []
+    known = list(keys_of(Config if owner is ConfigFile else owner)) if owner else []
     return "unknown key", "known here: " + ", ".join(known) if known else None
 
 
 def nearest_key(root: type[BaseModel], loc: KeyPath) -> str | None:
     owner = list(models_along(root, loc))[-1]
-    return nearest(str(loc[-1]), owner.model_fields) if owner else None
+    return nearest(str(loc[-1]), keys_of(owner)) if owner else None
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that they have in a file, of which Python keeps some for itself."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def models_along(root: type[BaseModel], loc: KeyPath) -> Iterator[type[BaseModel] | None]:
@@ -213,7 +221,7 @@ def annotations_along(root: type[BaseModel], loc: KeyPath) -> Iterator[Any]:
 def inside(annotation: Any, step: str | int) -> Any:
     model = model_of(annotation)
     if model is not None:
-        field = model.model_fields.get(str(step))
+        field = keys_of(model).get(str(step))
         return field.annotation if field else None
     for variant in models_in(annotation):
         if step in tags_of(variant):

@@ -6,7 +6,8 @@ A score is a function of one endpoint that says how little it is wanted; the low
         return (1 + endpoint.in_flight) * endpoint.latency / endpoint.weight
 
 The workers call the compiled function without the interpreter, so it may do arithmetic and nothing else:
-what could raise an error or allocate memory is refused when the configuration is read.
+what could raise an error or allocate memory is refused when the configuration is read. One that is
+*interpreted* may do anything: it is called now and then by a thread of its own, see `steelyard.interpreted`.
 """
 
 import hashlib
@@ -24,7 +25,16 @@ from typing import Any, NamedTuple
 
 from steelyard.errors import Problem, UsageError
 
-__all__ = ["FACTS", "Compiled", "ScoreError", "compile_score", "is_score"]
+__all__ = [
+    "FACTS",
+    "Compiled",
+    "Endpoint",
+    "ScoreError",
+    "ScoreFunction",
+    "compile_score",
+    "find_score",
+    "is_score",
+]
 
 
 class Endpoint(NamedTuple):
@@ -71,6 +81,19 @@ class Compiled:
     """Where it begins."""
 
 
+@dataclass(frozen=True)
+class ScoreFunction:
+    """A score as it was found: two of the same name and version are the same function."""
+
+    label: str
+    version: str
+    function: Callable[..., Any]
+
+    @property
+    def place(self) -> str:
+        return _place(self.function)
+
+
 _kept: dict[tuple[str, str], Compiled] = {}
 """Every function that was ever compiled, by name and content: a worker may call one while a request lasts."""
 
@@ -83,23 +106,29 @@ def is_score(name: str) -> bool:
 
 def compile_score(name: str, folder: Path | None) -> Compiled:
     """The score of this name, looked for in `folder` first, compiled and tried."""
-    module_name, _, function_name = name.partition(":")
-    module, content = _module(module_name, folder)
-    key = (name, content)
+    source = find_score(name, folder)
+    key = (name, source.version)
     if key in _kept:
         return _kept[key]
+    code = source.function.__code__
+    native = _compile(source.function, source.place)
+    compiled = Compiled(name, *native, code.co_filename, code.co_firstlineno)
+    _try(compiled, source.place)
+    _kept[key] = compiled
+    return compiled
+
+
+def find_score(name: str, folder: Path | None) -> ScoreFunction:
+    """The function of this name, looked for in `folder` first. It is not called."""
+    module_name, _, function_name = name.partition(":")
+    module, content = _module(module_name, folder)
     function = getattr(module, function_name, None)
     if not inspect.isfunction(function):
         functions = [one for one, value in vars(module).items() if inspect.isfunction(value)]
         known = f"it has {', '.join(functions)}" if functions else "it has no functions"
         raise ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
-    place = _place(function)
-    _check_arity(function, place)
-    code = function.__code__
-    compiled = Compiled(name, *_compile(function, place), code.co_filename, code.co_firstlineno)
-    _try(compiled, place)
-    _kept[key] = compiled
-    return compiled
+    _check_arity(function, _place(function))
+    return ScoreFunction(name, content, function)
 
 
 def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
@@ -146,7 +175,8 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
     except ImportError as error:
         raise ScoreError(
             "a policy written in Python is compiled by numba, which is not installed",
-            hint='pip install "steelyard[numba]"',
+            hint='pip install "steelyard[numba]"; or without it: '
+            'policy = { name = "...", python_policy = "interpreted" }',
         ) from error
     inner = numba.njit(error_model="numpy", forceinline=True)(function)
 
@@ -174,7 +204,10 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
     return int(address), native
 
 
-_HINT = "a score may do arithmetic on the endpoint's numbers, and nothing else"
+_HINT = (
+    "a score may do arithmetic on the endpoint's numbers, and nothing else; "
+    'with python_policy = "interpreted" it may do anything, once a second'
+)
 _FORBIDDEN = {
     "PyGILState_Ensure": "can raise an error, for which a worker would have to wait for the interpreter",
     "numba_gil_ensure": "can raise an error, for which a worker would have to wait for the interpreter",

@@ -74,6 +74,10 @@ def in_general(scenario: Scenario) -> Iterator[Mistake]:
         if label in seen:
             yield ("policies", index), f'"{label}" is compared with itself', "take it out"
         seen.add(label)
+    for index, policy in enumerate(scenario.policies):
+        if policy.interpreted is not None:
+            message = "no time passes for an interpreted policy in a simulation"
+            yield ("policies", index), message, 'take python_policy = "interpreted" out: then it is compiled'
     if scenario.load == "bytes":
         yield ("load",), "requests of a simulation have no bytes", 'compare "requests" or "latency"'
     if scenario.threshold.bytes_per_second is not None:

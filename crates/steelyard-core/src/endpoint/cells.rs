@@ -16,6 +16,8 @@ pub struct Cells {
     pub bytes_in: AtomicU64,
     /// Bytes to the endpoint.
     pub bytes_out: AtomicU64,
+    /// Load reports in its responses that are in force, are of no use, and are not of the form.
+    pub reports: [AtomicU64; 3],
     /// Response times.
     pub times: Histogram,
 }

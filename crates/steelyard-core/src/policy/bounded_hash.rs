@@ -26,8 +26,11 @@ pub struct Bounded {
 }
 
 impl Bounded {
-    pub(super) fn new(endpoints: &[Prospect], size_min: u32, balance: f64) -> Self {
-        Self { ring: Ring::new(endpoints, size_min), balance_thousandths: (balance * 1e3).round() as u64 }
+    pub(super) fn new(endpoints: &[Prospect], parts: f64, size_min: u32, balance: f64) -> Self {
+        Self {
+            ring: Ring::new(endpoints, parts, size_min),
+            balance_thousandths: (balance * 1e3).round() as u64,
+        }
     }
 }
 

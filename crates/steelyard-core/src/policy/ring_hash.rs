@@ -31,14 +31,14 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of at least `size_min` points, where there are two endpoints or more.
-    pub(super) fn new(endpoints: &[Prospect], size_min: u32) -> Self {
+    /// A ring of at least `size_min` points, where there are two endpoints or more. So many `parts` are a weight of 1.
+    pub(super) fn new(endpoints: &[Prospect], parts: f64, size_min: u32) -> Self {
         // Half the ring for a weight of 1: enough from two endpoints on, and the same whoever else is there.
         let each = u64::from(size_min.clamp(2, RING_SIZE_MAX)).div_ceil(2);
         let size_max = POINTS_MAX.max(size_min.into());
         let points_of = |weight: u32, halved: u32| match weight {
             0 => 0,
-            weight => ((u64::from(weight) * each) >> halved).max(1),
+            weight => (((f64::from(weight) / parts * each as f64).round() as u64) >> halved).max(1),
         };
         let total = |halved| endpoints.iter().map(|one| points_of(one.weight, halved)).sum::<u64>();
         let halved = (0..u64::BITS - 1).find(|&halved| total(halved) <= size_max).unwrap_or(u64::BITS - 1);

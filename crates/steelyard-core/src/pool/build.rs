@@ -2,12 +2,14 @@
 
 use super::census::Census;
 use super::levels::HEALTHY;
+use super::weights::Weights;
 use super::{Level, Member, Pool, Shared};
 use crate::document;
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::Health;
 use crate::level::LEVELS_MAX;
 use crate::policy::{Phase, Policy, Prospect};
+use crate::reported;
 use crate::session::Sessions;
 use crate::slow_start::SlowStart;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
@@ -119,7 +121,7 @@ impl Pool {
             latency_s: config.threshold.latency_ms.map_or(f32::INFINITY, |ms| ms as f32 / 1e3),
             bytes_per_second: config.threshold.bytes_per_second.map_or(f32::INFINITY, |bytes| bytes as f32),
         };
-        Some(Self {
+        let pool = Self {
             levels: levels?,
             census: Mutex::new(Census::new(members.len())),
             sessions,
@@ -130,8 +132,12 @@ impl Pool {
             threshold,
             slow_start: config.slow_start.as_ref().map(SlowStart::new),
             starting_until: AtomicU64::new(0),
+            reports: config.reported.as_ref().map(reported::Rules::new),
+            weights: Weights::default(),
             shared,
-        })
+        };
+        pool.recall();
+        Some(pool)
     }
 
     /// Makes this snapshot's rules live, once it has been swapped in: drains, thresholds, probes switched on or
@@ -153,6 +159,7 @@ impl Pool {
             member.endpoint.weigh_latency(&self.threshold);
             member.endpoint.joins(now);
         }
+        self.forget_weights();
         lock(&self.shared.budget).set_share(self.config.retry.budget);
         self.verdicts_changed(now);
     }

@@ -1,8 +1,10 @@
 //! How a request gets an endpoint: the levels are asked in their order, the policy chooses, a slot is taken.
 
 use super::levels::Plan;
-use super::{Member, Pool, View};
+use super::{Level, Member, Pool, View};
 use crate::endpoint::Endpoint;
+use crate::learned::Table;
+use crate::policy::Policy;
 use crate::reading::{Live, Reading};
 use crate::seeker::Seeker;
 use crate::time::Nanos;
@@ -36,16 +38,20 @@ impl Pool {
     }
 
     fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
-        let salt = if self.any_starting(now) { Some(rng.next_u64()) } else { None };
+        let (salt, table) =
+            if self.any_starting(now) { (Some(rng.next_u64()), Some(self.learned())) } else { (None, None) };
+        let learned = table.as_ref().and_then(|table| table.as_deref());
+        let (level, accept) = (0, 0);
+        let view = View { pool: self, reading, now, seeker, level, accept, salt, learned };
         // Most pools have one level and find someone in it: what follows costs as much as a pick.
         if let [level] = &*self.levels {
-            let view = View { pool: self, reading, now, seeker, level: 0, accept: level.accept(), salt };
-            if let Some(index) = level.policy.pick(&view, &self.shared.rotation, rng) {
+            let view = View { accept: level.accept(), ..view };
+            if let Some(index) = policy_of(level, 0, learned).pick(&view, &self.shared.rotation, rng) {
                 return Pick::Taken(index);
             }
-            return self.pick_among_levels(Some(view.accept), reading, salt, now, rng, seeker);
+            return self.pick_among_levels(Some(view.accept), &view, rng);
         }
-        self.pick_among_levels(None, reading, salt, now, rng, seeker)
+        self.pick_among_levels(None, &view, rng)
     }
 
     /// The whole of a pick: a level is drawn, the others are asked, and the live verdicts are looked at. `asked` are the
@@ -54,15 +60,12 @@ impl Pool {
     fn pick_among_levels(
         &self,
         mut asked: Option<u8>,
-        reading: &impl Reading,
-        salt: Option<u64>,
-        now: Nanos,
+        view: &View<'_, impl Reading>,
         rng: &mut impl Rng,
-        seeker: &Seeker,
     ) -> Pick {
         let mut plan = self.plan();
         loop {
-            let first = self.draw_level(&plan, seeker, rng);
+            let first = self.draw_level(&plan, view.seeker, rng);
             // Where nobody of the level can take it, at its threshold or tried already, the others are asked in order.
             for level in std::iter::once(first).chain((0..self.levels.len()).filter(|&level| level != first))
             {
@@ -70,16 +73,17 @@ impl Pool {
                 if asked.take() == Some(accept) {
                     continue;
                 }
-                let view = View { pool: self, reading, now, seeker, level: level as u8, accept, salt };
-                if let Some(index) = self.levels[level].policy.pick(&view, &self.shared.rotation, rng) {
+                let view = View { level: level as u8, accept, ..*view };
+                let policy = policy_of(&self.levels[level], level, view.learned);
+                if let Some(index) = policy.pick(&view, &self.shared.rotation, rng) {
                     return Pick::Taken(index);
                 }
             }
             // Verdicts may have changed since the plan was written: look at the live ones before saying no.
             let live = self.derive();
             if live == plan {
-                let any = self.members.iter().any(|member| member.is_possible(&plan, seeker))
-                    || self.session_with(seeker, Member::is_possible_for_session).is_some();
+                let any = self.members.iter().any(|member| member.is_possible(&plan, view.seeker))
+                    || self.session_with(view.seeker, Member::is_possible_for_session).is_some();
                 return if any { Pick::Full } else { Pick::Nobody };
             }
             plan = live;
@@ -125,4 +129,9 @@ impl Member {
     fn is_possible_for_session(&self, accept: u8) -> bool {
         self.endpoint.accepted_for_session(accept)
     }
+}
+
+/// The policy of a level, for the weights that were learned where there are any.
+fn policy_of<'p>(level: &'p Level, place: usize, learned: Option<&'p Table>) -> &'p Policy {
+    learned.map_or(&level.policy, |table| table.policy(place))
 }

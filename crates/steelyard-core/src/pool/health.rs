@@ -14,6 +14,7 @@ impl Pool {
     /// Lets a member's slow start begin: now, or when its drain ends. What it has to do with is said before the verdict
     /// is published that sends it requests.
     pub(super) fn begin(&self, member: &Member, now: Nanos) {
+        member.endpoint.reported.begin();
         if member.draining {
             member.endpoint.start().begin_later();
         } else {
@@ -69,6 +70,7 @@ impl Pool {
     pub fn tick(self: &Arc<Self>, now: Nanos) -> Vec<Member> {
         // Two changes at once may each derive what is accepted, and the older answer be written last.
         self.refresh();
+        self.relearn(now);
         let mut returned = Vec::new();
         for member in &self.members {
             // What is ejected is down, whether or not it drains; the lock of the others is left alone.
@@ -128,8 +130,9 @@ impl Pool {
         if matches!(self.policy(), Policy::JoinIdleQueue(_)) {
             let (reading, seeker) = (&Live, &Seeker::default());
             for (place, level) in self.levels.iter().enumerate() {
-                let (accept, salt) = (level.accept(), None);
-                let view = View { pool: self, reading, now, seeker, level: place as u8, accept, salt };
+                let (accept, salt, learned) = (level.accept(), None, None);
+                let view =
+                    View { pool: self, reading, now, seeker, level: place as u8, accept, salt, learned };
                 self.shared.rotation.idle.enlist(&view);
             }
         }

@@ -34,7 +34,7 @@ impl Pool {
         lasted: Option<Nanos>,
         now: Nanos,
     ) {
-        if matches!(self.policy(), Policy::Scored(..)) && outcome != Outcome::Cancelled {
+        if self.config.policy.score.is_some() && outcome != Outcome::Cancelled {
             endpoint.errors.record(f32::from(outcome != Outcome::Success), now);
         }
         match (outcome, lasted.map(Nanos::as_secs_f32)) {
@@ -80,7 +80,8 @@ impl Pool {
     /// Whether the policy goes by how long endpoints take.
     pub(super) fn compares_times(&self) -> bool {
         match self.policy() {
-            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Scored(..) | Policy::Prequal(_) => true,
+            _ if self.config.policy.score.is_some() => true,
+            Policy::PeakEwma(_) | Policy::LeastTime(_) | Policy::Prequal(_) => true,
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }

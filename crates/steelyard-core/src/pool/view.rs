@@ -3,6 +3,7 @@
 use super::{Member, Pool, UNANSWERED_S};
 use crate::document::Load;
 use crate::endpoint::Endpoint;
+use crate::learned::Table;
 use crate::policy::{Candidates, Facts, Source};
 use crate::random::mix;
 use crate::reading::Reading;
@@ -21,8 +22,10 @@ pub(super) struct View<'a, R> {
     pub seeker: &'a Seeker,
     pub level: u8,
     pub accept: u8,
-    /// What chance draws from for those in slow start; `None` when nobody is.
+    /// What chance draws from for those in slow start; `None` when nobody is and no weights have been learned.
     pub salt: Option<u64>,
+    /// Looked at only where there is a salt.
+    pub learned: Option<&'a Table>,
 }
 
 impl<R: Reading> View<'_, R> {
@@ -58,13 +61,20 @@ impl<R: Reading> View<'_, R> {
 
     /// 1 / the weight that counts now. One that is idle and in slow start is compared at its whole weight in as many
     /// cases as its factor says: otherwise it would get nothing as long as any other is idle too.
-    fn inverse_weight(&self, member: &Member, is_idle: bool) -> f32 {
+    fn inverse_weight(&self, index: usize, is_idle: bool) -> f32 {
+        let member = self.member(index);
         let Some(salt) = self.salt else { return member.inverse_weight };
+        let inverse_weight = self.learned.map_or(member.inverse_weight, |table| table.weight(index).inverse);
         let factor = self.pool.start_factor(&member.endpoint, self.now);
         if factor >= 1.0 || is_idle && mix(salt ^ u64::from(member.endpoint.id())) < factor {
-            return member.inverse_weight;
+            return inverse_weight;
         }
-        member.inverse_weight / factor
+        inverse_weight / factor
+    }
+
+    /// The weight but for slow start, learned or configured.
+    fn weight_in_force(&self, index: usize) -> f32 {
+        self.learned.map_or(self.member(index).weight as f32, |table| table.weight(index).weight)
     }
 
     /// It fades as times do: who is asked no more could never show that it has recovered.
@@ -91,7 +101,10 @@ impl<R: Reading> Candidates for View<'_, R> {
     }
 
     fn weight(&self, index: usize) -> u32 {
-        self.member(index).weight
+        match self.learned {
+            Some(table) => table.weight(index).parts,
+            None => self.member(index).weight,
+        }
     }
 
     fn eligible(&self, index: usize) -> bool {
@@ -108,7 +121,7 @@ impl<R: Reading> Candidates for View<'_, R> {
     fn cost(&self, index: usize) -> f32 {
         let member = self.member(index);
         let burden = self.burden(member);
-        (1.0 + burden) * self.inverse_weight(member, burden <= 0.0)
+        (1.0 + burden) * self.inverse_weight(index, burden <= 0.0)
     }
 
     fn cost_if_eligible(&self, index: usize) -> Option<f32> {
@@ -141,10 +154,14 @@ impl<R: Reading> Candidates for View<'_, R> {
 
     fn load(&self, index: usize) -> f32 {
         let member = self.member(index);
-        let inverse_weight = || self.inverse_weight(member, self.known(member).in_flight() == 0);
+        let inverse_weight = || self.inverse_weight(index, self.known(member).in_flight() == 0);
         match self.pool.config.load {
             Load::Requests => self.cost(index),
             Load::Latency => self.expected_s(member) * inverse_weight(),
+            Load::Reported => {
+                let burden = self.burden(member);
+                self.pool.reported_load(self.known(member), burden, self.moment()) * inverse_weight()
+            }
             // One that has sent nothing yet costs nothing, whatever its weight: in slow start it has to let requests
             // pass as where turns are taken.
             Load::Bytes if self.salt.is_some_and(|salt| !self.starts(index, salt)) => f32::MAX,
@@ -155,7 +172,7 @@ impl<R: Reading> Candidates for View<'_, R> {
     fn time_cost(&self, index: usize) -> f32 {
         let member = self.member(index);
         let in_flight = self.known(member).in_flight();
-        let inverse_weight = self.inverse_weight(member, in_flight == 0);
+        let inverse_weight = self.inverse_weight(index, in_flight == 0);
         self.expected_s(member) * (1.0 + in_flight as f32) * inverse_weight
     }
 
@@ -168,7 +185,7 @@ impl<R: Reading> Candidates for View<'_, R> {
             peak = self.expected_s(member);
         }
         let cost = if peak <= 0.0 && pending > 0.0 { UNANSWERED_S + pending } else { peak * (pending + 1.0) };
-        cost * self.inverse_weight(member, pending <= 0.0)
+        cost * self.inverse_weight(index, pending <= 0.0)
     }
 
     fn facts(&self, index: usize) -> Facts {
@@ -178,7 +195,7 @@ impl<R: Reading> Candidates for View<'_, R> {
             in_flight: f64::from(self.burden(member)),
             latency: self.known_s(member).map_or(0.0, f64::from),
             error_rate: self.error_rate(member),
-            weight: f64::from(member.weight) * f64::from(self.factor(index)),
+            weight: f64::from(self.weight_in_force(index)) * f64::from(self.factor(index)),
             bytes_per_second: f64::from(known.bytes_per_second(self.moment())),
             age: member.endpoint.age_s(self.now),
             zone_match: f64::from(u8::from(member.is_near)),

@@ -1,5 +1,7 @@
 //! What makes a pool sound.
 
+mod reports;
+
 use super::{Resolved, check_name, refuse_zero, zero};
 use crate::address::EndpointAddress;
 use crate::document::{self, Load, SameSite};
@@ -150,6 +152,7 @@ fn plan_endpoints<'d>(
 
 fn check_bounds(config: &document::Pool, report: &mut Report) {
     report.at("policy", |report| check_policy(config, report));
+    reports::check(config, report);
     if let Some(percent) = config.panic_threshold {
         if percent == 0 {
             report.refuse_at("panic_threshold", zero("write \"off\" for no panic"));
@@ -265,10 +268,16 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         }
     }
     refuse_zero("decay", policy.decay_ms, report);
-    let is_scored = policy.score.as_ref().is_some_and(|score| score.address != 0);
-    if is_scored != (policy.name == policy::SCORED) {
+    let function = policy.score.as_ref().map(|score| score.address != 0);
+    let wanted = match policy.name.as_str() {
+        policy::SCORED => Some(true),
+        policy::INTERPRETED => Some(false),
+        _ => None,
+    };
+    if function != wanted {
         report.refuse(Refusal::new(
-            "a policy written in Python, and no other, comes with its compiled function",
+            "a policy written in Python, and no other, comes with its compiled function, or with its name where it is \
+             interpreted",
         ));
     }
     match &policy.key {
@@ -375,7 +384,7 @@ fn check_probes(policy: &document::Policy, report: &mut Report) {
 }
 
 fn known_policy(name: &str) -> Result<(), Refusal> {
-    if policy::NAMES.contains(&name) || name == policy::SCORED {
+    if policy::NAMES.contains(&name) || [policy::SCORED, policy::INTERPRETED].contains(&name) {
         return Ok(());
     }
     let names = || format!("there are {}", policy::NAMES.join(", "));

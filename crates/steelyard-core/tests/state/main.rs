@@ -6,6 +6,7 @@
 
 mod hashing;
 mod idle_queue;
+mod learned;
 mod learning;
 mod least_request;
 mod prequal;

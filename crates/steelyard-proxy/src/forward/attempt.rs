@@ -10,7 +10,7 @@ use super::{After, Client, Plan};
 use crate::codec::{Answer, Answered, Ask, Asked, Parts, Piece};
 use crate::connections::{Connection, Wanted};
 use crate::fault::{Fault, Side};
-use crate::head::{Framing, Method, RequestHead, ResponseHead, Span, Version};
+use crate::head::{FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing, response::upgrade_agreed};
 use crate::http2::websocket::{self, ACCEPT_BYTES};
@@ -20,6 +20,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use steelyard_core::document::PoolTimeouts;
+use steelyard_core::histogram::bump;
+use steelyard_core::reported::Heard;
 use steelyard_core::seeker::Seeker;
 use steelyard_core::time::Nanos;
 
@@ -251,6 +253,7 @@ impl Attempt<'_> {
             return self.change_protocol(answer, answered, progress, offer.as_ref()).await;
         }
         let now = timer.now();
+        self.hear(answered.response(), now);
         self.slot.answered(head.status, now);
         // Decided here, while the endpoint's own answer is still there to be passed on instead.
         if head.status >= 500
@@ -275,6 +278,7 @@ impl Attempt<'_> {
             close: !keep,
             upgrade: false,
             date: &self.client.worker.date(now),
+            without: self.kept_from_client(),
             set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);
@@ -290,6 +294,30 @@ impl Attempt<'_> {
             (false, false) => After::Close,
         };
         Ok(Ended::Response { after, whole: progress.sent.get(), stays_s: head.keep_alive_timeout_s })
+    }
+
+    /// Takes in what the response says of the endpoint's load, where the pool listens.
+    fn hear(&self, response: Parts<'_, ResponseHead>, now: Nanos) {
+        let Some(rules) = self.plan.pool.reports() else { return };
+        let is_named =
+            |field: &&FieldSpan| field.name.of(response.bytes).eq_ignore_ascii_case(rules.field.as_bytes());
+        let values = response.fields.iter().filter(is_named).map(|field| field.value.of(response.bytes));
+        let heard = self.plan.pool.hear(self.slot.endpoint(), values, now);
+        let [taken, useless, malformed] = &self.slot.cells().reports;
+        match heard {
+            Heard::Nothing => {}
+            Heard::Taken => bump(taken, 1),
+            Heard::Useless => bump(useless, 1),
+            Heard::Malformed => bump(malformed, 1),
+        }
+    }
+
+    /// The name of the field that is for us alone; empty for none.
+    fn kept_from_client(&self) -> &[u8] {
+        match self.plan.pool.reports() {
+            Some(rules) if !rules.passes => rules.field.as_bytes(),
+            _ => b"",
+        }
     }
 
     /// The cookie that ties the client to this endpoint; empty where it has it, or none is wanted.
@@ -435,6 +463,7 @@ impl Attempt<'_> {
             close: false,
             upgrade: true,
             date: &self.client.worker.date(now),
+            without: self.kept_from_client(),
             set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);

@@ -9,8 +9,8 @@ mod response;
 
 pub use forwarded::Forwarded;
 pub use request::{RequestEdit, SetField, request};
-pub(crate) use response::passes_to_client;
 pub use response::{Local, ResponseEdit, interim, local, response, trailers};
+pub(crate) use response::{is_withheld, passes_to_client};
 
 use crate::head::FieldSpan;
 

@@ -11,7 +11,7 @@ use crate::head::{
     path_is_valid, query_is_valid,
 };
 use crate::http1::chunked::may_trail;
-use crate::http1::encode::{Local, ResponseEdit, passes_to_client};
+use crate::http1::encode::{Local, ResponseEdit, is_withheld, passes_to_client};
 use crate::http1::field::{Expect, content_length, expect};
 use crate::http1::{Limits, Reject};
 use bytes::Bytes;
@@ -226,7 +226,7 @@ pub(super) fn response(response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_
     let status = if edit.upgrade { 200 } else { response.head.status };
     let mut head = bare(status);
     let map = head.headers_mut();
-    pass(map, response, edit.framing == Framing::Chunked, edit.upgrade);
+    pass(map, response, edit.framing == Framing::Chunked, edit.upgrade, edit.without);
     if !edit.date.is_empty() && !map.contains_key(DATE) {
         append(map, DATE.as_str().as_bytes(), HeaderValue::from_bytes(edit.date));
     }
@@ -244,7 +244,7 @@ pub(super) fn response(response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_
 /// The head of an interim response.
 pub(super) fn interim(response: Parts<'_, ResponseHead>) -> Response<()> {
     let mut head = bare(response.head.status);
-    pass(head.headers_mut(), response, false, false);
+    pass(head.headers_mut(), response, false, false, b"");
     head
 }
 
@@ -256,12 +256,19 @@ fn bare(status: u16) -> Response<()> {
 }
 
 /// Passes on what may pass. The values share one copy of the head.
-fn pass(map: &mut HeaderMap, response: Parts<'_, ResponseHead>, chunked: bool, upgrade: bool) {
+fn pass(
+    map: &mut HeaderMap,
+    response: Parts<'_, ResponseHead>,
+    chunked: bool,
+    upgrade: bool,
+    without: &[u8],
+) {
     let Parts { head, fields, bytes } = response;
     let shared = Bytes::copy_from_slice(&bytes[..(head.head_bytes as usize).min(bytes.len())]);
     map.reserve(fields.len() + 2);
     for field in fields {
-        if !passes_to_client(field.kind, chunked) || upgrade && websocket::is_of_http1(field.name.of(bytes)) {
+        let of_upgrade = upgrade && websocket::is_of_http1(field.name.of(bytes));
+        if !passes_to_client(field.kind, chunked) || of_upgrade || is_withheld(field, bytes, without) {
             continue;
         }
         let value = shared.slice(field.value.start as usize..field.value.end as usize);

@@ -16,6 +16,8 @@ pub struct ResponseEdit<'a> {
     pub upgrade: bool,
     /// The Date to set where the endpoint sent none (RFC 9110 section 6.6.1); empty for none.
     pub date: &'a [u8],
+    /// The name of a field that is not for the client, in lower case; empty for none.
+    pub without: &'a [u8],
     /// A cookie to set beside the endpoint's own; empty for none.
     pub set_cookie: &'a [u8],
 }
@@ -28,7 +30,7 @@ pub fn response(
     fields: &[FieldSpan],
     edit: &ResponseEdit<'_>,
 ) {
-    let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked);
+    let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked, edit.without);
     if !dated && !edit.date.is_empty() {
         line(out, b"date", edit.date);
     }
@@ -55,13 +57,20 @@ pub fn response(
 
 /// Writes the head of an interim response (100, 103). Not for HTTP/1.0 clients (RFC 9110 section 15.2).
 pub fn interim(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &[FieldSpan]) {
-    pass(out, buffer, head, fields, false);
+    pass(out, buffer, head, fields, false, b"");
     out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the status line and the fields that may pass; says whether Date is among them.
 #[inline]
-fn pass(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &[FieldSpan], chunked: bool) -> bool {
+fn pass(
+    out: &mut Vec<u8>,
+    buffer: &[u8],
+    head: &ResponseHead,
+    fields: &[FieldSpan],
+    chunked: bool,
+    without: &[u8],
+) -> bool {
     out.reserve(head.head_bytes as usize + 128);
     let mut copier = Copier::new(buffer, 0, 0);
     let reason_end = head.reason.end as usize;
@@ -80,13 +89,18 @@ fn pass(out: &mut Vec<u8>, buffer: &[u8], head: &ResponseHead, fields: &[FieldSp
     }
     let mut dated = false;
     for field in fields {
-        if passes_to_client(field.kind, chunked) {
+        if passes_to_client(field.kind, chunked) && !is_withheld(field, buffer, without) {
             dated |= field.kind == FieldKind::Date;
             copier.keep(out, field);
         }
     }
     copier.flush(out);
     dated
+}
+
+/// Whether a field is one that is not for the client; `without` is its name, empty for none.
+pub(crate) fn is_withheld(field: &FieldSpan, buffer: &[u8], without: &[u8]) -> bool {
+    !without.is_empty() && field.name.of(buffer).eq_ignore_ascii_case(without)
 }
 
 /// Whether a field of an endpoint's response is for the client. `chunked` = trailers may follow, so that their

@@ -199,6 +199,7 @@ fn answer() -> ResponseEdit<'static> {
         close: false,
         upgrade: false,
         date: b"now",
+        without: b"",
         set_cookie: b"",
     }
 }
@@ -323,6 +324,19 @@ fn trailers_end_the_message() {
     let mut out = Vec::new();
     trailers(&mut out, section, &fields);
     assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");
+}
+
+#[test]
+fn a_field_that_is_for_us_stays_here() {
+    let text =
+        "HTTP/1.1 200 OK\r\na: 1\r\nEndpoint-Load-Metrics: TEXT eps=1\r\nb: 2\r\ncontent-length: 3\r\n\r\n";
+    let kept = |without| {
+        let mut lines = relay(Method::Get, text, &ResponseEdit { without, ..answer() });
+        lines.retain(|line| line.starts_with(['a', 'b', 'E']));
+        lines
+    };
+    assert_eq!(kept(b"endpoint-load-metrics"), ["a: 1", "b: 2"]);
+    assert_eq!(kept(b""), ["a: 1", "Endpoint-Load-Metrics: TEXT eps=1", "b: 2"]);
 }
 
 #[test]

@@ -233,12 +233,14 @@ const EDIT: ResponseEdit<'static> = ResponseEdit {
     close: true,
     upgrade: false,
     date: b"today",
+    without: b"x-secret",
     set_cookie: b"s=1",
 };
 
 #[test]
 fn a_response_loses_what_belongs_to_its_connection() {
-    let text = b"HTTP/1.1 203 Fine\r\nX-Up: 1\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
+    let text =
+        b"HTTP/1.1 203 Fine\r\nX-Up: 1\r\nX-Secret: 1\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
         Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\n\
         Trailer: x-sum\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nProxy-Authenticate: x\r\n\r\n";
     let head = answered(text, &EDIT);
