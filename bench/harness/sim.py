@@ -20,7 +20,7 @@ OURS = "steelyard"
 # The same again as ten endpoints behind the pool's queue, which is what the proxy can do.
 OURS_QUEUE = "steelyard, through thresholds and the pool's queue"
 # Rounds, each of all three, so that a disturbance meets all of them.
-ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 use crate::clock::{NEVER, at};
 use crate::scenario::Arrivals;
-use crate::streams::{exponential, uniform};
+use crate::streams::{exponential, fill_exponential, uniform};
 use steelyard_core::random::Generator;
 use steelyard_core::time::Nanos;
 
@@ -38,10 +38,12 @@ impl<'s> Source<'s> {
     }
 
     /// When the next requests come; never, when no more do.
-    pub(crate) fn fill(&mut self, times: &mut [Nanos]) {
+    pub(crate) fn fill<const COUNT: usize>(&mut self, times: &mut [Nanos; COUNT]) {
         if let Arrivals::Poisson { .. } = self.kind {
-            for time in times {
-                self.now_s += exponential(&mut self.rng) * self.gap_s;
+            let mut gaps = [0.0; COUNT];
+            fill_exponential(&mut self.rng, &mut gaps);
+            for (time, gap) in times.iter_mut().zip(gaps) {
+                self.now_s += gap * self.gap_s;
                 *time = at(self.now_s);
             }
         } else {

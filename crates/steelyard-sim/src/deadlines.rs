@@ -25,6 +25,7 @@ impl Deadlines {
         self.length.map_or(NEVER, |length| self.set_after(length, request, now, is_current))
     }
 
+    #[inline(never)]
     fn set_after(
         &mut self,
         length: Nanos,

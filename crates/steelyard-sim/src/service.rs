@@ -1,7 +1,7 @@
 //! What requests take.
 
 use crate::scenario::Service;
-use crate::streams::{exponential, normal, uniform};
+use crate::streams::{exponential, fill_exponential, normal, uniform};
 use rand::Rng;
 use steelyard_core::random::below;
 
@@ -50,8 +50,9 @@ impl Sampler {
     /// Service times at speed 1, in seconds.
     pub fn fill(&self, rng: &mut impl Rng, times_s: &mut [f64]) {
         if let Self::Exponential(mean) = self {
+            fill_exponential(rng, times_s);
             for time_s in times_s {
-                *time_s = exponential(rng) * mean;
+                *time_s *= mean;
             }
         } else {
             for time_s in times_s {

@@ -131,7 +131,7 @@ impl Stations {
         station.served_s +=
             if station.served_s > 0.0 { (served_s - station.served_s) * SERVED_SHARE } else { served_s };
         if let Some(next) = station.waiting.pop_front() {
-            let end = event.at.plus(Nanos((next.demand_s * station.pace) as u64));
+            let end = event.at.plus(span_of(next.demand_s * station.pace));
             // Its event ends the job before as well, so that the heap is gone through once.
             let number = self.events.replace(end, event.server);
             let begun = &mut self.servers[event.server as usize];
@@ -150,7 +150,7 @@ impl Stations {
         let station = &self.all[server.station as usize];
         server.job = Some(job);
         server.begun = now;
-        server.end = now.plus(Nanos((job.demand_s * station.pace) as u64));
+        server.end = now.plus(span_of(job.demand_s * station.pace));
         server.event = if station.frozen { 0 } else { self.events.push(server.end, index) };
     }
 
@@ -242,4 +242,9 @@ impl Stations {
         self.measured_from = NEVER;
         self.all.iter().map(|station| station.busy).collect()
     }
+}
+
+/// So many nanoseconds. A century has fewer than 2^63, which is what a processor converts at once.
+fn span_of(nanos: f64) -> Nanos {
+    Nanos(nanos as i64 as u64)
 }

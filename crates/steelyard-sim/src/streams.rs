@@ -75,24 +75,38 @@ pub fn uniform(rng: &mut impl Rng) -> f64 {
 }
 
 /// Exponential with mean 1.
-#[inline]
 pub fn exponential(rng: &mut impl Rng) -> f64 {
+    LAYERS.draw(rng)
+}
+
+/// The same for all of these.
+pub fn fill_exponential(rng: &mut impl Rng, values: &mut [f64]) {
     let layers = &*LAYERS;
-    loop {
+    for value in values {
+        *value = layers.draw(rng);
+    }
+}
+
+impl Layers {
+    #[inline]
+    fn draw(&self, rng: &mut impl Rng) -> f64 {
         let bits = rng.next_u64();
         let layer = (bits & (LAYER_COUNT as u64 - 1)) as usize;
-        let x = ((bits >> 11) as f64 + 0.5) * (1.0 / (1u64 << 53) as f64) * layers.right[layer];
-        if x < layers.right[layer + 1] {
-            return x;
-        }
+        // Fewer than 2^53, which is what a processor converts at once.
+        let x = ((bits >> 11) as i64 as f64 + 0.5) * (1.0 / (1u64 << 53) as f64) * self.right[layer];
+        if x < self.right[layer + 1] { x } else { self.beyond(layer, x, rng) }
+    }
+
+    /// Where a draw has not landed within its layer: one in a hundred.
+    #[cold]
+    #[inline(never)]
+    fn beyond(&self, layer: usize, x: f64, rng: &mut impl Rng) -> f64 {
         if layer == 0 {
             // What lies beyond the last layer is exponential again.
             return LAST - uniform(rng).ln();
         }
-        let (low, high) = (layers.density[layer], layers.density[layer + 1]);
-        if low + (high - low) * uniform(rng) < (-x).exp() {
-            return x;
-        }
+        let (low, high) = (self.density[layer], self.density[layer + 1]);
+        if low + (high - low) * uniform(rng) < (-x).exp() { x } else { self.draw(rng) }
     }
 }
 

@@ -59,6 +59,7 @@ impl Run<'_> {
     }
 
     /// No time passes: what a balancer knows of the loads is as old as the proxy's would be without a network.
+    #[inline(never)]
     fn ask_for_loads(&mut self, balancer: usize) {
         let balancer = &mut self.balancers[balancer];
         for number in balancer.loads_wanted() {
@@ -67,6 +68,7 @@ impl Run<'_> {
         }
     }
 
+    #[inline(never)]
     fn line_up(&mut self, id: u32) {
         let request = self.requests.get(id);
         let balancer = &mut self.balancers[request.balancer as usize];
@@ -94,6 +96,7 @@ impl Run<'_> {
         }
     }
 
+    #[inline(never)]
     fn settle_waiting(&mut self, balancer: usize) {
         while let Some((id, granted)) = self.balancers[balancer].granted(self.now) {
             self.leave_line(id);
@@ -173,6 +176,7 @@ impl Run<'_> {
     }
 
     /// An attempt has failed. Says whether the request is to be tried elsewhere; otherwise it has ended.
+    #[inline(never)]
     pub(super) fn fault(&mut self, id: u32, fault: Fault) -> bool {
         let connecting = fault == Fault::Connect;
         let held = self.held(id, !connecting, fault == Fault::ServerError);
@@ -232,11 +236,13 @@ impl Run<'_> {
     }
 
     /// When the next request runs out of time, or gets the error of an endpoint that fails fast.
+    #[inline(never)]
     pub(super) fn next_deadline(&self) -> Nanos {
         let waits = self.fast.next_at().min(self.response.next_at());
         waits.min(self.queue.next_at()).min(self.total.next_at())
     }
 
+    #[inline(never)]
     pub(super) fn deadline(&mut self) {
         let now = self.now;
         let (line, fault) = if self.fast.next_at() == now {

@@ -20,6 +20,7 @@ impl Run<'_> {
         self.next_rare = self.timeline.next_at().min(self.probes.next_at()).min(self.next_tick).min(series);
     }
 
+    #[inline(never)]
     pub(super) fn rare(&mut self) {
         let now = self.now;
         if self.timeline.next_at() == now {
