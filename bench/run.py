@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import machine, micro, packages, products, report, sim  # noqa: E402
+from harness import machine, micro, packages, products, report, scores, sim  # noqa: E402
 from harness.measure import FULL, QUICK, Bench, Length, Sample  # noqa: E402
 from harness.products import Product  # noqa: E402
 from harness.results import Results  # noqa: E402
@@ -48,6 +48,7 @@ def main() -> int:
             _measure_idle(bench, chosen, results)
     if "micro" in arguments.only:
         results.timings = micro.timings(quick=arguments.quick)
+        results.scores = scores.measure(binaries, quick=arguments.quick)
         if shutil.which("valgrind"):
             results.instructions = micro.instructions(binaries)
         else:

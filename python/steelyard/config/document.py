@@ -145,7 +145,12 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
         return {"name": instead}
     policy = pool.policy
     if policy.score is not None:
-        score = {"label": policy.name, "address": policy.score.address, "of_two": policy.choices == 2}
+        score = {
+            "label": policy.name,
+            "address": policy.score.address,
+            "of_two": policy.choices == 2,
+            "reads": list(policy.score.reads),
+        }
         return {"name": "scored", "score": score}
     return {
         "name": policy.name,

@@ -69,6 +69,8 @@ class Compiled:
     file: str
     line: int
     """Where it begins."""
+    reads: tuple[str, ...]
+    """The facts that its result depends on."""
 
 
 _kept: dict[tuple[str, str], Compiled] = {}
@@ -96,7 +98,8 @@ def compile_score(name: str, folder: Path | None) -> Compiled:
     place = _place(function)
     _check_arity(function, place)
     code = function.__code__
-    compiled = Compiled(name, *_compile(function, place), code.co_filename, code.co_firstlineno)
+    address, native = _compile(function, place)
+    compiled = Compiled(name, address, native, code.co_filename, code.co_firstlineno, _reads(native))
     _try(compiled, place)
     _kept[key] = compiled
     return compiled
@@ -174,6 +177,22 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
     return int(address), native
 
 
+def _reads(native: Any) -> tuple[str, ...]:
+    """The facts that the compiled code looks at: the engine need not work out the others.
+
+    It was optimised as a whole, so that an argument which it does not name cannot matter.
+    """
+    entry = re.search(
+        r"^define [^\n]*@\"?cfunc\.[^\n]*\((.*?)\)[^\n]*\{\n(.*?)^\}", native.inspect_llvm(), _TEXT
+    )
+    arguments = re.findall(r"double (?:\w+ )*(%[\w.\"]+)", entry[1]) if entry else []
+    if entry is None or len(arguments) != len(FACTS):
+        return FACTS
+    named = set(re.findall(r"%[\w.\"]+", entry[2]))
+    return tuple(fact for fact, argument in zip(FACTS, arguments, strict=True) if argument in named)
+
+
+_TEXT = re.MULTILINE | re.DOTALL
 _HINT = "a score may do arithmetic on the endpoint's numbers, and nothing else"
 _FORBIDDEN = {
     "PyGILState_Ensure": "can raise an error, for which a worker would have to wait for the interpreter",

@@ -3,7 +3,7 @@
 use super::{Member, Pool, UNANSWERED_S};
 use crate::document::Load;
 use crate::endpoint::Endpoint;
-use crate::policy::{Candidates, Facts, Source};
+use crate::policy::{Candidates, Facts, Reads, Source};
 use crate::random::mix;
 use crate::reading::Reading;
 use crate::report::Report;
@@ -148,16 +148,18 @@ impl<R: Reading> Candidates for View<'_, R> {
         cost * self.inverse_weight(member, pending <= 0.0)
     }
 
-    fn facts(&self, index: usize) -> Facts {
+    fn facts(&self, index: usize, reads: Reads) -> Facts {
         let member = self.member(index);
         let endpoint = &member.endpoint;
         Facts {
             in_flight: f64::from(self.burden(endpoint)),
-            latency: self.pool.known_s(endpoint, self.now).map_or(0.0, f64::from),
-            error_rate: self.error_rate(endpoint),
+            latency: reads
+                .then(Reads::LATENCY, || self.pool.known_s(endpoint, self.now).map_or(0.0, f64::from)),
+            error_rate: reads.then(Reads::ERROR_RATE, || self.error_rate(endpoint)),
             weight: f64::from(member.weight) * f64::from(self.factor(index)),
-            bytes_per_second: f64::from(endpoint.bytes_per_second(self.now)),
-            age: endpoint.age_s(self.now),
+            bytes_per_second: reads
+                .then(Reads::BYTES_PER_SECOND, || f64::from(endpoint.bytes_per_second(self.now))),
+            age: reads.then(Reads::AGE, || endpoint.age_s(self.now)),
             zone_match: f64::from(u8::from(member.is_near)),
         }
     }
