@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import machine, micro, packages, products, report, rounds, sim  # noqa: E402
+from harness import machine, micro, packages, products, report, rounds, scores, sim  # noqa: E402
 from harness.measure import FULL, QUICK, Bench, IdleMemory, Length  # noqa: E402
 from harness.products.base import Product  # noqa: E402
 from harness.results import Results  # noqa: E402
@@ -62,6 +62,7 @@ def main() -> int:
                 results.idle[section] = _measure_idle(bench, scenario, chosen, results.left_out)
     if "micro" in arguments.only:
         results.timings = micro.timings(quick=arguments.quick)
+        results.scores = scores.measure(binaries, quick=arguments.quick)
         if shutil.which("valgrind"):
             results.instructions = micro.instructions(binaries)
         else:

@@ -58,6 +58,31 @@ class TestASoundScore:
         assert score["of_two"] is False
         assert isinstance(score["address"], int)
 
+    @pytest.mark.parametrize(
+        ("expression", "reads"),
+        [
+            ("(1 + endpoint.in_flight) / endpoint.weight", ["in_flight", "weight"]),
+            (
+                "endpoint[1] + (0 if endpoint.age > 5 else endpoint.zone_match)",
+                ["latency", "age", "zone_match"],
+            ),
+            ("sum_of(endpoint)", ["error_rate", "bytes_per_second"]),
+            ("7.0", []),
+        ],
+    )
+    def test_names_what_it_reads(self, folder: Folder, expression: str, reads: list[str]) -> None:
+        helper = """
+            import numba
+
+            @numba.njit
+            def sum_of(endpoint):
+                return endpoint.bytes_per_second + endpoint.error_rate
+
+            def score(endpoint):
+                return EXPRESSION
+            """
+        assert folder.holds(helper.replace("EXPRESSION", expression)).score()["reads"] == reads
+
     def test_may_compare_two_only(self, folder: Folder) -> None:
         assert folder.holds(SOUND, '{ name = "mine:score", choices = 2 }').score()["of_two"] is True
 

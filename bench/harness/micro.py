@@ -47,8 +47,9 @@ def target_folder() -> Path:
 
 
 def build_tools() -> Path:
-    """Builds the load generator, the relay and the origin as they ship; gives their folder."""
-    packages = ["--package", "steelyard-bench-tools", "--package", "steelyard-origin"]
+    """Builds the load generator, the relay, the origin and what times scores; gives their folder."""
+    names = ("steelyard-bench-tools", "steelyard-bench-scores", "steelyard-origin")
+    packages = [word for name in names for word in ("--package", name)]
     subprocess.run(
         [RUST, "cargo", "build", "--release", "--locked", "--quiet", *packages], cwd=REPOSITORY, check=True
     )

@@ -1,11 +1,13 @@
 """The results as Markdown."""
 
 import statistics
+from collections.abc import Sequence
 
 from harness.measure import IDLE_CONNECTIONS, Length
 from harness.report_load import load, method
 from harness.report_table import table
 from harness.results import Results
+from harness.scores import Pick
 from harness.sim import PEERS, SERVERS, UTILISATION, Speeds
 
 IDLE_NAMES = {"idle": "HTTP/1.1", "idle-tls": "HTTP/1.1 over TLS"}
@@ -31,6 +33,8 @@ def markdown(results: Results, length: Length) -> str:
         parts += ["## Memory", *_idle(results)]
     if results.timings:
         parts += ["## Small benches (criterion)", _timings(results)]
+    if results.scores:
+        parts += ["## Picks by scores written in Python", _scores(results.scores)]
     if results.instructions:
         parts += ["## Instructions per iteration (callgrind)", _instructions(results)]
     if results.simulator:
@@ -78,6 +82,28 @@ def _timings(results: Results) -> str:
         for timing in results.timings
     ]
     return table(["", "median ns", "95 % interval"], rows)
+
+
+def _scores(scores: Sequence[Pick]) -> str:
+    what = """\
+Processor time of `Pool::admit` and release, ns, the median of the rounds. The Python score is compiled
+as the product does it and reaches the pool by its address, as does its twin in Rust; the engine's own
+policy is compiled into it."""
+    rows = []
+    for pick in scores:
+        over_own = pick.over_own()
+        rows.append(
+            [
+                pick.name,
+                f"{statistics.median(pick.python_ns):.1f}",
+                f"{statistics.median(pick.rust_ns):.1f}",
+                f"{statistics.median(pick.own_ns):.1f} ({pick.own})" if pick.own else "",
+                f"{pick.over_rust():.2f}",
+                f"{over_own:.2f}" if over_own else "",
+            ]
+        )
+    header = ["", "compiled from Python", "the same in Rust", "own policy", "Python / Rust", "Python / own"]
+    return what + "\n\n" + table(header, rows)
 
 
 def _instructions(results: Results) -> str:

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field
 from harness.measure import IdleMemory, Sample
 from harness.micro import Instructions, Timing
 from harness.scenarios import SCENARIOS, Bound, Scenario
+from harness.scores import ENDPOINTS, Pick
 from harness.sim import PEERS, Speeds
 
 OURS = "steelyard"
 
 IDLE_KIB_BAR = 1.3
 PICK_NS_BAR = 50.0
+SCORE_RATIO_BAR = 3.0
 SIMULATOR_BAR = 5e6
 SIMULATOR_RATIO_BAR = 100.0
 
@@ -127,6 +129,7 @@ class Results:
     idle: dict[str, dict[str, IdleMemory]] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     instructions: list[Instructions] = field(default_factory=list)
+    scores: list[Pick] = field(default_factory=list)
     simulator: Speeds | None = None
     # Sections that could not be measured, with the reason.
     left_out: dict[str, str] = field(default_factory=dict)
@@ -138,7 +141,7 @@ class Results:
         reached = worst.median_ns if worst else None
         shown = f"{worst.median_ns:.1f} ns ({worst.name})" if worst else "not measured"
         bars.append(Bar("one pick of 10 endpoints, slowest policy", PICK_NS_BAR, reached, shown))
-        return bars + self._simulator_bars()
+        return bars + self._score_bars() + self._simulator_bars()
 
     def as_json(self) -> dict[str, object]:
         idle = {
@@ -167,6 +170,16 @@ class Results:
         shown = f"{reached:.2f} KiB" if reached is not None else "not measured"
         return Bar("resident memory per idle connection, KiB", IDLE_KIB_BAR, reached, shown)
 
+    def _score_bars(self) -> list[Bar]:
+        """The worst of all scores: against one in Rust that is called alike, and against a policy in Rust."""
+        what = f"one pick of {ENDPOINTS} by a score compiled from Python"
+        alike = {pick.name: pick.over_rust() for pick in self.scores}
+        own = {f"{pick.name}: {pick.own}": over for pick in self.scores if (over := pick.over_own())}
+        return [
+            _worst(f"{what} / by the same in Rust", SCORE_RATIO_BAR, alike),
+            _worst(f"{what} / by the engine's own policy that computes it", SCORE_RATIO_BAR, own),
+        ]
+
     def _simulator_bars(self) -> list[Bar]:
         speeds = self.simulator
         rate = statistics.median(speeds.two_choices) if speeds else None
@@ -185,6 +198,13 @@ class Results:
             for timing in self.timings
             if timing.name.startswith("alone/") and timing.name.endswith("/10")
         ]
+
+
+def _worst(what: str, limit: float, ratios: dict[str, float]) -> Bar:
+    if not ratios:
+        return Bar(what, limit, None, "not measured")
+    name, ratio = max(ratios.items(), key=lambda one: one[1])
+    return Bar(what, limit, ratio, f"{ratio:.2f} ({name})")
 
 
 def median_of(samples: list[Sample], value: Callable[[Sample], float]) -> float:

@@ -294,6 +294,9 @@ pub struct Score {
     pub address: u64,
     /// Whether two are drawn by weight instead of all compared, however few there are.
     pub of_two: bool,
+    /// The names of the facts that it reads; `None` = all, as far as anyone knows.
+    #[serde(default)]
+    pub reads: Option<Vec<String>>,
 }
 
 /// What `least_load` compares.

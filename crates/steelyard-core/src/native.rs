@@ -1,7 +1,7 @@
 //! Calling a score that was compiled elsewhere: the one place where the core trusts an address.
 
 use crate::document::Score;
-use crate::policy::Facts;
+use crate::policy::{Facts, Reads};
 use std::ptr::with_exposed_provenance;
 
 /// Takes the seven [`Facts`] in order and returns the score.
@@ -9,7 +9,10 @@ type Function = extern "C" fn(f64, f64, f64, f64, f64, f64, f64) -> f64;
 
 /// A compiled score.
 #[derive(Debug, Clone, Copy)]
-pub struct Native(Function);
+pub struct Native {
+    function: Function,
+    reads: Reads,
+}
 
 impl Native {
     /// The function that a document names; `None` where there can be none.
@@ -19,12 +22,19 @@ impl Native {
     pub fn of(score: &Score) -> Option<Self> {
         let address = usize::try_from(score.address).ok().filter(|&address| address != 0)?;
         // SAFETY: by the contract above a function of that type is there, and stays; it is not null.
-        Some(Self(unsafe { std::mem::transmute::<*const (), Function>(with_exposed_provenance(address)) }))
+        let function =
+            unsafe { std::mem::transmute::<*const (), Function>(with_exposed_provenance(address)) };
+        Some(Self { function, reads: Reads::of(score.reads.as_deref()) })
+    }
+
+    /// The facts that it reads.
+    pub fn reads(self) -> Reads {
+        self.reads
     }
 
     /// The score of one endpoint.
     pub fn score(self, facts: &Facts) -> f64 {
-        (self.0)(
+        (self.function)(
             facts.in_flight,
             facts.latency,
             facts.error_rate,

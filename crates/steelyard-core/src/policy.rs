@@ -26,7 +26,7 @@ mod weighted_random;
 
 pub use prequal::{PROBES_PER_REQUEST_MAX, Source, reuse};
 pub use rotation::{Phase, Rotation};
-pub use scored::Facts;
+pub use scored::{Facts, Reads};
 
 use crate::document;
 use crate::native::Native;
@@ -121,8 +121,8 @@ pub trait Candidates {
     fn time_cost(&self, index: usize) -> f32;
     /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
     fn peak_cost(&self, index: usize) -> f32;
-    /// What a policy written in Python may look at.
-    fn facts(&self, index: usize) -> Facts;
+    /// What a policy written in Python may look at; what it does not read may be 0.
+    fn facts(&self, index: usize, reads: Reads) -> Facts;
     /// The endpoint that the request's session is with, where it may take the request now.
     fn session(&self) -> Option<usize>;
     /// The key of the request, for policies that go by one.

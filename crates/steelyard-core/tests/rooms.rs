@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The workspace's own crates that a crate may depend on. A crate that is not here must be added on purpose.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("steelyard-core", &[]),
     ("steelyard-proxy", &["steelyard-core"]),
     ("steelyard-sim", &["steelyard-core"]),
     ("steelyard-origin", &[]),
     ("steelyard-py", &["steelyard-core", "steelyard-proxy", "steelyard-sim", "steelyard-origin"]),
     ("steelyard-bench-tools", &["steelyard-core", "steelyard-proxy", "steelyard-sim", "steelyard-origin"]),
+    ("steelyard-bench-scores", &["steelyard-core"]),
 ];
 
 /// Foreign crates that only these may depend on.
@@ -21,7 +22,7 @@ const KEPT: [(&str, &[&str]); 7] = [
     ("tokio", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
     ("pyo3", &["steelyard-py"]),
     ("socket2", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
-    ("rustix", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
+    ("rustix", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools", "steelyard-bench-scores"]),
     ("libc", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
     ("hyper", &[]),
     ("mio", &[]),
@@ -123,9 +124,9 @@ fn the_reader_sees_what_it_must() {
 fn crates() -> BTreeMap<String, PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folders = fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path());
-    let bench = root.join("bench/tools");
+    let bench = ["bench/tools", "bench/scores"].map(|folder| root.join(folder));
     folders
-        .chain(bench.join("Cargo.toml").exists().then_some(bench))
+        .chain(bench)
         .filter(|folder| folder.join("Cargo.toml").exists())
         .map(|folder| (package_name(&folder), folder))
         .collect()

@@ -152,7 +152,12 @@ def policy_of(pool: Pool, instead: str | None) -> dict[str, Any]:
     if policy.interpreted is not None:
         return {"name": "interpreted", "score": {"label": policy.name, "address": 0, "of_two": False}}
     if policy.score is not None:
-        score = {"label": policy.name, "address": policy.score.address, "of_two": policy.choices == 2}
+        score = {
+            "label": policy.name,
+            "address": policy.score.address,
+            "of_two": policy.choices == 2,
+            "reads": list(policy.score.reads),
+        }
         return {"name": "scored", "score": score}
     return {
         "name": policy.name,

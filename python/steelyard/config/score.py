@@ -79,6 +79,8 @@ class Compiled:
     file: str
     line: int
     """Where it begins."""
+    reads: tuple[str, ...]
+    """The facts that its result depends on."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ def compile_score(name: str, folder: Path | None) -> Compiled:
     if key in _kept:
         return _kept[key]
     code = source.function.__code__
-    native = _compile(source.function, source.place)
-    compiled = Compiled(name, *native, code.co_filename, code.co_firstlineno)
+    address, native = _compile(source.function, source.place)
+    place = (code.co_filename, code.co_firstlineno)
+    compiled = Compiled(name, address, native, *place, _reads(native))
     _try(compiled, source.place)
     _kept[key] = compiled
     return compiled
@@ -204,6 +207,22 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
     return int(address), native
 
 
+def _reads(native: Any) -> tuple[str, ...]:
+    """The facts that the compiled code looks at: the engine need not work out the others.
+
+    It was optimised as a whole, so that an argument which it does not name cannot matter.
+    """
+    entry = re.search(
+        r"^define [^\n]*@\"?cfunc\.[^\n]*\((.*?)\)[^\n]*\{\n(.*?)^\}", native.inspect_llvm(), _TEXT
+    )
+    arguments = re.findall(r"double (?:\w+ )*(%[\w.\"]+)", entry[1]) if entry else []
+    if entry is None or len(arguments) != len(FACTS):
+        return FACTS
+    named = set(re.findall(r"%[\w.\"]+", entry[2]))
+    return tuple(fact for fact, argument in zip(FACTS, arguments, strict=True) if argument in named)
+
+
+_TEXT = re.MULTILINE | re.DOTALL
 _HINT = (
     "a score may do arithmetic on the endpoint's numbers, and nothing else; "
     'with python_policy = "interpreted" it may do anything, once a second'

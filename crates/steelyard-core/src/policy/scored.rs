@@ -28,6 +28,42 @@ pub struct Facts {
     pub zone_match: f64,
 }
 
+/// Which of the facts a function reads: what costs something to find out is left out where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reads(u8);
+
+impl Reads {
+    /// [`Facts::latency`].
+    pub const LATENCY: Self = Self(1);
+    /// [`Facts::error_rate`].
+    pub const ERROR_RATE: Self = Self(1 << 1);
+    /// [`Facts::bytes_per_second`].
+    pub const BYTES_PER_SECOND: Self = Self(1 << 2);
+    /// [`Facts::age`].
+    pub const AGE: Self = Self(1 << 3);
+    /// All of them.
+    pub const ALL: Self = Self(u8::MAX);
+
+    /// Those of these names; all where it is not known which.
+    pub fn of(names: Option<&[String]>) -> Self {
+        let bit = |name: &String| match name.as_str() {
+            "latency" => Self::LATENCY.0,
+            "error_rate" => Self::ERROR_RATE.0,
+            "bytes_per_second" => Self::BYTES_PER_SECOND.0,
+            "age" => Self::AGE.0,
+            // These cost nothing and are always there.
+            "in_flight" | "weight" | "zone_match" => 0,
+            _ => u8::MAX,
+        };
+        names.map_or(Self::ALL, |names| Self(names.iter().map(bit).fold(0, |all, one| all | one)))
+    }
+
+    /// A fact where it is read, else 0.
+    pub fn then(self, fact: Self, value: impl FnOnce() -> f64) -> f64 {
+        if self.0 & fact.0 == 0 { 0.0 } else { value() }
+    }
+}
+
 pub(super) fn pick(
     native: Native,
     alias: Option<&Alias>,
@@ -37,7 +73,7 @@ pub(super) fn pick(
     // The largest number there is, so that the worst can still be taken where nobody is better.
     const WORST: f32 = f32::MAX;
     let score = |index| {
-        let score = native.score(&candidates.facts(index)) as f32;
+        let score = native.score(&candidates.facts(index, native.reads())) as f32;
         if score.is_finite() { score } else { WORST }
     };
     if let Some(alias) = alias

@@ -4,7 +4,7 @@ use super::{Member, Pool, UNANSWERED_S};
 use crate::document::Load;
 use crate::endpoint::Endpoint;
 use crate::learned::Table;
-use crate::policy::{Candidates, Facts, Source};
+use crate::policy::{Candidates, Facts, Reads, Source};
 use crate::random::mix;
 use crate::reading::Reading;
 use crate::report::Report;
@@ -188,16 +188,17 @@ impl<R: Reading> Candidates for View<'_, R> {
         cost * self.inverse_weight(index, pending <= 0.0)
     }
 
-    fn facts(&self, index: usize) -> Facts {
+    fn facts(&self, index: usize, reads: Reads) -> Facts {
         let member = self.member(index);
         let known = self.known(member);
         Facts {
             in_flight: f64::from(self.burden(member)),
-            latency: self.known_s(member).map_or(0.0, f64::from),
-            error_rate: self.error_rate(member),
+            latency: reads.then(Reads::LATENCY, || self.known_s(member).map_or(0.0, f64::from)),
+            error_rate: reads.then(Reads::ERROR_RATE, || self.error_rate(member)),
             weight: f64::from(self.weight_in_force(index)) * f64::from(self.factor(index)),
-            bytes_per_second: f64::from(known.bytes_per_second(self.moment())),
-            age: member.endpoint.age_s(self.now),
+            bytes_per_second: reads
+                .then(Reads::BYTES_PER_SECOND, || f64::from(known.bytes_per_second(self.moment()))),
+            age: reads.then(Reads::AGE, || member.endpoint.age_s(self.now)),
             zone_match: f64::from(u8::from(member.is_near)),
         }
     }

@@ -4,7 +4,7 @@ use super::{Member, Pool, View};
 use crate::document::ReportedAs;
 use crate::endpoint::Endpoint;
 use crate::learned::{self, Renewal, Share, Table};
-use crate::policy::{Facts, INTERPRETED};
+use crate::policy::{Facts, INTERPRETED, Reads};
 use crate::reading::Live;
 use crate::reported::{Heard, Rules};
 use crate::seeker::Seeker;
@@ -55,7 +55,9 @@ impl Pool {
         let (reading, seeker, learned) = (&Live, &Seeker::default(), None);
         // Without a salt there is no slow start in the weights: whoever uses what comes of them has it in already.
         let view = View { pool: self, reading, now, seeker, level: 0, accept: 0, salt: None, learned };
-        (0..self.members.len()).map(|index| crate::policy::Candidates::facts(&view, index)).collect()
+        (0..self.members.len())
+            .map(|index| crate::policy::Candidates::facts(&view, index, Reads::ALL))
+            .collect()
     }
 
     /// Notes weights by address, where a function in Python has said something of the members; they are in force with

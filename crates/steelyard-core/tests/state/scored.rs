@@ -40,6 +40,27 @@ fn scored(function: Function, weights: &[u32]) -> Arc<Pool> {
     pool("scored", weights, |pool: &mut Value| pool["policy"]["score"] = score)
 }
 
+#[test]
+fn what_a_score_does_not_read_is_not_worked_out() {
+    for (reads, expected_ms) in
+        [(json!(["in_flight", "age"]), 0), (json!(["latency"]), 20), (json!(null), 20)]
+    {
+        let score = json!({"label": "m:score", "address": seen_by_reads as Function as usize, "of_two": false,
+                           "reads": reads});
+        let pool = pool("scored", &[1], |pool: &mut Value| pool["policy"]["score"] = score);
+        pool.learn(&pool.members()[0].endpoint, Outcome::Success, Some(Nanos::from_millis(20)), millis(0));
+        taken(&pool, 1);
+        assert_eq!(READ_MS.load(Ordering::Relaxed), expected_ms, "{reads}");
+    }
+}
+
+static READ_MS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+extern "C" fn seen_by_reads(_: f64, latency: f64, _: f64, _: f64, _: f64, _: f64, _: f64) -> f64 {
+    READ_MS.store((latency * 1e3).round() as u64, Ordering::Relaxed);
+    0.0
+}
+
 fn taken(pool: &Pool, count: usize) -> Vec<usize> {
     let mut rng = generator();
     let mut taken = vec![0; pool.members().len()];

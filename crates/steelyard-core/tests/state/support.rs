@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use steelyard_core::document;
 use steelyard_core::key::hash;
-use steelyard_core::policy::{Candidates, Facts, KEYED, Phase, Policy, Prospect, Rotation};
+use steelyard_core::policy::{Candidates, Facts, KEYED, Phase, Policy, Prospect, Reads, Rotation};
 use steelyard_core::pool::{Options, Pick, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::seeker::Seeker;
@@ -154,7 +154,7 @@ impl Candidates for Stand {
         self.costs[index]
     }
 
-    fn facts(&self, index: usize) -> Facts {
+    fn facts(&self, index: usize, _reads: Reads) -> Facts {
         Facts { in_flight: f64::from(self.costs[index]), ..Facts::default() }
     }
 
