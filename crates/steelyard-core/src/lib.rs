@@ -18,6 +18,7 @@ pub mod native;
 pub mod path;
 pub mod policy;
 pub mod pool;
+pub mod prepared;
 pub mod problem;
 pub mod queue;
 pub mod random;

@@ -13,6 +13,7 @@ use crate::key::{KeySource, KeyView};
 use crate::level::{LEVELS_MAX, Share};
 use crate::load::{Smoothed, Tail};
 use crate::policy::{Phase, Policy, Prospect, Rotation};
+use crate::prepared::Prepared;
 use crate::queue::Queue;
 use crate::random::Generator;
 use crate::reading::{Live, Reading};
@@ -154,6 +155,10 @@ pub enum Pick {
     Nobody,
 }
 
+/// What makes an endpoint the same in the next snapshot: where it is, and whom it has to prove to be. Another name is
+/// another server, however it is reached.
+type Identity = (Address, Option<Box<str>>);
+
 /// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
 /// a request of it lasts.
 #[derive(Debug)]
@@ -168,7 +173,7 @@ pub struct Shared {
     next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
-    known: Mutex<HashMap<Address, Weak<Endpoint>>>,
+    known: Mutex<HashMap<Identity, Weak<Endpoint>>>,
     /// Requests that waited in vain.
     pub queue_timeouts: AtomicU64,
 }
@@ -181,6 +186,8 @@ pub struct Pool {
     members: Vec<Member>,
     /// In the order in which they are wanted; there is at least one.
     levels: Box<[Level]>,
+    /// What TLS needs, once it has been loaded.
+    pub prepared: Prepared,
     key: Option<KeySource>,
     sessions: Option<Sessions>,
     threshold: Threshold,
@@ -206,13 +213,16 @@ impl Pool {
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
         // Those that a pool begins with are all equally new.
         let begins = known.is_empty();
-        let mut endpoint = |address: &Address| {
-            if let Some(endpoint) = known.get(address).and_then(Weak::upgrade) {
+        let mut endpoint = |found: &Resolved| {
+            let tls_name = config.tls.as_ref().map(|tls| tls.name_for(&found.configured).into());
+            let identity: Identity = (found.address.clone(), tls_name);
+            if let Some(endpoint) = known.get(&identity).and_then(Weak::upgrade) {
                 return (endpoint, false);
             }
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            let new = Arc::new(Endpoint::new(id, address.clone(), options.workers, Health::new(probes)));
-            known.insert(address.clone(), Arc::downgrade(&new));
+            let address = found.address.clone();
+            let new = Arc::new(Endpoint::new(id, address, options.workers, Health::new(probes)));
+            known.insert(identity, Arc::downgrade(&new));
             (new, !begins)
         };
         let mut places: Vec<(u32, bool)> =
@@ -226,7 +236,7 @@ impl Pool {
         let members: Vec<Member> = resolved
             .into_iter()
             .map(|found| {
-                let (endpoint, joins) = endpoint(&found.address);
+                let (endpoint, joins) = endpoint(&found);
                 Member {
                     endpoint,
                     joins,
@@ -265,6 +275,7 @@ impl Pool {
         };
         Some(Self {
             levels: levels?,
+            prepared: Prepared::default(),
             sessions,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
