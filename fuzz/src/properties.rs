@@ -196,7 +196,7 @@ fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> Requ
         target,
         set: &[],
         remove: &[],
-        forwarded: Forwarded { peer: None, proto: "http", trusted, request_id: b"0" },
+        forwarded: Forwarded { peer: None, proto: "http", trusted, identity: None, request_id: b"0" },
         host_fallback: b"endpoint",
         framing: head.framing,
         upgrade: head.upgrade.is_some(),
@@ -213,6 +213,7 @@ fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
         close: false,
         upgrade,
         date: b"",
+        hsts: b"",
         set_cookie: b"",
     }
 }

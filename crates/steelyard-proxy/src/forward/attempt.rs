@@ -7,7 +7,7 @@ use super::slot::Slot;
 use super::upload::Upload;
 use super::{After, Client, Plan};
 use crate::codec::{Answer, Answered, Ask, Asked, Piece};
-use crate::connections::{Connection, Wanted};
+use crate::connections::{Connection, Security, Wanted};
 use crate::fault::{Fault, Side};
 use crate::head::{Framing, Method, ResponseHead, Version};
 use crate::http1::encode::ResponseEdit;
@@ -48,6 +48,11 @@ pub(super) struct Attempt<'a> {
     pub repeat_5xx: bool,
     /// Endpoints that have been tried before.
     pub seeker: &'a Seeker,
+}
+
+/// It is loaded before the pool is in force.
+fn not_loaded() -> Fault {
+    Fault::Connect(std::io::Error::other("TLS has not been loaded"))
 }
 
 /// What the two directions of one exchange tell each other.
@@ -124,6 +129,7 @@ impl Attempt<'_> {
             give_up: self.plan.give_up,
             repeatable: replay.is_possible(),
             fresh,
+            security: Security::of(self.plan.pool, self.slot.endpoint()).ok_or_else(not_loaded)?,
         };
         let worker = self.client.worker;
         let connections = &worker.idle;
@@ -228,6 +234,7 @@ impl Attempt<'_> {
             close: !keep,
             upgrade: false,
             date: &self.client.worker.date(now),
+            hsts: self.plan.hsts,
             set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);
@@ -391,6 +398,7 @@ impl Attempt<'_> {
             close: false,
             upgrade: true,
             date: &self.client.worker.date(now),
+            hsts: b"",
             set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);

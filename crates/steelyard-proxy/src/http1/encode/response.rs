@@ -16,6 +16,8 @@ pub struct ResponseEdit<'a> {
     pub upgrade: bool,
     /// The Date to set where the endpoint sent none (RFC 9110 section 6.6.1); empty for none.
     pub date: &'a [u8],
+    /// The Strict-Transport-Security to set where the endpoint sent none; empty for none.
+    pub hsts: &'a [u8],
     /// A cookie to set beside the endpoint's own; empty for none.
     pub set_cookie: &'a [u8],
 }
@@ -29,6 +31,9 @@ pub fn response(
     edit: &ResponseEdit<'_>,
 ) {
     let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked);
+    if !edit.hsts.is_empty() && !fields.iter().any(|field| field.kind == FieldKind::StrictTransportSecurity) {
+        line(out, b"strict-transport-security", edit.hsts);
+    }
     if !dated && !edit.date.is_empty() {
         line(out, b"date", edit.date);
     }
