@@ -27,12 +27,21 @@ def check(path: Path | None, *, show: bool, as_json: bool) -> None:
         else:
             report(error)
         raise typer.Exit(error.exit_code) from None
+    warnings = config.warnings(loaded, found)
     if as_json:
-        result: dict[str, Any] = {"config": str(found), "ok": True, "problems": []}
+        result: dict[str, Any] = {
+            "config": str(found),
+            "ok": True,
+            "problems": [],
+            "warnings": [asdict(one) for one in warnings],
+        }
         if show:
             result["effective"] = loaded.model_dump(mode="json")
         print_json(result)
-    elif show:
+        return
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if show:
         say(f"{found} is sound; with every default it is:")
         typer.echo(config.show(loaded), nl=False)
     else:
@@ -56,7 +65,6 @@ def version(*, as_json: bool) -> None:
         "steelyard": build.pop("version"),
         **build,
         "python": platform.python_version(),
-        "tls": build["tls"] or "none yet",
     }
     if as_json:
         print_json(facts)
