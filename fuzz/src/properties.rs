@@ -196,7 +196,7 @@ fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> Requ
         target,
         set: &[],
         remove: &[],
-        forwarded: Forwarded { peer: None, proto: "http", trusted, request_id: b"0" },
+        forwarded: Forwarded { peer: None, proto: "http", trusted, identity: None, request_id: b"0" },
         host_fallback: b"endpoint",
         framing: head.framing,
         upgrade: head.upgrade.is_some(),
@@ -214,6 +214,7 @@ fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
         upgrade,
         date: b"",
         without: b"",
+        hsts: b"",
         set_cookie: b"",
     }
 }

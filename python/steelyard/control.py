@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from steelyard.config import (
     key_text,
     load,
     problem_in,
+    tls_files,
 )
 from steelyard.config import document as document_of
 from steelyard.errors import (
@@ -70,7 +71,7 @@ class ConfigSource:
 class Control:
     """A running engine and what may be done to it. Every method may be called from any thread."""
 
-    def __init__(self, source: ConfigSource, loaded: Config, engine: _core.Engine) -> None:
+    def __init__(self, source: ConfigSource, loaded: Config, engine: _core.Engine, stamps: "Stamps") -> None:
         self.source = source
         self._started = self._config = loaded
         self._engine = engine
@@ -79,6 +80,7 @@ class Control:
         self._scores = Scores(engine)
         self._scores.follow(loaded, self._overlay)
         self._told: list[Callable[[Config], None]] = []
+        self._stamps = stamps
 
     @classmethod
     def start(
@@ -96,16 +98,22 @@ class Control:
             "log_format": loaded.log.format,
         }
         document = json.dumps(document_of(loaded))
+        stamps = stamps_of(tls_files(loaded))
         try:
             engine = _core.Engine.start(document, json.dumps(options))
         except (_core.DocumentError, OSError) as error:
             raise reported(error, source) from error
-        return cls(source, loaded, engine)
+        return cls(source, loaded, engine, stamps)
 
     @property
     def config(self) -> Config:
         """The configuration in force, without the overlay."""
         return self._config
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that the configuration in force names: certificates, keys, authorities."""
+        return list(self._stamps)
 
     @property
     def overlay(self) -> Overlay:
@@ -165,6 +173,24 @@ class Control:
             log.error("the old configuration stays in force: %s", error)
         except Exception:
             log.exception("the old configuration stays in force: the reload failed for a reason of its own")
+
+    def follow_files(self) -> None:
+        """Loads certificates, keys and authorities anew if their files have changed.
+
+        Where something is wrong with them that is logged, and the old ones stay.
+        """
+        with self._change:
+            now = stamps_of(self._stamps)
+            if now == self._stamps:
+                return
+            # Whatever comes of it: what is wrong is said once, not until it has been put right.
+            self._stamps = now
+            try:
+                generation = self._apply(self._config, self._overlay, self.source)
+            except SteelyardError as error:
+                log.error("the old certificates stay in force: %s", error)
+                return
+        log.info("loaded certificates anew as generation %d", generation)
 
     def notices(self) -> list[str]:
         """What of the configuration in force has no effect before a restart, in sentences for people."""
@@ -242,19 +268,23 @@ class Control:
         # A refusal of what was asked for is not to be looked for in the file.
         asked = ConfigSource("what was asked for", None, lambda: self._config)
         with self._change:
-            generation = self._apply(self._config, change(), asked)
+            generation = self._apply(self._config, change(), asked, read_files=False)
         log.info("%s, as generation %d", told, generation)
         return generation
 
-    def _apply(self, loaded: Config, overlay: Overlay, source: ConfigSource) -> int:
+    def _apply(
+        self, loaded: Config, overlay: Overlay, source: ConfigSource, *, read_files: bool = True
+    ) -> int:
         document = json.dumps(document_of(loaded, overlay))
+        # Taken before they are read: what changes meanwhile is seen the next time.
+        stamps = stamps_of(tls_files(loaded)) if read_files else self._stamps
         try:
-            generation: int = json.loads(self._engine.apply(document))["generation"]
+            generation: int = json.loads(self._engine.apply(document, read_files))["generation"]
         except _core.EngineStopped as error:
             raise InstanceError("it is stopping, and takes no more changes") from error
         except (_core.DocumentError, OSError) as error:
             raise reported(error, source) from error
-        self._config, self._overlay = loaded, overlay
+        self._config, self._overlay, self._stamps = loaded, overlay, stamps
         self._scores.follow(loaded, overlay)
         return generation
 
@@ -276,6 +306,21 @@ class Control:
         """Stops at once and joins every native thread. May be called again."""
         self._scores.close()
         self._engine.close()
+
+
+Stamps = dict[Path, tuple[int, int, int, int] | None]
+"""What tells a file from what it was before; None while it cannot be looked at."""
+
+
+def stamps_of(files: Iterable[Path]) -> Stamps:
+    stamps: Stamps = {}
+    for file in files:
+        try:
+            found = file.stat()
+            stamps[file] = (found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+        except OSError:
+            stamps[file] = None
+    return stamps
 
 
 def is_named(key: EndpointKey, endpoint: str) -> bool:

@@ -1,4 +1,4 @@
-"""Reloads when the configuration file changes."""
+"""Follows files: the configuration where that is wished for, certificates always."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ import watchfiles
 from steelyard.config import FILE_BYTES_MAX
 from steelyard.control import Control
 
-__all__ = ["Watch", "content"]
+__all__ = ["CertificateWatch", "Watch", "content"]
 
 log = logging.getLogger("steelyard.watch")
 
@@ -18,21 +18,24 @@ LOOK_S = 2.0
 DEBOUNCE_MS = 200
 
 
-class Watch:
-    """Watches the folder of the file, since editors replace files rather than write into them.
+class Watching:
+    """A thread that looks whenever something is reported of some folders.
 
-    What is reported only wakes it: the content is compared, and looked at now and then without any report,
-    since none comes where the file is a link into another folder, or lies where the kernel reports nothing.
-    `seen` is what the file held before the control loaded it, so that no change in between is lost.
+    It looks now and then without any report too, since none comes where a file is a link into another folder,
+    or lies where the kernel reports nothing.
     """
 
-    def __init__(self, control: Control, path: Path, seen: bytes | None) -> None:
-        self._control = control
-        self._path = path
-        self._seen = seen
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._failure = ""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="steelyard-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"steelyard-watch-{what}", daemon=True)
+
+    def folders(self) -> set[Path]:
+        raise NotImplementedError
+
+    def look(self) -> None:
+        raise NotImplementedError
 
     def start(self) -> None:
         self._thread.start()
@@ -43,20 +46,24 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._look()
+            self.look()
             try:
                 self._follow()
             except Exception as error:
                 # Of a folder that goes away, or watches that have run out, one line is enough.
                 if (failure := str(error)) != self._failure:
                     self._failure = failure
-                    log.warning("nothing reports changes of %s: %s", self._path, failure)
+                    log.warning("nothing reports changes of %s: %s", self._what, failure)
                 self._stop.wait(LOOK_S)
 
     def _follow(self) -> None:
-        """Looks whenever something is reported, and every few seconds, until told to stop."""
+        """Looks whenever something is reported, and every few seconds, until other folders matter."""
+        folders = self.folders()
+        if not folders:
+            self._stop.wait(LOOK_S)
+            return
         for _ in watchfiles.watch(
-            self._path.absolute().parent,
+            *folders,
             # The names that editors and tools use for their own are no reason to overlook a configuration.
             watch_filter=None,
             stop_event=self._stop,
@@ -66,15 +73,49 @@ class Watch:
             yield_on_timeout=True,
         ):
             self._failure = ""
-            self._look()
+            self.look()
+            if self.folders() != folders:
+                return
 
-    def _look(self) -> None:
+
+class Watch(Watching):
+    """Reloads when the configuration changes: its content is compared.
+
+    Its folder is watched, since editors replace files rather than write into them.
+
+    `seen` is what the file held before the control loaded it, so that no change in between is lost.
+    """
+
+    def __init__(self, control: Control, path: Path, seen: bytes | None) -> None:
+        super().__init__(str(path))
+        self._control = control
+        self._path = path
+        self._seen = seen
+
+    def folders(self) -> set[Path]:
+        return {self._path.absolute().parent}
+
+    def look(self) -> None:
         now = content(self._path)
         if now is None or now == self._seen:
             return
         # Kept before it is loaded: what changes meanwhile is seen the next time.
         self._seen = now
         self._control.try_reload()
+
+
+class CertificateWatch(Watching):
+    """Has certificates, keys and authorities loaded anew when their files change."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__("certificates")
+        self._control = control
+
+    def folders(self) -> set[Path]:
+        return {file.parent for file in self._control.files}
+
+    def look(self) -> None:
+        self._control.follow_files()
 
 
 def content(path: Path) -> bytes | None:

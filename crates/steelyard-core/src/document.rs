@@ -4,10 +4,13 @@
 //! bytes. What is checked here is shape only; meaning (addresses, patterns, references) is checked where the
 //! snapshot is built, so that each rule has one home. `None` always means *off*.
 
+mod tls;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
+pub use tls::{Certificate, ClientAuth, Hsts, ListenerTls, PoolTls, TlsVersion};
 
 /// A whole configuration, with the run-time changes already laid over it.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +45,12 @@ pub struct Listener {
     pub trusted_proxies: Vec<String>,
     /// Whether `%2F` in a path is let through rather than answered 400.
     pub allow_encoded_slash: bool,
+    /// TLS towards clients; `None` = clear text.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
+    /// The port of the same host that every request is sent to instead, over TLS; `None` = requests are served.
+    #[serde(default)]
+    pub redirect_https: Option<u16>,
     /// Bounds on what a client may send.
     pub limits: ListenerLimits,
     /// How long a client may take.
@@ -87,6 +96,9 @@ fn control_frames_max() -> u32 {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTimeouts {
+    /// For a TLS handshake, from when the connection was accepted.
+    #[serde(default)]
+    pub handshake_ms: Option<u64>,
     /// For the whole request head, from its first byte.
     pub request_header_ms: Option<u64>,
     /// Between bytes of a request body.
@@ -163,6 +175,9 @@ pub struct Pool {
     pub threshold: Threshold,
     /// Where requests wait when every endpoint is at its threshold.
     pub queue: Queue,
+    /// TLS towards the endpoints; `None` = clear text.
+    #[serde(default)]
+    pub tls: Option<PoolTls>,
     /// Active health checks.
     pub health: Health,
     /// Connections to the endpoints.

@@ -19,6 +19,7 @@ pub mod native;
 pub mod path;
 pub mod policy;
 pub mod pool;
+pub mod prepared;
 pub mod problem;
 pub mod queue;
 pub mod random;

@@ -19,6 +19,7 @@ use crate::document;
 use crate::endpoint::{Endpoint, Threshold};
 use crate::key::{KeySource, KeyView};
 use crate::policy::Policy;
+use crate::prepared::Prepared;
 use crate::reported;
 use crate::seeker::Seeker;
 use crate::session::Sessions;
@@ -99,6 +100,8 @@ pub struct Pool {
     levels: Box<[Level]>,
     /// How many members each level has of each verdict.
     census: Mutex<Census>,
+    /// What TLS needs, once it has been loaded.
+    pub prepared: Prepared,
     key: Option<KeySource>,
     sessions: Option<Sessions>,
     threshold: Threshold,

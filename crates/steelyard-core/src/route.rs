@@ -9,6 +9,7 @@ mod redirect;
 
 pub use edit::RouteEdit;
 pub use field::Field;
+pub(crate) use pattern::without_port;
 pub use redirect::Redirect;
 
 use crate::document;

@@ -33,6 +33,8 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
         pool: Some("app".into()),
         trusted_proxies: Vec::new(),
         allow_encoded_slash: false,
+        tls: None,
+        redirect_https: None,
         limits: ListenerLimits {
             connections: None,
             header_bytes_max: 65_536,
@@ -43,6 +45,7 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
             control_frames_max: 1_000,
         },
         timeouts: ListenerTimeouts {
+            handshake_ms: Some(10_000),
             request_header_ms: Some(10_000),
             request_body_ms: Some(30_000),
             idle_ms: Some(60_000),
@@ -81,6 +84,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         panic_threshold: None,
         subset: None,
         slow_start: None,
+        tls: None,
         threshold: Threshold { requests: None, latency_ms: None, bytes_per_second: None },
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },
         health: Health {

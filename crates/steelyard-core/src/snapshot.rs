@@ -5,11 +5,13 @@
 
 mod listeners;
 mod pools;
+mod tls;
 
 use crate::address::EndpointAddress;
 use crate::document::Document;
-use crate::listener::Listener;
+use crate::listener::{Listener, hsts_value};
 use crate::pool::{Pool, Shared};
+use crate::prepared::Prepared;
 use crate::problem::{Problem, Refusal, Report};
 use crate::route::Router;
 use listeners::ListenerPlan;
@@ -195,6 +197,7 @@ impl<'d> Plan<'d> {
 
 impl ListenerPlan<'_> {
     fn build(self, pools: &Arc<[Arc<Pool>]>) -> Listener {
+        let hsts = self.config.tls.as_ref().and_then(|tls| tls.hsts.as_ref());
         Listener {
             name: self.config.name.clone(),
             binds: self.binds,
@@ -202,6 +205,10 @@ impl ListenerPlan<'_> {
             timeouts: self.config.timeouts.clone(),
             trusted: self.trusted,
             allow_encoded_slash: self.config.allow_encoded_slash,
+            tls: self.config.tls.clone(),
+            prepared: Prepared::default(),
+            hsts: hsts.map(hsts_value).unwrap_or_default().into_bytes().into(),
+            redirect_https: self.config.redirect_https,
             router: Router::new(self.rules, self.fallback, Arc::clone(pools)),
         }
     }

@@ -18,12 +18,14 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Foreign crates that only these may depend on.
-const KEPT: [(&str, &[&str]); 7] = [
+const KEPT: [(&str, &[&str]); 9] = [
     ("tokio", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
     ("pyo3", &["steelyard-py"]),
     ("socket2", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
     ("rustix", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools", "steelyard-bench-scores"]),
     ("libc", &["steelyard-proxy", "steelyard-origin", "steelyard-bench-tools"]),
+    ("rustls", &["steelyard-proxy", "steelyard-bench-tools"]),
+    ("x509-cert", &["steelyard-proxy"]),
     ("hyper", &[]),
     ("mio", &[]),
 ];

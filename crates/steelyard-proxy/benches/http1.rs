@@ -45,6 +45,7 @@ fn edit<'a>(buffer: &'a [u8], head: &RequestHead) -> RequestEdit<'a> {
             peer: Some(IpAddr::from([192, 0, 2, 7])),
             proto: "http",
             trusted: false,
+            identity: None,
             request_id: b"0123456789abcdef0123456789abcdef",
         },
         host_fallback: b"",
@@ -95,6 +96,7 @@ fn responses(criterion: &mut Criterion) {
             upgrade: false,
             date: b"",
             without: b"",
+            hsts: b"",
             set_cookie: b"",
         };
         let mut out = Vec::new();

@@ -9,13 +9,31 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 const KEPT_MAX: usize = 256;
 
 /// A worker's free buffers, newest first so that the next request finds a warm one.
-#[derive(Debug, Default, Clone)]
-pub struct Buffers(Rc<RefCell<Vec<Vec<u8>>>>);
+#[derive(Debug, Clone)]
+pub struct Buffers(Rc<Shelf>);
+
+#[derive(Debug)]
+struct Shelf {
+    /// The size of each.
+    bytes: usize,
+    free: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::of(BUFFER_BYTES)
+    }
+}
 
 impl Buffers {
+    /// Buffers of another size.
+    pub fn of(bytes: usize) -> Self {
+        Self(Rc::new(Shelf { bytes, free: RefCell::default() }))
+    }
+
     /// Lends an empty buffer.
     pub fn lend(&self) -> Buffer {
-        let bytes = self.0.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
+        let bytes = self.0.free.borrow_mut().pop().unwrap_or_else(|| vec![0; self.0.bytes]);
         Buffer { bytes, start: 0, end: 0, home: self.clone() }
     }
 }
@@ -33,6 +51,11 @@ impl Buffer {
     /// What was read and not yet consumed.
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
+    }
+
+    /// The same, to be changed in its place.
+    pub fn unread_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
     }
 
     /// Everything from the first byte that is still kept.
@@ -95,8 +118,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.home.0.borrow_mut();
-        if self.bytes.len() == BUFFER_BYTES && free.len() < KEPT_MAX {
+        let mut free = self.home.0.free.borrow_mut();
+        if self.bytes.len() == self.home.0.bytes && free.len() < KEPT_MAX {
             free.push(std::mem::take(&mut self.bytes));
         }
     }

@@ -5,7 +5,8 @@
 use crate::fault::Fault;
 use crate::shared::{Command, Shared};
 use crate::timer::{GiveUp, Timer, earlier};
-use crate::transport::Transport;
+use crate::tls::PoolTls;
+use crate::transport::{Insecure, Transport};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steelyard_core::document;
 use steelyard_core::endpoint::{Address, Endpoint};
+use steelyard_core::pool::Pool;
 use steelyard_core::time::Nanos;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -55,6 +57,8 @@ pub struct Connection {
     pub transport: Transport,
     /// Whether it has carried an exchange before.
     pub reused: bool,
+    /// What it was secured by; `None` = it is in clear text.
+    secured_by: Option<Arc<PoolTls>>,
     count: Counted,
 }
 
@@ -115,7 +119,7 @@ pub struct Connections {
 
 /// Which connections will do.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The pool's rules.
     pub rules: &'a document::Connections,
     /// How long connecting may take.
@@ -126,11 +130,41 @@ pub struct Wanted<'a> {
     pub repeatable: bool,
     /// Whether only a new one will do.
     pub fresh: bool,
+    /// What it has to be secured by.
+    pub security: Security<'a>,
+}
+
+/// What a connection to an endpoint has to be secured by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Security<'a> {
+    /// Nothing.
+    ClearText,
+    /// TLS, with the name that the endpoint was configured with.
+    Tls(&'a Arc<PoolTls>, &'a str),
+}
+
+impl<'a> Security<'a> {
+    /// What a pool wants for one of its endpoints; `None` where it wants TLS that was not loaded.
+    pub fn of(pool: &'a Pool, endpoint: &Arc<Endpoint>) -> Option<Self> {
+        if pool.config().tls.is_none() {
+            return Some(Self::ClearText);
+        }
+        pool.prepared.get().map(|tls| Self::Tls(tls, pool.configured(endpoint)))
+    }
+
+    /// Whether a connection was secured by the same: other certificates or rules are not those it was opened under.
+    fn is_of(self, connection: &Connection) -> bool {
+        match (self, &connection.secured_by) {
+            (Self::ClearText, None) => true,
+            (Self::Tls(wanted, _), Some(tls)) => Arc::ptr_eq(wanted, tls),
+            _ => false,
+        }
+    }
 }
 
 impl Connections {
     /// A connection to the endpoint: the newest idle one that is still good, else a new one.
-    pub async fn take(
+    pub(crate) async fn take(
         &self,
         endpoint: &Arc<Endpoint>,
         shared: &Arc<Shared>,
@@ -138,7 +172,7 @@ impl Connections {
         wanted: &Wanted<'_>,
     ) -> Result<Connection, Fault> {
         if !wanted.fresh
-            && let Some(connection) = self.take_idle(endpoint, timer, wanted.repeatable)
+            && let Some(connection) = self.take_idle(endpoint, timer, wanted)
         {
             return Ok(connection);
         }
@@ -147,16 +181,22 @@ impl Connections {
             Leave::Open(count) => count,
             Leave::Reuse(connection) => return Ok(connection),
         };
-        let transport = connect(endpoint.address(), timer, give_up).await.map_err(|error| {
+        let connecting = connect(endpoint.address(), wanted.security, timer, give_up);
+        let transport = connecting.await.map_err(|error| {
             // Cut off by the time for the whole request, it says nothing about the endpoint.
             let total =
                 error.kind() == io::ErrorKind::TimedOut && wanted.give_up == give_up && give_up.is_some();
             if total { Fault::TotalTimeout } else { Fault::Connect(error) }
         })?;
-        Ok(Connection { transport, reused: false, count })
+        let secured_by = match wanted.security {
+            Security::ClearText => None,
+            Security::Tls(tls, _) => Some(Arc::clone(tls)),
+        };
+        Ok(Connection { transport, reused: false, secured_by, count })
     }
 
-    fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, repeatable: bool) -> Option<Connection> {
+    fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, wanted: &Wanted<'_>) -> Option<Connection> {
+        let repeatable = wanted.repeatable;
         let mut all = self.idle.borrow_mut();
         let stack = all.get_mut(&key(endpoint)).filter(|stack| !stack.is_empty())?;
         let now = timer.now();
@@ -169,7 +209,7 @@ impl Connections {
             // What the runtime has not heard of yet costs a repeat, where there may be one.
             let transport = &connection.transport;
             let is_sound = if repeatable { transport.is_quiet() } else { transport.is_silent() };
-            if !expired && is_sound {
+            if !expired && is_sound && wanted.security.is_of(&connection) {
                 return Some(connection);
             }
         }
@@ -196,7 +236,7 @@ impl Connections {
             freed.as_mut().enable();
             // One that fell idle here is used as it is; one that will not do makes room.
             if !wanted.fresh
-                && let Some(connection) = self.take_idle(endpoint, timer, wanted.repeatable)
+                && let Some(connection) = self.take_idle(endpoint, timer, wanted)
             {
                 return Ok(Leave::Reuse(connection));
             }
@@ -288,9 +328,14 @@ impl Drop for Connections {
     }
 }
 
-async fn connect(address: &Address, timer: &Timer, give_up: GiveUp) -> io::Result<Transport> {
+async fn connect(
+    address: &Address,
+    security: Security<'_>,
+    timer: &Timer,
+    give_up: GiveUp,
+) -> io::Result<Transport> {
     let connecting = async {
-        Ok(match address {
+        Ok::<_, io::Error>(match address {
             Address::Socket(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
@@ -300,9 +345,33 @@ async fn connect(address: &Address, timer: &Timer, give_up: GiveUp) -> io::Resul
         })
     };
     let mut connecting = std::pin::pin!(connecting);
-    std::future::poll_fn(|cx| match connecting.as_mut().poll(cx) {
+    let connected = std::future::poll_fn(|cx| match connecting.as_mut().poll(cx) {
         std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome),
         std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-    })
-    .await
+    });
+    let transport = connected.await?;
+    match security {
+        Security::ClearText => Ok(transport),
+        // In a box, since connections in clear text would carry it too.
+        Security::Tls(tls, configured) => Box::pin(secure(transport, tls, configured, timer, give_up)).await,
+    }
+}
+
+/// Begins TLS with an endpoint, which has to prove who it is. There is no way back to clear text.
+async fn secure(
+    mut transport: Transport,
+    tls: &PoolTls,
+    configured: &str,
+    timer: &Timer,
+    give_up: GiveUp,
+) -> io::Result<Transport> {
+    let outcome = match tls.server_name(configured) {
+        Ok(name) => transport.connect_tls(Arc::clone(&tls.config), name, timer, give_up).await,
+        Err(error) => Err(Insecure::Refused(error)),
+    };
+    outcome.map_err(|why| {
+        tls.handshake_failed(configured, &why);
+        io::Error::from(why)
+    })?;
+    Ok(transport)
 }

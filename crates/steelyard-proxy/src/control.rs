@@ -4,6 +4,7 @@
 //! It waits for nobody but its timer: a change that is under way is looked at again at the next tick, and the
 //! workers are watched until they have ended, not joined before.
 
+mod expiry;
 mod load;
 mod loads;
 pub(crate) mod probe;
@@ -16,6 +17,7 @@ mod watch;
 
 use crate::engine::{Crew, Event, State};
 use crate::sys;
+use expiry::Expiry;
 use loads::Loads;
 use probes::Probes;
 use resolver::Resolver;
@@ -81,6 +83,7 @@ pub(crate) struct Control {
     loads: Loads,
     resolver: Resolver,
     watch: Watch,
+    expiry: Expiry,
 }
 
 /// The runtime of the control thread.
@@ -125,6 +128,7 @@ impl Control {
             loads: Loads::default(),
             resolver: Resolver::new(now),
             watch: Watch::default(),
+            expiry: Expiry::new(now),
             state,
             crew,
             signals,
@@ -258,6 +262,7 @@ impl Control {
             }
         }
         self.watch.look(&self.state.shared);
+        self.expiry.look(&self.state.shared, now);
         if self.stage == Stage::Running {
             self.resolver.tick(&self.state, now);
         }

@@ -15,6 +15,7 @@ use crate::control::{self, Control, Order};
 use crate::logging;
 use crate::sockets::BindError;
 use crate::status;
+use crate::tls::Files;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io;
@@ -117,14 +118,15 @@ impl Engine {
         Ok(Self { state, orders, control: Mutex::new(Some(control)) })
     }
 
-    /// Puts another document in force; returns the number of its generation.
+    /// Puts another document in force, with what its files hold or with what they held before; returns the number of its
+    /// generation.
     ///
     /// Several may be applied at a time, from any thread; each sees the one before.
-    pub fn apply(&self, document: &str) -> Result<u64, EngineError> {
+    pub fn apply(&self, document: &str, files: Files) -> Result<u64, EngineError> {
         self.state.here()?;
         let document = snapshot::parse(document)?;
         let answers = look_up_first(self.state.unasked(snapshot::names(&document)))?;
-        self.state.apply(document, answers)
+        self.state.apply(document, answers, files)
     }
 
     /// The status as JSON.

@@ -1,6 +1,8 @@
 //! What can go wrong while a request is carried: what happened, whose fault it is, whether it may be repeated.
 
 use crate::http1::Reject;
+use crate::transport::Insecure;
+use std::error::Error;
 use std::io;
 use steelyard_core::document::RetryOn;
 
@@ -132,6 +134,11 @@ impl Fault {
     /// A few words for people, shown where the endpoint's health is explained.
     pub fn in_short(&self) -> &'static str {
         match self {
+            Self::Connect(error)
+                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Insecure>) =>
+            {
+                "would not speak TLS, or could not prove who it is"
+            }
             Self::Connect(_) => "refused or unreachable",
             Self::Reset => "closed the connection before answering",
             Self::CutShort => "cut responses short",

@@ -22,6 +22,7 @@ use crate::http2::timeout_ms;
 use crate::registry::Place;
 use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};
+use crate::transport::Facts;
 use crate::worker::Worker;
 use admission::Refusal;
 use attempt::{Attempt, Done};
@@ -35,7 +36,7 @@ use steelyard_core::document::RetryOn;
 use steelyard_core::endpoint::Endpoint;
 use steelyard_core::histogram::bump;
 use steelyard_core::key::KeyView;
-use steelyard_core::listener::Listener;
+use steelyard_core::listener::{Listener, https_location};
 use steelyard_core::pool::Pool;
 use steelyard_core::route::{Decision, RouteEdit, RouteView};
 use steelyard_core::seeker::Seeker;
@@ -52,6 +53,8 @@ pub(crate) struct Client<'a> {
     pub timer: &'a Timer,
     /// The address of the other side; `None` for a unix socket.
     pub peer: Option<IpAddr>,
+    /// What was agreed on and proved, where the connection speaks TLS.
+    pub facts: Option<&'a Facts>,
 }
 
 /// What becomes of the client's connection.
@@ -87,6 +90,8 @@ struct Plan<'p> {
     edit: &'p RouteEdit,
     target: &'p [u8],
     forwarded: Forwarded<'p>,
+    /// What a response says of coming back in clear text; empty for nothing.
+    hsts: &'p [u8],
     give_up: GiveUp,
     body_ms: Option<u64>,
     max_forwards: Option<u64>,
@@ -169,12 +174,17 @@ pub(crate) async fn forward(
         Routed::Pool(pool, edit, seeker) => {
             let request_id = client.worker.request_id();
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
-            let forwarded = Forwarded { peer: client.peer, proto: "http", trusted, request_id: &request_id };
+            let identity = client.facts.and_then(|facts| facts.identity.as_deref());
+            let proto = if client.facts.is_some() { "https" } else { "http" };
+            let forwarded =
+                Forwarded { peer: client.peer, proto, trusted, identity, request_id: &request_id };
             let give_up =
                 earlier(client.timer.after(pool.config().timeouts.total_ms), deadline(client, asked));
             let body_ms = listener.timeouts.request_body_ms;
+            let hsts = if client.facts.is_some() { &*listener.hsts } else { b"" };
+            let target = &target;
             let plan =
-                Plan { head, pool, edit, target: &target, forwarded, give_up, body_ms, max_forwards, seeker };
+                Plan { head, pool, edit, target, forwarded, hsts, give_up, body_ms, max_forwards, seeker };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, Reply::new(status, why)).await.into(),
@@ -228,6 +238,14 @@ fn route<'s>(
     };
     let (peer, fields, bytes) = (client.peer, request.fields, request.bytes);
     let view = View { peer, host, path: matched, query, fields, bytes };
+    if let Some(port) = listener.redirect_https
+        && !came_over_https(client, listener, &view)
+    {
+        if !https_location(host, port, path, query, target) {
+            return Routed::Local(400, "the request names no host to go to over HTTPS");
+        }
+        return Routed::Redirect;
+    }
     let decision = listener.router.decide(&view, &mut *client.worker.rng.borrow_mut());
     match decision {
         Decision::Pool { pool, edit } => {
@@ -247,6 +265,12 @@ fn route<'s>(
         Decision::Respond(status) => Routed::Local(status, ""),
         Decision::NotFound => Routed::Local(404, "no route for this request"),
     }
+}
+
+/// Whether a proxy before us, which is believed, was asked over HTTPS.
+fn came_over_https(client: &Client<'_>, listener: &Listener, view: &View<'_>) -> bool {
+    client.peer.is_some_and(|peer| listener.trusted.contains(peer))
+        && view.field(b"x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// Answers OPTIONS or TRACE as the one that it was meant for.
@@ -400,6 +424,11 @@ async fn say(
     let Reply { status, fields, words, overdue } = reply;
     let whole = asked.is_ended() || matches!(asked.arrived(), Ok(Some(Piece::End(_))));
     let keep = whole && head.keep_alive && !client.is_closing();
+    let hsts = client.hsts();
+    let fields = match &hsts {
+        Some(value) => &[fields, &[("strict-transport-security", value.as_str())]].concat(),
+        None => fields,
+    };
     let body = if words.is_empty() { String::new() } else { format!("{words}\n") };
     answer.local(&Local {
         status,
@@ -422,6 +451,14 @@ impl Client<'_> {
     /// Whether the connection is to end after the response at hand.
     fn is_closing(&self) -> bool {
         self.place.is_closing()
+    }
+
+    /// What an answer of our own says of coming back in clear text.
+    fn hsts(&self) -> Option<String> {
+        self.facts?;
+        let pinned = self.worker.pin();
+        let hsts = &pinned.listener(&self.state.name)?.hsts;
+        (!hsts.is_empty()).then(|| String::from_utf8_lossy(hsts).into_owned())
     }
 
     /// Counts a request refused for what it was.

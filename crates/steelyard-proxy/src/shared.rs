@@ -99,6 +99,12 @@ pub struct ListenerState {
     pub requests: AtomicU64,
     /// Requests refused for what they were: 400, 408, 414, 431, 501, 505.
     pub bad_requests: AtomicU64,
+    /// TLS handshakes that went well, over all workers.
+    pub handshakes: AtomicU64,
+    /// Those among them that took up an earlier session.
+    pub resumed: AtomicU64,
+    /// TLS handshakes that did not go well, connections that ended before any among them.
+    pub handshake_failures: AtomicU64,
     /// Notified when a connection closes while the listener was full.
     pub freed: Notify,
     /// Its last configuration, once it has left: for requests that come before their connections have ended.
@@ -115,6 +121,9 @@ impl ListenerState {
             accepted: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             bad_requests: AtomicU64::new(0),
+            handshakes: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            handshake_failures: AtomicU64::new(0),
             freed: Notify::new(),
             farewell: OnceLock::new(),
         }

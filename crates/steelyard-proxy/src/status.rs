@@ -1,7 +1,9 @@
 //! The status, read from the snapshot in force and the live cells.
 
 use crate::engine::{LiveListener, State};
+use crate::tls::{ListenerTls, PoolTls, Shown, date, days_until};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use steelyard_core::endpoint::{Cells, Endpoint, Over};
 use steelyard_core::health::Verdict;
@@ -9,6 +11,7 @@ use steelyard_core::histogram::{BUCKETS, quantile};
 use steelyard_core::level::Share;
 use steelyard_core::pool::{Level, Member, Pool};
 use steelyard_core::report::Reporting;
+use steelyard_core::snapshot::Snapshot;
 use steelyard_core::time::Nanos;
 
 /// The whole status as JSON.
@@ -24,13 +27,14 @@ pub(crate) fn render(state: &State) -> String {
         "workers": shared.workers.len(),
         "connections": shared.connections.load(Ordering::Relaxed),
         "panics": shared.panics.load(Ordering::Relaxed),
-        "listeners": state.listeners().iter().map(listener).collect::<Vec<_>>(),
+        "listeners": state.listeners().iter().map(|live| listener(live, &snapshot)).collect::<Vec<_>>(),
         "pools": snapshot.pools.iter().map(|pool| render_pool(pool, now)).collect::<Vec<_>>(),
     })
     .to_string()
 }
 
-fn listener(live: &LiveListener) -> Value {
+fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
+    let tls = snapshot.listener(&live.state.name).and_then(|listener| listener.prepared.get());
     json!({
         "name": live.state.name,
         "bind": live.addresses,
@@ -39,6 +43,35 @@ fn listener(live: &LiveListener) -> Value {
         "accepted": live.state.accepted.load(Ordering::Relaxed),
         "requests": live.state.requests.load(Ordering::Relaxed),
         "bad_requests": live.state.bad_requests.load(Ordering::Relaxed),
+        "tls": tls.map(|tls: &Arc<ListenerTls>| listener_tls(live, tls)),
+    })
+}
+
+fn listener_tls(live: &LiveListener, tls: &ListenerTls) -> Value {
+    json!({
+        "handshakes": live.state.handshakes.load(Ordering::Relaxed),
+        "resumed": live.state.resumed.load(Ordering::Relaxed),
+        "failures": live.state.handshake_failures.load(Ordering::Relaxed),
+        "certificates": tls.certificates.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn certificate(shown: &Shown) -> Value {
+    json!({
+        "file": shown.file,
+        "names": shown.names,
+        "subject": shown.subject,
+        "not_before": date(shown.not_before),
+        "not_after": date(shown.not_after),
+        "days_left": days_until(shown.not_after),
+        "fingerprint": shown.fingerprint,
+    })
+}
+
+fn pool_tls(tls: &PoolTls) -> Value {
+    json!({
+        "failures": tls.counts.failures.load(Ordering::Relaxed),
+        "certificate": tls.certificate.as_ref().map(certificate),
     })
 }
 
@@ -50,6 +83,7 @@ fn render_pool(pool: &Pool, now: Nanos) -> Value {
         "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
         "fail_open": pool.failing_open(),
         "panic": pool.panics(),
+        "tls": pool.prepared.get().map(|tls: &Arc<PoolTls>| pool_tls(tls)),
         "levels": pool.levels().map(level).collect::<Vec<_>>(),
         "endpoints": pool.members().iter().enumerate().map(|one| endpoint(pool, one, now)).collect::<Vec<_>>(),
     })

@@ -1,57 +1,47 @@
-//! What carries bytes: a TCP or a unix stream, read and written without waiting longer than was said.
+//! What carries bytes: a TCP or a unix socket, with TLS over it or without, read and written without waiting longer than
+//! was said.
 
-use crate::sys;
+mod facts;
+mod handshake;
+mod socket;
+mod tls;
+
 use crate::timer::{GiveUp, Timer};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
-use std::cell::Cell;
+pub use facts::Facts;
+pub(crate) use handshake::Insecure;
+use socket::Socket;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
+use tls::Tls;
 use tokio::net::{TcpStream, UnixStream};
-
-/// A connected stream. TLS will be a further variant, its state boxed.
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 /// What carries the bytes of one connection.
 #[derive(Debug)]
 pub struct Transport {
-    stream: Stream,
-    /// Whether readiness was taken back though bytes were left: the next look must ask the socket itself.
-    left_unread: Cell<bool>,
-    /// Whether a write has met a reset, which a read is then not told of any more.
-    broken: Cell<bool>,
+    socket: Socket,
+    /// In a box, since most connections in memory may have none.
+    tls: Option<Box<Tls>>,
 }
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
-        sys::connection_opened(&stream);
-        Stream::Tcp(stream).into()
+        Self { socket: stream.into(), tls: None }
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
-        sys::connection_opened(&stream);
-        Stream::Unix(stream).into()
-    }
-}
-
-impl From<Stream> for Transport {
-    fn from(stream: Stream) -> Self {
-        Self { stream, left_unread: Cell::new(false), broken: Cell::new(false) }
+        Self { socket: stream.into(), tls: None }
     }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        sys::connection_closes(self);
+        if let Some(tls) = &self.tls {
+            tls.end(&self.socket);
+        }
     }
 }
 
@@ -61,116 +51,66 @@ fn timed_out() -> io::Error {
 
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
+        self.socket.as_fd()
     }
 }
 
 impl Transport {
-    fn try_io<R>(&self, interest: Interest, run: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.try_io(interest, run),
-            Stream::Unix(stream) => stream.try_io(interest, run),
-        }
+    /// What was agreed on and proved, where TLS is spoken.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.tls.as_ref().map(|tls| &tls.facts)
+    }
+
+    /// The protocol that both sides have agreed on; `None` where they have not spoken of it.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.facts().and_then(|facts| facts.alpn.as_deref())
     }
 
     /// Ready when there may be something to read, the end included.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.left_unread.get() {
+        if self.tls.as_ref().is_some_and(|tls| tls.has_something()) {
             return Poll::Ready(Ok(()));
         }
-        self.poll_event(cx)
-    }
-
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.poll_read_ready(cx),
-            Stream::Unix(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.poll_write_ready(cx),
-            Stream::Unix(stream) => stream.poll_write_ready(cx),
-        }
-    }
-
-    /// A socket's own call: `read` would take the way of files to the same end.
-    fn receive(&self, room: &mut [u8]) -> rustix::io::Result<usize> {
-        rustix::net::recv(self.as_fd(), room, RecvFlags::empty()).map(|(count, _)| count)
+        self.socket.poll_readable(cx)
     }
 
     /// Reads at least one byte, or 0 at the end of the stream, when there is something.
     pub(crate) fn poll_read(&self, room: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.left_unread.take() {
-            match self.receive(room) {
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-                outcome => {
-                    self.left_unread.set(true);
-                    return Poll::Ready(Ok(outcome?));
-                }
-            }
-        }
-        loop {
-            ready!(self.poll_event(cx))?;
-            let mut short = None;
-            let outcome = self.try_io(Interest::READABLE, || {
-                let count = self.receive(room)?;
-                // A short read has emptied the socket: saying so here spares the read that would find it empty.
-                if count > 0 && count < room.len() {
-                    short = Some(count);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(count)
-            });
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Some(count) = short {
-                        return Poll::Ready(Ok(count));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return Poll::Ready(outcome),
-            }
+        match &self.tls {
+            None => self.socket.poll_read(room, cx),
+            Some(tls) => tls.poll_read(&self.socket, room, cx),
         }
     }
 
-    /// Writes some of these parts when there is room.
+    /// Writes some of these parts when there is room. Over TLS it may be taken in without having left: see
+    /// [`Transport::poll_flush`].
     pub(crate) fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            let outcome = self.try_io(Interest::WRITABLE, || {
-                Ok(match parts {
-                    [one] => rustix::net::send(self.as_fd(), one, SendFlags::NOSIGNAL)?,
-                    parts => {
-                        let mut nothing = SendAncillaryBuffer::default();
-                        rustix::net::sendmsg(self.as_fd(), parts, &mut nothing, SendFlags::NOSIGNAL)?
-                    }
-                })
-            });
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // A broken pipe is no more than an end: the peer had ended its side before it reset the rest.
-                    self.broken.set(self.broken.get() || error.kind() != io::ErrorKind::BrokenPipe);
-                    return Poll::Ready(Err(error));
-                }
-                written => return Poll::Ready(written),
-            }
+        let Some(tls) = &self.tls else { return self.socket.poll_write(parts, cx) };
+        let mut some = parts.iter().filter(|part| !part.is_empty()).map(|part| &part[..]);
+        tls.poll_write(&self.socket, (some.next().unwrap_or(&[]), some.next().unwrap_or(&[])), cx)
+    }
+
+    /// Ready when what was written has left.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.has_unsent() {
+            ready!(self.poll_write(&[], cx))?;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether something that was to be written has not left.
+    fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
     }
 
     /// Whether the connection has failed under a write. The system tells of a reset once: a read that comes after that
     /// sees what had arrived and then an end, as if the peer had ended its side in good order.
     pub fn is_broken(&self) -> bool {
-        self.broken.get()
+        self.socket.is_broken()
     }
 
     /// Reads at least one byte, or 0 at the end of the stream. `room` must not be empty. Nothing is lost when the
-    /// future is dropped.
+    /// future is dropped. Over TLS an end that was not announced is an error: something may be missing.
     pub async fn read(&self, room: &mut [u8], timer: &Timer, give_up: GiveUp) -> io::Result<usize> {
         poll_fn(|cx| match self.poll_read(room, cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome),
@@ -189,7 +129,7 @@ impl Transport {
         patience_ms: Option<u64>,
     ) -> io::Result<()> {
         let mut give_up = None;
-        while !first.is_empty() || !second.is_empty() {
+        while !first.is_empty() || !second.is_empty() || self.has_unsent() {
             let parts = [IoSlice::new(first), IoSlice::new(second)];
             let parts = match (first.is_empty(), second.is_empty()) {
                 (false, true) => &parts[..1],
@@ -214,58 +154,54 @@ impl Transport {
 
     /// Waits until the peer has ended its side or the connection, even behind bytes that nobody has read.
     pub async fn hung_up(&self) {
-        poll_fn(|cx| {
-            loop {
-                if ready!(self.poll_event(cx)).is_err() || self.has_hung_up() {
-                    return Poll::Ready(());
-                }
-                // There are unread bytes, but no end. Readiness is taken back so that the next event wakes this task.
-                self.left_unread.set(true);
-                let _: io::Result<()> =
-                    self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
-            }
-        })
-        .await;
+        self.socket.hung_up().await;
     }
 
     /// Whether the peer has ended its side or the connection.
     pub fn has_hung_up(&self) -> bool {
-        let mut fds = [PollFd::new(self, PollFlags::RDHUP)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match rustix::event::poll(&mut fds, Some(&now)) {
-            Ok(0) => false,
-            Ok(_) => true,
-            Err(error) => error != rustix::io::Errno::INTR,
-        }
+        self.socket.has_hung_up()
     }
 
     /// Whether anything has arrived, the end included, as far as the runtime has heard: no system call when not.
     pub fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        // Readiness may be left over from a read that just filled its buffer.
-        self.poll_readable(&mut cx).is_pending() || self.is_silent()
+        match &self.tls {
+            None => self.socket.is_quiet(),
+            Some(tls) => self.is_quiet_over(tls),
+        }
     }
 
     /// Whether anything has arrived, the end included, by asking the socket itself.
     pub fn is_silent(&self) -> bool {
-        let mut byte = [0u8];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(
-            rustix::net::recv(self.as_fd(), &mut byte, flags),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
-        )
+        match &self.tls {
+            None => self.socket.is_silent(),
+            Some(_) if self.socket.is_silent() => true,
+            Some(tls) => {
+                self.socket.ask();
+                self.is_quiet_over(tls)
+            }
+        }
+    }
+
+    /// What arrives over TLS may be for TLS alone: tickets for other sessions come when the peer likes.
+    fn is_quiet_over(&self, tls: &Tls) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        tls.poll_read(&self.socket, &mut [], &mut cx).is_pending()
     }
 
     /// Says that nothing more will be written.
     pub fn end(&self) {
-        // An error means that the connection is gone already.
-        let _ = rustix::net::shutdown(self.as_fd(), Shutdown::Write);
+        match &self.tls {
+            None => self.socket.end(),
+            Some(tls) => tls.end(&self.socket),
+        }
     }
 
     /// Makes closing this connection a reset, so that the peer sees that something is missing.
     pub fn reset_on_close(&self) {
-        // An error means that the connection is gone already.
-        let _ = rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO));
+        if let Some(tls) = &self.tls {
+            tls.cut();
+        }
+        self.socket.reset_on_close();
     }
 }
 
@@ -285,7 +221,7 @@ mod tests {
             near.set_nonblocking(true).expect("a flag");
             let transport = Transport::from(TcpStream::from_std(near).expect("registered"));
             // The first news of a socket is that it can be written.
-            poll_fn(|cx| transport.poll_writable(cx)).await.expect("writable");
+            poll_fn(|cx| transport.socket.poll_writable(cx)).await.expect("writable");
             assert!(transport.is_quiet() && transport.is_silent());
             // Nothing is awaited from here on, so that the runtime does not look.
             far.write_all(b"x").expect("sent");

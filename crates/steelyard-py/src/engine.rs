@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use steelyard_proxy::engine::{self, EngineError, Event, Options};
+use steelyard_proxy::tls::Files;
 
 /// While Python waits, its own signals are looked at this often.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
@@ -34,9 +35,12 @@ impl Engine {
         Ok(Self { engine })
     }
 
-    /// Puts another document in force; `{"generation": n}`. Raises as `start`; the old one then stays.
-    fn apply(&self, py: Python<'_>, document: &str) -> PyResult<String> {
-        let generation = detached(py, || self.engine.apply(document))?;
+    /// Puts another document in force; `{"generation": n}`. Raises as `start`; the old one then stays. The files that the
+    /// document names are read again, unless `read_files` is false: then those that have been read before are not.
+    #[pyo3(signature = (document, read_files=true))]
+    fn apply(&self, py: Python<'_>, document: &str, read_files: bool) -> PyResult<String> {
+        let files = if read_files { Files::Read } else { Files::Keep };
+        let generation = detached(py, || self.engine.apply(document, files))?;
         Ok(format!(r#"{{"generation": {generation}}}"#))
     }
 

@@ -17,7 +17,7 @@ fn build_info() -> String {
         "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "allocator": "system",
-        "tls": null,
+        "tls": steelyard_proxy::tls::PROVIDER,
     })
     .to_string()
 }
@@ -37,7 +37,7 @@ mod _core {
     use crate::build_info;
 
     #[pymodule_export]
-    use crate::check::{check, is_lookalike};
+    use crate::check::{check, check_files, is_lookalike};
 
     #[pymodule_export]
     use crate::engine::Engine;

@@ -58,11 +58,20 @@ def checked(found: Path, *, show: bool, as_json: bool) -> dict[str, Any]:
         else:
             report(error)
         raise typer.Exit(error.exit_code) from None
-    result: dict[str, Any] = {"config": str(found), "ok": True, "problems": []}
+    warnings = config.warnings(loaded, found)
+    result: dict[str, Any] = {
+        "config": str(found),
+        "ok": True,
+        "problems": [],
+        "warnings": [asdict(one) for one in warnings],
+    }
     if as_json:
         if show:
             result["effective"] = loaded.model_dump(mode="json")
-    elif show:
+        return result
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if show:
         say(f"{found} is sound; with every default it is:")
         typer.echo(config.show(loaded), nl=False)
     else:
@@ -115,7 +124,6 @@ def version(*, as_json: bool) -> None:
         "steelyard": build.pop("version"),
         **build,
         "python": platform.python_version(),
-        "tls": build["tls"] or "none yet",
     }
     if as_json:
         print_json(facts)

@@ -60,6 +60,7 @@ def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
         control.on_reload(logs.set_up)
         if opened:
             stack.enter_context(serving(control, opened))
+        stack.enter_context(watching_certificates(control))
         if watch and source.path:
             stack.enter_context(watching(control, source.path, seen))
         announce(control, opened)
@@ -84,6 +85,18 @@ def watching(control: Control, path: Path, seen: bytes | None) -> Iterator[None]
     from steelyard.watch import Watch
 
     watch = Watch(control, path, seen)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
+
+
+@contextmanager
+def watching_certificates(control: Control) -> Iterator[None]:
+    from steelyard.watch import CertificateWatch
+
+    watch = CertificateWatch(control)
     watch.start()
     try:
         yield

@@ -16,6 +16,7 @@ from steelyard.errors import UsageError
 __all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
 
 DEFAULT = "default"
+EXPIRY_WARNING_DAYS = 14
 
 
 def client(socket: Path | None) -> AdminClient:
@@ -78,9 +79,15 @@ def status(socket: Path | None, *, as_json: bool) -> None:
     out.print(Text(headline(answer)), soft_wrap=True)
     for listener in answer["listeners"]:
         out.print(Text(listener_line(listener)), soft_wrap=True)
+        for text in tls_lines(listener["tls"]):
+            out.print(text, soft_wrap=True)
     for pool in answer["pools"]:
         out.print()
         out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
+        if own := (pool["tls"] or {}).get("certificate"):
+            out.print(
+                Text(f"  {certificate_text(own)}", style=expiry_style(own["days_left"])), soft_wrap=True
+            )
         out.print(pool_table(pool))
         for name in pool["without_address"]:
             out.print(Text(f"{name} has no address of its own: not resolved, or another's"), soft_wrap=True)
@@ -106,10 +113,34 @@ def listener_line(listener: dict[str, Any]) -> str:
     )
 
 
+def tls_lines(tls: dict[str, Any] | None) -> list[Text]:
+    """How handshakes went, and each certificate with its end."""
+    if tls is None:
+        return []
+    handshakes = counted(tls["handshakes"], "handshake")
+    lines = [Text(f"  TLS: {handshakes}, {tls['resumed']} resumed, {tls['failures']} failed")]
+    for one in tls["certificates"]:
+        lines.append(Text(f"  {certificate_text(one)}", style=expiry_style(one["days_left"])))
+    return lines
+
+
+def certificate_text(one: dict[str, Any]) -> str:
+    names = ", ".join(one["names"]) or "no name"
+    days = one["days_left"]
+    left = "EXPIRED" if days < 0 else counted(days, "day") + " left"
+    return f"{one['file']} for {names}: until {one['not_after']}, {left}"
+
+
+def expiry_style(days: int) -> str:
+    return "red" if days < 0 else "yellow" if days < EXPIRY_WARNING_DAYS else ""
+
+
 def pool_line(pool: dict[str, Any]) -> str:
     text = f"pool {pool['name']}: {pool['policy']}, {pool['queued']} queued"
     if pool["queue_timeouts"]:
         text += f", {pool['queue_timeouts']} waited in vain"
+    if pool["tls"]:
+        text += f", TLS with {counted(pool['tls']['failures'], 'failed handshake')}"
     if len(pool["levels"]) > 1:
         text += f", load {', '.join(level_text(level) for level in pool['levels'])}"
     if pool["panic"]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from steelyard.config.address import canonical
 from steelyard.config.document import document
-from steelyard.config.load import from_arguments, load, load_text, problem_in
+from steelyard.config.files import tls_files
+from steelyard.config.load import from_arguments, load, load_text, problem_in, warnings
 from steelyard.config.overlay import EndpointKey, Overlay
 from steelyard.config.pool import DEFAULT_POLICY, POLICIES
 from steelyard.config.root import Config
@@ -30,6 +31,8 @@ __all__ = [
     "load_text",
     "problem_in",
     "show",
+    "tls_files",
+    "warnings",
 ]
 
 SCHEMA_PATH = Path(__file__).with_name("schema.json")

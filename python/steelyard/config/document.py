@@ -8,6 +8,7 @@ from steelyard.config.pool import Pool
 from steelyard.config.reported import reported_of
 from steelyard.config.root import Config
 from steelyard.config.route import Route
+from steelyard.config.tls import ListenerTls
 
 __all__ = ["document", "pool_of"]
 
@@ -33,6 +34,8 @@ def listener_of(name: str, listener: Listener) -> dict[str, Any]:
         "pool": listener.pool,
         "trusted_proxies": list(listener.trusted_proxies),
         "allow_encoded_slash": listener.allow_encoded_slash,
+        "tls": listener_tls_of(listener.tls),
+        "redirect_https": listener.redirect_https,
         "limits": {
             "connections": limits.connections,
             "header_bytes_max": limits.header_bytes,
@@ -43,9 +46,32 @@ def listener_of(name: str, listener: Listener) -> dict[str, Any]:
             "control_frames_max": limits.control_frames,
         },
         "timeouts": {
+            "handshake_ms": timeouts.handshake,
             "request_header_ms": timeouts.request_header,
             "request_body_ms": timeouts.request_body,
             "idle_ms": timeouts.idle,
+        },
+    }
+
+
+def listener_tls_of(tls: ListenerTls | None) -> dict[str, Any] | None:
+    if tls is None:
+        return None
+    hsts = tls.hsts
+    return {
+        "certificates": [{"cert": pair.cert, "key": pair.key} for pair in tls.certificates],
+        "alpn": list(tls.alpn),
+        "min_version": tls.min_version,
+        "client_ca": tls.client_ca,
+        # Said of clients that are not asked it means nothing; the engine refuses what is not the default.
+        "client_auth": tls.client_auth,
+        "tickets": tls.tickets,
+        "session_cache": tls.session_cache,
+        "hsts": hsts
+        and {
+            "max_age_ms": hsts.max_age,
+            "include_subdomains": hsts.include_subdomains,
+            "preload": hsts.preload,
         },
     }
 
@@ -93,6 +119,7 @@ def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> di
         "panic_threshold": panic_of(pool, own_zone),
         "slow_start": slow_start_of(pool),
         "subset": pool.subset and pool.subset.model_dump(),
+        "tls": pool.tls and pool.tls.model_dump(),
         "threshold": {
             "requests": pool.threshold.requests,
             "latency_ms": pool.threshold.latency,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from steelyard.config.base import Model, Name, one_of
+from steelyard.config.tls import HttpsPort, ListenerTls
 from steelyard.config.units import Count, DurationOrOff, Size, WrittenCount, parse_count, refuse
 
 __all__ = ["Listener", "Strings"]
@@ -57,6 +58,8 @@ class ListenerLimits(Model):
 class ListenerTimeouts(Model):
     """How long a client may take."""
 
+    handshake: DurationOrOff = Field(default="10s", validate_default=True)
+    """A TLS handshake, from when the connection was accepted."""
     request_header: DurationOrOff = Field(default="10s", validate_default=True)
     """The whole request head."""
     request_body: DurationOrOff = Field(default="30s", validate_default=True)
@@ -80,5 +83,9 @@ class Listener(Model):
     """Networks (CIDR) whose X-Forwarded-* fields are believed."""
     allow_encoded_slash: bool = False
     """Whether %2F in a path is let through; otherwise it is answered 400."""
+    redirect_https: HttpsPort = None
+    """true sends every request to the same URL over HTTPS; or the port to send it to."""
+    tls: ListenerTls | None = None
+    """TLS towards clients; without it clear text."""
     limits: ListenerLimits = ListenerLimits()
     timeouts: ListenerTimeouts = ListenerTimeouts()

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from steelyard import _core
 from steelyard.config import later
 from steelyard.config.document import document
+from steelyard.config.files import tls_files
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
 from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
 from steelyard.errors import ConfigError, Problem
 
-__all__ = ["from_arguments", "load", "load_text", "problem_in"]
+__all__ = ["from_arguments", "load", "load_text", "problem_in", "warnings"]
 
 # What the short form calls otherwise than the long one.
 SHORT_PATHS: tuple[tuple[KeyPath, KeyPath], ...] = (
@@ -96,11 +97,20 @@ def refused(problems: list[Problem]) -> ConfigError:
 
 def from_engine(config: Config, source: Source) -> list[Problem]:
     """What the engine's own check of the document finds, at the place in the file."""
-    found: list[dict[str, Any]] = json.loads(_core.check(json.dumps(document(config))))
+    whole = json.dumps(document(config))
+    found: list[dict[str, Any]] = json.loads(_core.check(whole))
+    if not found and tls_files(config):
+        found = json.loads(_core.check_files(whole))["problems"]
     return [
         source.problem(file_path(tuple(one["path"]), source.data), one["message"], one["hint"])
         for one in found
     ]
+
+
+def warnings(config: Config, path: Path) -> list[Problem]:
+    """What somebody should know of a sound configuration, which stands in `path`."""
+    found: list[dict[str, Any]] = json.loads(_core.check_files(json.dumps(document(config))))["warnings"]
+    return [problem_in(path, str(path), tuple(one["path"]), one["message"], one["hint"]) for one in found]
 
 
 def problem_in(path: Path, name: str, key: KeyPath, message: str, hint: str | None) -> Problem:

@@ -22,6 +22,7 @@ from steelyard.config.base import Model, Name, one_of, table_with
 from steelyard.config.reported import Reported, agreed
 from steelyard.config.score import Compiled, ScoreError, ScoreFunction, compile_score, find_score, is_score
 from steelyard.config.secret import SecretFile
+from steelyard.config.tls import PoolTls, tls_or_none
 from steelyard.config.units import (
     U32_MAX,
     Count,
@@ -505,6 +506,8 @@ class Pool(Model):
     """How long an endpoint that joins or comes back takes to get its whole share; or a table."""
     subset: Subset | None = None
     """The part of many endpoints that this one of many instances talks to; without it all of them."""
+    tls: Annotated[PoolTls | None, BeforeValidator(tls_or_none, json_schema_input_type=bool | PoolTls)] = None
+    """TLS towards the endpoints; true is TLS with every default, without it clear text."""
     threshold: Threshold = Threshold()
     queue: Queue = Queue()
     health: Annotated[Health, BeforeValidator(must_be_table)] = Health()

@@ -2,6 +2,7 @@
 
 use super::census::Census;
 use super::levels::HEALTHY;
+use super::shared::Identity;
 use super::weights::Weights;
 use super::{Level, Member, Pool, Shared};
 use crate::document;
@@ -9,6 +10,7 @@ use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::Health;
 use crate::level::LEVELS_MAX;
 use crate::policy::{Phase, Policy, Prospect};
+use crate::prepared::Prepared;
 use crate::reported;
 use crate::session::Sessions;
 use crate::slow_start::SlowStart;
@@ -64,13 +66,16 @@ impl Pool {
         known.retain(|_, endpoint| endpoint.strong_count() > 0);
         // Those that a pool begins with are all equally new.
         let begins = known.is_empty();
-        let mut endpoint = |address: &Address| {
-            if let Some(endpoint) = known.get(address).and_then(Weak::upgrade) {
+        let mut endpoint = |found: &Resolved| {
+            let tls_name = config.tls.as_ref().map(|tls| tls.name_for(&found.configured).into());
+            let identity: Identity = (found.address.clone(), tls_name);
+            if let Some(endpoint) = known.get(&identity).and_then(Weak::upgrade) {
                 return (endpoint, false);
             }
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            let new = Arc::new(Endpoint::new(id, address.clone(), options.workers, Health::new(probes)));
-            known.insert(address.clone(), Arc::downgrade(&new));
+            let address = found.address.clone();
+            let new = Arc::new(Endpoint::new(id, address, options.workers, Health::new(probes)));
+            known.insert(identity, Arc::downgrade(&new));
             (new, !begins)
         };
         let mut places: Vec<(u32, bool)> =
@@ -84,7 +89,7 @@ impl Pool {
         let members: Vec<Member> = resolved
             .into_iter()
             .map(|found| {
-                let (endpoint, joins) = endpoint(&found.address);
+                let (endpoint, joins) = endpoint(&found);
                 Member {
                     endpoint,
                     joins,
@@ -123,6 +128,7 @@ impl Pool {
         };
         let pool = Self {
             levels: levels?,
+            prepared: Prepared::default(),
             census: Mutex::new(Census::new(members.len())),
             sessions,
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),

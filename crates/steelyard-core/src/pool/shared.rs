@@ -12,6 +12,10 @@ use rand::SeedableRng;
 use std::collections::HashMap;
 use std::sync::Weak;
 
+/// What makes an endpoint the same in the next snapshot: where it is, and whom it has to prove to be. Another name is
+/// another server, however it is reached.
+pub(super) type Identity = (Address, Option<Box<str>>);
+
 /// What outlives snapshots, kept by the pool's name; also while the pool is out of the configuration, for as long as
 /// a request of it lasts.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ pub struct Shared {
     pub(super) next_id: AtomicU32,
     /// Every endpoint that lives: one that left the configuration and comes back while it still carries requests is the
     /// same.
-    pub(super) known: Mutex<HashMap<Address, Weak<Endpoint>>>,
+    pub(super) known: Mutex<HashMap<Identity, Weak<Endpoint>>>,
     /// Requests that waited in vain.
     pub queue_timeouts: AtomicU64,
 }

@@ -65,7 +65,7 @@ fn host_of(address: IpAddr) -> String {
 }
 
 /// The host of an authority, without port and trailing dot; the brackets of an IPv6 address stay.
-pub(super) fn without_port(authority: &[u8]) -> &[u8] {
+pub(crate) fn without_port(authority: &[u8]) -> &[u8] {
     let host = match authority.iter().rposition(|&byte| byte == b':' || byte == b']') {
         Some(colon) if authority[colon] == b':' => &authority[..colon],
         _ => authority,

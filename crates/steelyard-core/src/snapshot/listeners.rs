@@ -1,6 +1,6 @@
 //! What makes a listener and its routes sound.
 
-use super::{check_name, refuse_zero, zero};
+use super::{check_name, refuse_zero, tls, zero};
 use crate::address::Bind;
 use crate::document::{self, Document};
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -61,6 +61,7 @@ fn plan_listeners<'d>(
         let plan = report.at(config.name.as_str(), |report| {
             check_name("listener", &config.name, &mut taken, report);
             check_bounds(config, report);
+            tls::check_listener(config, report);
             ListenerPlan {
                 config,
                 binds: report.at("bind", |report| binds(config, &plans, report)),
@@ -137,6 +138,7 @@ fn check_bounds(config: &document::Listener, report: &mut Report) {
     });
     let timeouts = &config.timeouts;
     report.at("timeouts", |report| {
+        refuse_zero("handshake", timeouts.handshake_ms, report);
         refuse_zero("request_header", timeouts.request_header_ms, report);
         refuse_zero("request_body", timeouts.request_body_ms, report);
         refuse_zero("idle", timeouts.idle_ms, report);

@@ -2,7 +2,7 @@
 
 mod reports;
 
-use super::{Resolved, check_name, refuse_zero, zero};
+use super::{Resolved, check_name, refuse_zero, tls, zero};
 use crate::address::EndpointAddress;
 use crate::document::{self, Load, SameSite};
 use crate::endpoint::Address;
@@ -105,6 +105,7 @@ pub(super) fn plan<'d>(configs: &'d [document::Pool], report: &mut Report) -> Ve
                 check_name("pool", &config.name, &mut taken, report);
                 check_bounds(config, report);
                 let endpoints = report.at("endpoints", |report| plan_endpoints(config, report));
+                tls::check_pool(config, endpoints.iter().map(|(address, _)| address), report);
                 PoolPlan { config, endpoints }
             })
         })

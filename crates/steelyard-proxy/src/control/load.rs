@@ -1,6 +1,8 @@
 //! One question to an endpoint for its own load, over a connection that is kept for the next.
 
+use crate::tls::PoolTls;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use steelyard_core::document;
 use steelyard_core::endpoint::Address;
@@ -8,6 +10,7 @@ use steelyard_core::report::{REPORT_BYTES_MAX, REPORT_FIELD, Report};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 /// Where endpoints are asked, unless configured.
 const PATH: &str = "/.steelyard/load";
@@ -23,6 +26,8 @@ const FIELDS_MAX: usize = 100;
 pub(super) enum Line {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    TlsUnix(Box<TlsStream<UnixStream>>),
 }
 
 /// A question.
@@ -31,6 +36,8 @@ pub(super) struct Question {
     address: Address,
     request: Vec<u8>,
     limit: Duration,
+    /// TLS, and the name that the endpoint was configured with.
+    tls: Option<(Arc<PoolTls>, String)>,
 }
 
 /// What came of it, and the connection if it can be used again.
@@ -65,7 +72,13 @@ impl Question {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\r\n"
         );
         let limit = Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS));
-        Self { address, request: request.into_bytes(), limit }
+        Self { address, request: request.into_bytes(), limit, tls: None }
+    }
+
+    /// The same over TLS, to an endpoint that was configured as `configured`.
+    #[must_use]
+    pub fn over(self, tls: Option<&Arc<PoolTls>>, configured: &str) -> Self {
+        Self { tls: tls.map(|tls| (Arc::clone(tls), configured.to_owned())), ..self }
     }
 
     /// Asks; takes no longer than its limit.
@@ -80,17 +93,32 @@ impl Question {
         {
             return answer;
         }
-        let opened = match &self.address {
-            Address::Socket(address) => TcpStream::connect(address).await.map(|stream| {
-                // Without it a question may wait for the acknowledgement of the last.
-                let _ = stream.set_nodelay(true);
-                Line::Tcp(stream)
-            }),
-            Address::Unix(path) => UnixStream::connect(path).await.map(Line::Unix),
-        };
-        match opened {
+        match self.open().await {
             Ok(line) => self.ask_on(line).await.unwrap_or_default(),
             Err(_) => (None, None),
+        }
+    }
+
+    async fn open(&self) -> io::Result<Line> {
+        match &self.address {
+            Address::Socket(address) => {
+                let stream = TcpStream::connect(address).await?;
+                // Without it a question may wait for the acknowledgement of the last.
+                let _ = stream.set_nodelay(true);
+                Ok(match &self.tls {
+                    None => Line::Tcp(stream),
+                    Some((tls, configured)) => Line::Tls(Box::new(tls.connect(configured, stream).await?)),
+                })
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                Ok(match &self.tls {
+                    None => Line::Unix(stream),
+                    Some((tls, configured)) => {
+                        Line::TlsUnix(Box::new(tls.connect(configured, stream).await?))
+                    }
+                })
+            }
         }
     }
 
@@ -98,6 +126,8 @@ impl Question {
         let (report, keep) = match &mut line {
             Line::Tcp(stream) => ask(stream, &self.request).await?,
             Line::Unix(stream) => ask(stream, &self.request).await?,
+            Line::Tls(stream) => ask(stream, &self.request).await?,
+            Line::TlsUnix(stream) => ask(stream, &self.request).await?,
         };
         Ok((report, keep.then_some(line)))
     }

@@ -44,7 +44,8 @@ impl Loads {
         for pool in &shared.snapshot.load().pools {
             for member in pool.probes_wanted() {
                 let address = member.endpoint.address().clone();
-                let question = Question::new(&pool.config().policy, address, &member.configured);
+                let question = Question::new(&pool.config().policy, address, &member.configured)
+                    .over(pool.prepared.get(), &member.configured);
                 let kept = self.idle.remove(&key(&member.endpoint)).map(|kept| kept.line);
                 let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
                 self.running.spawn(async move {

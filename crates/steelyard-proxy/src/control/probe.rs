@@ -1,7 +1,9 @@
 //! One active health check: what is sent, what counts as good, and how it is told to people.
 
+use crate::tls::PoolTls;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use steelyard_core::document;
 use steelyard_core::endpoint::Address;
@@ -20,6 +22,8 @@ pub struct Probe {
     address: Address,
     limit: Duration,
     http: Option<Http>,
+    /// TLS, and the name that the endpoint was configured with.
+    tls: Option<(Arc<PoolTls>, String)>,
 }
 
 /// What an HTTP probe asks and expects.
@@ -64,7 +68,13 @@ impl Probe {
             });
             Http { request: request(path, host), expected: health.expect_status.clone() }
         });
-        Self { address, limit: Duration::from_millis(health.timeout_ms), http }
+        Self { address, limit: Duration::from_millis(health.timeout_ms), http, tls: None }
+    }
+
+    /// The same over TLS, as the pool's requests go, to an endpoint that was configured as `configured`.
+    #[must_use]
+    pub fn over(self, tls: Option<&Arc<PoolTls>>, configured: &str) -> Self {
+        Self { tls: tls.map(|tls| (Arc::clone(tls), configured.to_owned())), ..self }
     }
 
     /// Runs it; takes no longer than its limit.
@@ -78,19 +88,32 @@ impl Probe {
     async fn check(&self) -> Verdict {
         let outcome = match &self.address {
             Address::Socket(address) => match TcpStream::connect(address).await {
-                Ok(stream) => self.ask(stream).await,
+                Ok(stream) => self.secure(stream).await,
                 Err(error) => Err(error),
             },
             Address::Unix(path) => match UnixStream::connect(path).await {
-                Ok(stream) => self.ask(stream).await,
+                Ok(stream) => self.secure(stream).await,
                 Err(error) => Err(error),
             },
         };
         outcome.unwrap_or_else(|error| blame(&error))
     }
 
+    async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+        let Some((tls, configured)) = &self.tls else { return self.ask(stream).await };
+        match tls.connect(configured, stream).await {
+            Ok(stream) => self.ask(stream).await,
+            Err(why) => {
+                // How far it came is told by the verdict, each time that changes.
+                tls.counts.fail();
+                Ok(Verdict::Bad(format!("no TLS: {}", plain(&why))))
+            }
+        }
+    }
+
     async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
         match &self.http {
+            None if self.tls.is_some() => Ok(Verdict::Good("connected over TLS".to_owned())),
             None => Ok(Verdict::Good("connected".to_owned())),
             Some(http) => http.ask(stream).await,
         }
@@ -164,8 +187,13 @@ fn blame(error: &io::Error) -> Verdict {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset".to_owned(),
         io::ErrorKind::NotFound => "no such socket".to_owned(),
-        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+        _ => plain(error),
     })
+}
+
+/// An error in words for people.
+fn plain(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// A span for people: whole seconds as such, else milliseconds.

@@ -40,7 +40,8 @@ impl Probes {
     fn start(&mut self, now: Nanos) {
         while let Some(Due { pool, member, running }) = self.schedule.next(now) {
             let health = &pool.config().health;
-            let probe = Probe::new(health, member.endpoint.address().clone(), &member.configured);
+            let probe = Probe::new(health, member.endpoint.address().clone(), &member.configured)
+                .over(pool.prepared.get(), &member.configured);
             let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
             self.running.spawn(async move {
                 let verdict = probe.run().await;

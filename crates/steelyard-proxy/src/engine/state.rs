@@ -6,6 +6,7 @@ use crate::connections;
 use crate::control::resolve::{self, Answers, Name};
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
 use crate::sockets::{Opened, Prepared, Sockets};
+use crate::tls::{self, Files};
 use arc_swap::ArcSwap;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -76,6 +77,7 @@ impl State {
         let seed = options.seed.map_or_else(system_seed, Ok)?;
         let pools = pool::Options { workers, phase: options.phase, seed };
         let snapshot = Snapshot::build(&document, None, &resolved, &pools)?;
+        tls::prepare(&document, None, Files::Read)?.attach(&snapshot);
         let mut sockets = Sockets::default();
         let prepared = sockets.prepare(&snapshot.listeners, workers)?;
         let (senders, mailboxes) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
@@ -120,11 +122,11 @@ impl State {
 
     /// Puts a document in force. `answers` are to what was [`State::unasked`] a while ago; where somebody else has had an
     /// answer meanwhile, that one is newer and stays.
-    pub fn apply(&self, document: Document, mut answers: Answers) -> Result<u64, EngineError> {
+    pub fn apply(&self, document: Document, mut answers: Answers, files: Files) -> Result<u64, EngineError> {
         let mut change = self.lock_change();
         answers.retain(|(host, port), _| change.resolved.get(host, *port).is_empty());
         let (resolved, _) = resolve::merge(&change.resolved, snapshot::names(&document), answers);
-        self.change(&mut change, document, resolved)
+        self.change(&mut change, document, resolved, files)
     }
 
     /// The host names of the document in force; `None` while a change is under way.
@@ -142,7 +144,7 @@ impl State {
         let mut change = self.try_lock_change()?;
         let Some(resolved) = find(&change.document, &change.resolved) else { return Some(Ok(None)) };
         let document = change.document.clone();
-        Some(self.change(&mut change, document, resolved).map(Some))
+        Some(self.change(&mut change, document, resolved, Files::Keep).map(Some))
     }
 
     fn change(
@@ -150,6 +152,7 @@ impl State {
         change: &mut Change,
         document: Document,
         resolved: Resolved,
+        files: Files,
     ) -> Result<u64, EngineError> {
         if change.stopped {
             return Err(EngineError::Stopped);
@@ -157,6 +160,7 @@ impl State {
         self.check_workers(&document, change.document.workers)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Arc::new(Snapshot::build(&document, Some(&previous), &resolved, &self.pools)?);
+        tls::prepare(&document, Some(&previous), files)?.attach(&snapshot);
         let prepared = change.sockets.prepare(&snapshot.listeners, self.pools.workers)?;
         // Nothing can fail from here on.
         self.say_farewell(&previous, &snapshot);

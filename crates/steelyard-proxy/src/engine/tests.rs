@@ -60,7 +60,7 @@ fn a_change_counts_on_and_keeps_the_sockets() {
     let engine = start(&document(&[("web", "127.0.0.1:0")], &["127.0.0.1:1"])).unwrap();
     let before = address(&engine, 0);
     let changed = document(&[("web", "127.0.0.1:0"), ("new", "127.0.0.1:0")], &["127.0.0.1:2"]);
-    assert_eq!(engine.apply(&changed.to_string()).unwrap(), 2);
+    assert_eq!(engine.apply(&changed.to_string(), Files::Read).unwrap(), 2);
     assert_eq!(address(&engine, 0), before);
     assert!(TcpStream::connect(address(&engine, 1)).is_ok());
     assert_eq!(status(&engine)["pools"][0]["endpoints"][0]["address"], "127.0.0.1:2");
@@ -73,13 +73,13 @@ fn a_change_that_cannot_be_made_leaves_everything_as_it_was() {
     let before = address(&engine, 0);
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let refused = engine.apply(&document(&[("new", &taken)], &["127.0.0.1:2"]).to_string());
+    let refused = engine.apply(&document(&[("new", &taken)], &["127.0.0.1:2"]).to_string(), Files::Read);
     assert!(matches!(refused, Err(EngineError::Bind(_))), "{refused:?}");
-    let refused = engine.apply(&document(&[("web", "127.0.0.1:0")], &[]).to_string());
+    let refused = engine.apply(&document(&[("web", "127.0.0.1:0")], &[]).to_string(), Files::Read);
     assert!(matches!(refused, Err(EngineError::Document(_))), "{refused:?}");
     let mut workers = sound.clone();
     workers["workers"] = json!(3);
-    let Err(EngineError::Document(problems)) = engine.apply(&workers.to_string()) else {
+    let Err(EngineError::Document(problems)) = engine.apply(&workers.to_string(), Files::Read) else {
         panic!("the number of workers cannot change")
     };
     assert_eq!(problems[0].path, ["workers".into()]);
@@ -117,7 +117,7 @@ fn a_probe_decides_and_its_verdict_survives_a_change() {
         // Something to wait on: nothing is told, so this is the time between two looks.
         assert_eq!(engine.wait(Duration::from_millis(1)).unwrap(), None);
     }
-    engine.apply(&document.to_string()).unwrap();
+    engine.apply(&document.to_string(), Files::Read).unwrap();
     assert_eq!(verdicts(&engine), ["healthy", "unhealthy"]);
     assert_eq!(status(&engine)["pools"][0]["endpoints"][1]["why"], "probe: connection refused");
 }
@@ -131,7 +131,7 @@ fn a_stop_is_told_again_and_again_and_nothing_is_changed_after_it() {
     for _ in 0..2 {
         assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Stopped));
     }
-    assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+    assert!(matches!(engine.apply(&document.to_string(), Files::Read), Err(EngineError::Stopped)));
     assert_eq!(status(&engine)["state"], "draining");
     assert!(TcpStream::connect(bound).is_err());
     engine.close();
@@ -181,7 +181,7 @@ fn a_tunnel_holds_nothing_of_its_snapshot() {
     let before = engine.state.shared.snapshot.load_full();
     let (snapshot, pool) = (Arc::downgrade(&before), Arc::downgrade(&before.pools[0]));
     drop(before);
-    engine.apply(&document.to_string()).unwrap();
+    engine.apply(&document.to_string(), Files::Read).unwrap();
     let end = std::time::Instant::now() + PATIENCE;
     while snapshot.strong_count() + pool.strong_count() > 0 {
         assert!(std::time::Instant::now() < end, "the old snapshot is still held");
@@ -214,7 +214,7 @@ fn a_change_does_not_undo_what_was_looked_up_meanwhile() {
     newer.insert("new.invalid".to_owned(), 1, found(9));
     assert!(matches!(engine.state.refresh(|_, _| Some(newer)), Some(Ok(Some(2)))));
     let answers = Answers::from([(name("new.invalid"), Ok(found(7)))]);
-    engine.state.apply(next, answers).unwrap();
+    engine.state.apply(next, answers, Files::Keep).unwrap();
     let status = status(&engine);
     let addresses = [0, 1].map(|index| status["pools"][0]["endpoints"][index]["address"].clone());
     assert_eq!(addresses, ["127.0.0.8:1", "127.0.0.9:1"]);
@@ -226,7 +226,7 @@ fn a_name_that_has_no_answer_is_waited_for_once() {
     let engine = start(&document).unwrap();
     let unasked = engine.state.unasked(BTreeSet::from([name("none.invalid"), name("new.invalid")]));
     assert_eq!(unasked, BTreeSet::from([name("new.invalid")]));
-    assert_eq!(engine.apply(&document.to_string()).unwrap(), 2);
+    assert_eq!(engine.apply(&document.to_string(), Files::Read).unwrap(), 2);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn workers_that_end_untold_are_a_failure() {
     for _ in 0..2 {
         assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
     }
-    assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+    assert!(matches!(engine.apply(&document.to_string(), Files::Read), Err(EngineError::Stopped)));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_panic_of_the_control_thread_stops_the_engine_and_is_a_failure() {
         }
         assert_eq!(engine.wait(PATIENCE).unwrap(), Some(Event::Failed));
         assert!(TcpStream::connect(bound).is_err());
-        assert!(matches!(engine.apply(&document.to_string()), Err(EngineError::Stopped)));
+        assert!(matches!(engine.apply(&document.to_string(), Files::Read), Err(EngineError::Stopped)));
         engine.close();
     }
 }

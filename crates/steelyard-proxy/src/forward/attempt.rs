@@ -8,7 +8,7 @@ use super::upload::Upload;
 use super::way::{Passage, Way};
 use super::{After, Client, Plan};
 use crate::codec::{Answer, Answered, Ask, Asked, Parts, Piece};
-use crate::connections::{Connection, Wanted};
+use crate::connections::{Connection, Security, Wanted};
 use crate::fault::{Fault, Side};
 use crate::head::{FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::encode::ResponseEdit;
@@ -52,6 +52,11 @@ pub(super) struct Attempt<'a> {
     pub repeat_5xx: bool,
     /// Endpoints that have been tried before.
     pub seeker: &'a Seeker,
+}
+
+/// It is loaded before the pool is in force.
+fn not_loaded() -> Fault {
+    Fault::Connect(std::io::Error::other("TLS has not been loaded"))
 }
 
 /// What the two directions of one exchange tell each other.
@@ -155,6 +160,7 @@ impl Attempt<'_> {
             give_up: self.plan.give_up,
             repeatable: replay.is_possible(),
             fresh,
+            security: Security::of(self.plan.pool, self.slot.endpoint()).ok_or_else(not_loaded)?,
         };
         let worker = self.client.worker;
         let connections = &worker.idle;
@@ -279,6 +285,7 @@ impl Attempt<'_> {
             upgrade: false,
             date: &self.client.worker.date(now),
             without: self.kept_from_client(),
+            hsts: self.plan.hsts,
             set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);
@@ -464,6 +471,7 @@ impl Attempt<'_> {
             upgrade: true,
             date: &self.client.worker.date(now),
             without: self.kept_from_client(),
+            hsts: b"",
             set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);

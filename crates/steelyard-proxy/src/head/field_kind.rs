@@ -46,6 +46,9 @@ pub enum FieldKind {
     XForwardedHost,
     /// Any other X-Forwarded-* field, and X-Real-IP: believed only from trusted proxies.
     XForwardedOther,
+    /// What tells of a client's certificate: X-Client-Cert-*, and Client-Cert and Client-Cert-Chain (RFC 9440). Believed
+    /// only from trusted proxies, and not beside a certificate of the client's own.
+    ClientCertificate,
     /// Forwarded (RFC 7239)
     Forwarded,
     /// X-Request-Id
@@ -56,6 +59,8 @@ pub enum FieldKind {
     Date,
     /// Server
     Server,
+    /// Strict-Transport-Security
+    StrictTransportSecurity,
 }
 
 const X_FORWARDED: &[u8] = b"x-forwarded-";
@@ -116,6 +121,7 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
         8 => &[(b"location", K::EndToEnd)],
         9 => &[(b"forwarded", K::Forwarded), (b"x-real-ip", K::XForwardedOther)],
         10 => &[(b"connection", K::Connection), (b"keep-alive", K::KeepAlive), (b"set-cookie", K::EndToEnd)],
+        11 => &[(b"client-cert", K::ClientCertificate)],
         12 => &[
             (b"x-request-id", K::XRequestId),
             (b"content-type", K::EndToEnd),
@@ -130,10 +136,20 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
             (b"proxy-connection", K::ProxyConnection),
             (b"www-authenticate", K::EndToEnd),
         ],
-        17 => &[(b"transfer-encoding", K::TransferEncoding), (b"x-forwarded-proto", K::XForwardedProto)],
+        17 => &[
+            (b"transfer-encoding", K::TransferEncoding),
+            (b"x-forwarded-proto", K::XForwardedProto),
+            (b"x-client-cert-san", K::ClientCertificate),
+            (b"client-cert-chain", K::ClientCertificate),
+        ],
         18 => &[(b"proxy-authenticate", K::ProxyAuthentication)],
         19 => &[(b"proxy-authorization", K::ProxyAuthentication)],
-        25 => &[(b"proxy-authentication-info", K::ProxyAuthentication)],
+        21 => &[(b"x-client-cert-subject", K::ClientCertificate)],
+        25 => &[
+            (b"proxy-authentication-info", K::ProxyAuthentication),
+            (b"x-client-cert-fingerprint", K::ClientCertificate),
+            (b"strict-transport-security", K::StrictTransportSecurity),
+        ],
         _ => &[],
     }
 }

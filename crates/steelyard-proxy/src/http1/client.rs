@@ -7,15 +7,17 @@ use crate::codec::{Answer, WriteContent};
 use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};
-use crate::http1::encode::Local;
+use crate::http1::encode::{self, Local};
 use crate::http2;
 use crate::registry::Place;
+use crate::secure::secure;
+use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};
-use crate::transport::Transport;
+use crate::transport::{Insecure, Transport};
 use crate::worker::{Seat, Worker};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,22 +31,90 @@ const LINGER_MS: u64 = 2_000;
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(
+#[expect(clippy::manual_async_fn, reason = "the future of one holds what it was given twice")]
+pub(crate) fn serve(
     worker: Rc<Worker>,
     seat: Seat,
     place: Place,
-    transport: Transport,
+    mut transport: Transport,
     peer: Option<IpAddr>,
-) {
-    let timer = Timer::new(worker.shared.clock);
-    let client = Client { worker: &worker, state: seat.listener(), place: &place, timer: &timer, peer };
-    let mut serving = pin!(serve_all(&client, &transport));
-    // Whatever the task was waiting for, its timer hears of it here and nowhere else.
-    poll_fn(|cx| {
+) -> impl Future<Output = ()> {
+    async move {
+        let state = seat.listener();
+        let timer = Timer::new(worker.shared.clock);
+        if let Some(listener) = listener_of(&worker, state).filter(|listener| listener.tls.is_some()) {
+            // In a box, since most of a connection's life is something else.
+            let mut securing =
+                Box::pin(secured(&mut transport, listener, &worker, (state, &place, &timer), peer));
+            if !woken(&timer, securing.as_mut()).await {
+                return;
+            }
+        }
+        let facts = transport.facts();
+        let client = Client { worker: &worker, state, place: &place, timer: &timer, peer, facts };
+        woken(&timer, pin!(serve_all(&client, &transport))).await;
+    }
+}
+
+/// Whatever the task was waiting for, its timer hears of it here and nowhere else.
+fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| {
         timer.wake();
-        serving.as_mut().poll(cx)
+        future.as_mut().poll(cx)
     })
-    .await;
+}
+
+/// Lets TLS begin; `false` where it does not, and the client has been turned away.
+async fn secured(
+    transport: &mut Transport,
+    listener: Arc<Listener>,
+    worker: &Worker,
+    (state, place, timer): (&ListenerState, &Place, &Timer),
+    peer: Option<IpAddr>,
+) -> bool {
+    match secure(transport, listener, worker, (state, place, timer), peer).await {
+        Ok(()) => true,
+        Err(why) => {
+            turn_away(worker, state, timer, transport, &why).await;
+            false
+        }
+    }
+}
+
+/// Leaves a client without TLS time to read why: the alert that has been sent, or an answer.
+async fn turn_away(
+    worker: &Worker,
+    state: &ListenerState,
+    timer: &Timer,
+    transport: &Transport,
+    why: &Insecure,
+) {
+    match why {
+        Insecure::ClearText => {
+            state.requests.fetch_add(1, Ordering::Relaxed);
+            state.bad_requests.fetch_add(1, Ordering::Relaxed);
+            let mut answer = worker.vectors.lend();
+            encode::local(
+                &mut answer,
+                &Local {
+                    status: 400,
+                    fields: &[],
+                    body: "this port speaks HTTPS, and this was a request in clear text\n",
+                    overdue: false,
+                    version: Version::Http11,
+                    close: true,
+                    head_request: false,
+                    date: &worker.date(timer.now()),
+                },
+            );
+            if transport.write_all(&answer, &[], timer, Some(LINGER_MS)).await.is_err() {
+                return;
+            }
+        }
+        Insecure::Refused(_) => {}
+        Insecure::TimedOut | Insecure::Gone(_) => return,
+    }
+    linger(transport, timer, worker).await;
 }
 
 /// Serves request after request. Between them only this small future lives: the exchange and its buffers are made when
@@ -124,7 +194,7 @@ async fn exchanges(
     first: &mut bool,
 ) -> Next {
     let worker = client.worker;
-    let Some(mut listener) = listener_of(client) else { return After::Close.into() };
+    let Some(mut listener) = listener_of(worker, client.state) else { return After::Close.into() };
     let mut asked = Incoming::<RequestHead>::new(
         transport,
         client.timer,
@@ -169,7 +239,7 @@ async fn exchanges(
         if after != After::Keep || asked.is_between_requests() {
             return after.into();
         }
-        match listener_of(client) {
+        match listener_of(worker, client.state) {
             Some(current) => listener = current,
             None => return After::Close.into(),
         }
@@ -177,9 +247,8 @@ async fn exchanges(
 }
 
 /// The listener as the snapshot in force has it, or as it last was when it has left the configuration.
-pub(crate) fn listener_of(client: &Client<'_>) -> Option<Arc<Listener>> {
-    let pinned = client.worker.pin();
-    pinned.listener(&client.state.name).or_else(|| client.state.farewell.get()).cloned()
+pub(crate) fn listener_of(worker: &Worker, state: &ListenerState) -> Option<Arc<Listener>> {
+    worker.pin().listener(&state.name).or_else(|| state.farewell.get()).cloned()
 }
 
 /// The bounds on a head that a listener sets.

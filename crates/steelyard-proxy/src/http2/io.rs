@@ -120,7 +120,7 @@ impl<T: Borrow<Transport>> Pipe<T> {
             out.drain(..written);
         }
         *held = None;
-        Poll::Ready(Ok(()))
+        self.transport.borrow().poll_flush(cx)
     }
 }
 

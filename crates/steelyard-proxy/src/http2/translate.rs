@@ -18,6 +18,7 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY,
 };
 use http::{Response, StatusCode};
 
@@ -229,6 +230,9 @@ pub(super) fn response(response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_
     pass(map, response, edit.framing == Framing::Chunked, edit.upgrade, edit.without);
     if !edit.date.is_empty() && !map.contains_key(DATE) {
         append(map, DATE.as_str().as_bytes(), HeaderValue::from_bytes(edit.date));
+    }
+    if !edit.hsts.is_empty() && !map.contains_key(STRICT_TRANSPORT_SECURITY) {
+        append(map, STRICT_TRANSPORT_SECURITY.as_str().as_bytes(), HeaderValue::from_bytes(edit.hsts));
     }
     if !edit.set_cookie.is_empty() {
         append(map, SET_COOKIE.as_str().as_bytes(), HeaderValue::from_bytes(edit.set_cookie));

@@ -6,6 +6,7 @@ use super::line;
 use crate::{
     head::{FieldKind, FieldSpan, RequestHead},
     http1::field::is_token,
+    tls::identity::Identity,
 };
 
 /// What is known of the client.
@@ -17,6 +18,8 @@ pub struct Forwarded<'a> {
     pub proto: &'static str,
     /// Whether what the peer says about clients before it is believed and added to, rather than replaced.
     pub trusted: bool,
+    /// Who the client is, where it has proved that.
+    pub identity: Option<&'a Identity>,
     /// The X-Request-Id to set where none is taken from a trusted peer.
     pub request_id: &'a [u8],
 }
@@ -68,6 +71,9 @@ impl Forwarded<'_> {
         if !settled.has(FieldKind::XRequestId) {
             line(out, b"x-request-id", self.request_id);
         }
+        if let Some(identity) = self.identity {
+            write_identity(out, identity);
+        }
     }
 
     /// What trusted proxies before us wrote, each followed by a comma.
@@ -98,6 +104,19 @@ impl Forwarded<'_> {
         }
         out.extend_from_slice(b";proto=");
         out.extend_from_slice(self.proto.as_bytes());
+    }
+}
+
+/// What the client's certificate says; what it does not say is not told.
+fn write_identity(out: &mut Vec<u8>, identity: &Identity) {
+    for (name, value) in [
+        (&b"x-client-cert-subject"[..], &identity.subject),
+        (b"x-client-cert-san", &identity.names),
+        (b"x-client-cert-fingerprint", &identity.fingerprint),
+    ] {
+        if !value.is_empty() {
+            line(out, name, value.as_bytes());
+        }
     }
 }
 

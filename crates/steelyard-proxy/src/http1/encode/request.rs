@@ -94,13 +94,18 @@ fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEd
     let mut copier = Copier::new(buffer, 0, 0);
     for field in fields {
         match field.kind {
-            FieldKind::Other | FieldKind::EndToEnd | FieldKind::Date | FieldKind::Server => {}
+            FieldKind::Other
+            | FieldKind::EndToEnd
+            | FieldKind::Date
+            | FieldKind::Server
+            | FieldKind::StrictTransportSecurity => {}
             FieldKind::XForwardedProto | FieldKind::XForwardedHost | FieldKind::XRequestId
                 if trusted && !field.value.is_empty() =>
             {
                 settled.add(field.kind);
             }
             FieldKind::XForwardedOther if trusted => {}
+            FieldKind::ClientCertificate if trusted && edit.forwarded.identity.is_none() => {}
             FieldKind::MaxForwards if edit.max_forwards.is_none() => {}
             // The announcement of trailers; they pass only with a body that can carry them.
             FieldKind::Trailer if edit.framing == Framing::Chunked => {}

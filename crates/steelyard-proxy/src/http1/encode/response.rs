@@ -18,6 +18,8 @@ pub struct ResponseEdit<'a> {
     pub date: &'a [u8],
     /// The name of a field that is not for the client, in lower case; empty for none.
     pub without: &'a [u8],
+    /// The Strict-Transport-Security to set where the endpoint sent none; empty for none.
+    pub hsts: &'a [u8],
     /// A cookie to set beside the endpoint's own; empty for none.
     pub set_cookie: &'a [u8],
 }
@@ -31,6 +33,9 @@ pub fn response(
     edit: &ResponseEdit<'_>,
 ) {
     let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked, edit.without);
+    if !edit.hsts.is_empty() && !fields.iter().any(|field| field.kind == FieldKind::StrictTransportSecurity) {
+        line(out, b"strict-transport-security", edit.hsts);
+    }
     if !dated && !edit.date.is_empty() {
         line(out, b"date", edit.date);
     }

@@ -6,7 +6,13 @@ use crate::http1::{self, Limits};
 
 fn forwarded() -> Forwarded<'static> {
     let peer = Some(IpAddr::from([192, 0, 2, 7]));
-    Forwarded { peer, proto: "http", trusted: false, request_id: b"0123456789abcdef0123456789abcdef" }
+    Forwarded {
+        peer,
+        proto: "http",
+        trusted: false,
+        identity: None,
+        request_id: b"0123456789abcdef0123456789abcdef",
+    }
 }
 
 fn edit() -> RequestEdit<'static> {
@@ -200,6 +206,7 @@ fn answer() -> ResponseEdit<'static> {
         upgrade: false,
         date: b"now",
         without: b"",
+        hsts: b"",
         set_cookie: b"",
     }
 }

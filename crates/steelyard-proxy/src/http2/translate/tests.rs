@@ -21,7 +21,8 @@ impl Found {
 
     /// What an HTTP/1.1 endpoint gets of it.
     fn as_http1(&self) -> String {
-        let forwarded = Forwarded { peer: None, proto: "http", trusted: true, request_id: b"id" };
+        let forwarded =
+            Forwarded { peer: None, proto: "http", trusted: true, identity: None, request_id: b"id" };
         let target = self.head.origin_path(&self.bytes).to_vec();
         let edit = RequestEdit {
             target: &target,
@@ -234,6 +235,7 @@ const EDIT: ResponseEdit<'static> = ResponseEdit {
     upgrade: false,
     date: b"today",
     without: b"x-secret",
+    hsts: b"",
     set_cookie: b"s=1",
 };
 

@@ -1,0 +1,55 @@
+//! How an accepted connection comes to speak what its listener speaks: TLS, or clear text.
+
+use crate::registry::Place;
+use crate::shared::ListenerState;
+use crate::timer::{Timer, earlier};
+use crate::tls::ListenerTls;
+use crate::transport::{Insecure, Transport};
+use crate::worker::Worker;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use steelyard_core::listener::Listener;
+
+/// Lets TLS begin where the listener wants it, by the certificates that are in force at this moment. Where that fails the
+/// connection is as it was, to be told so or closed: it never carries on in clear text.
+pub(crate) async fn secure(
+    transport: &mut Transport,
+    listener: Arc<Listener>,
+    worker: &Worker,
+    (state, place, timer): (&ListenerState, &Place, &Timer),
+    peer: Option<IpAddr>,
+) -> Result<(), Insecure> {
+    if listener.tls.is_none() {
+        return Ok(());
+    }
+    let outcome = match listener.prepared.get::<Arc<ListenerTls>>() {
+        Some(tls) => {
+            let config = Arc::clone(&tls.config);
+            let until = timer.after(listener.timeouts.handshake_ms);
+            drop(listener);
+            let until = move |cx: &mut Context<'_>| match place.poll_closing(cx) {
+                Poll::Ready(closing) => earlier(until, Some(closing)),
+                Poll::Pending => until,
+            };
+            transport.accept_tls(config, timer, until).await
+        }
+        // It is loaded before the listener is in force.
+        None => Err(Insecure::TimedOut),
+    };
+    match &outcome {
+        Ok(()) => {
+            state.handshakes.fetch_add(1, Ordering::Relaxed);
+            if transport.facts().is_some_and(|facts| facts.resumed) {
+                state.resumed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Err(why) => {
+            state.handshake_failures.fetch_add(1, Ordering::Relaxed);
+            let peer = peer.map(tracing::field::display);
+            tracing::debug!(listener = state.name, worker = worker.index, peer, %why, "no TLS handshake");
+        }
+    }
+    outcome
+}
