@@ -8,6 +8,7 @@ mod request;
 mod response;
 
 pub use forwarded::Forwarded;
+pub(crate) use request::Passing;
 pub use request::{RequestEdit, SetField, request};
 pub(crate) use response::passes_to_client;
 pub use response::{Local, ResponseEdit, interim, local, response, trailers};
