@@ -239,7 +239,6 @@ LATER = [
     ('listeners.web.protocol = "tcp"', "listeners.web.protocol"),
     ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
     ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
-    ('pools.app.protocol = "h2c"', "pools.app.protocol"),
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("pools.app.tls.verify = true", "pools.app.tls"),

@@ -159,6 +159,9 @@ pub struct Pool {
     pub reported: Option<Reported>,
     /// At least one.
     pub endpoints: Vec<Endpoint>,
+    /// What is spoken towards the endpoints.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
     pub fail_open: bool,
     /// The percentage of available endpoints below which a level uses all that it has; `None` = never. It takes
@@ -186,6 +189,17 @@ pub struct Pool {
     pub timeouts: PoolTimeouts,
     /// When a request is tried again.
     pub retry: Retry,
+}
+
+/// What is spoken towards endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 in clear text, which the endpoints are known to speak.
+    H2c,
 }
 
 /// How a pool chooses. A setting that the policy does not know is refused.

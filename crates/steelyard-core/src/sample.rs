@@ -2,7 +2,7 @@
 
 use crate::document::{
     Action, Connections, Document, Endpoint, Health, Listener, ListenerLimits, ListenerTimeouts, Load,
-    Policy, Pool, PoolTimeouts, Queue, Retry, RetryOn, Route, Threshold,
+    Policy, Pool, PoolTimeouts, Protocol, Queue, Retry, RetryOn, Route, Threshold,
 };
 use std::collections::BTreeMap;
 
@@ -80,6 +80,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         load: Load::Requests,
         reported: None,
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
+        protocol: Protocol::Http1,
         fail_open: true,
         panic_threshold: None,
         subset: None,

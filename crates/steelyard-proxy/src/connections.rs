@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steelyard_core::document;
@@ -18,6 +19,7 @@ use steelyard_core::endpoint::{Address, Endpoint};
 use steelyard_core::pool::Pool;
 use steelyard_core::time::Nanos;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::futures::Notified;
 
 /// A request that may not be repeated does not go out on a connection that was idle for longer.
 const UNREPEATABLE_IDLE_MAX: Nanos = Nanos::from_millis(1_000);
@@ -64,7 +66,7 @@ pub struct Connection {
 
 /// One connection's share of its endpoint's count.
 #[derive(Debug)]
-struct Counted {
+pub(crate) struct Counted {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
 }
@@ -76,6 +78,19 @@ impl Counted {
         // Sequentially consistent for the sake of those who wait; see `ConnectionWaits::begin`.
         endpoint.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).ok()?;
         Some(Self { endpoint: endpoint.clone(), shared: shared.clone() })
+    }
+}
+
+impl Counted {
+    /// Counts its connection as one that nobody uses.
+    pub fn is_idle(&self) {
+        self.endpoint.idle_connections.fetch_add(1, Ordering::SeqCst);
+        self.shared.connection_waits.wake_one(key(&self.endpoint));
+    }
+
+    /// Counts it so no more.
+    pub fn is_used(&self) {
+        self.endpoint.idle_connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +119,7 @@ struct Idle {
 
 impl Idle {
     fn wake_up(self) -> Connection {
-        self.connection.count.endpoint.idle_connections.fetch_sub(1, Ordering::Relaxed);
+        self.connection.count.is_used();
         let Self { mut connection, .. } = self;
         connection.reused = true;
         connection
@@ -244,20 +259,7 @@ impl Connections {
             if let Some(count) = Counted::take(endpoint, shared, max) {
                 return Ok(Leave::Open(count));
             }
-            if endpoint.idle_connections.load(Ordering::SeqCst) > 0 {
-                let done = Arc::new(AtomicBool::new(false));
-                for worker in &shared.workers {
-                    // A worker that has ended has no idle connections.
-                    let _ = worker.send(Command::CloseIdle { endpoint: key(endpoint), done: done.clone() });
-                }
-            }
-            let late = std::future::poll_fn(|cx| match freed.as_mut().poll(cx) {
-                std::task::Poll::Ready(()) => std::task::Poll::Ready(false),
-                std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| true),
-            });
-            if late.await {
-                return Err(Fault::NoConnection);
-            }
+            wait_for_one(freed, endpoint, shared, timer, give_up).await?;
         }
     }
 
@@ -282,8 +284,7 @@ impl Connections {
         if theirs.is_some_and(|until| until <= now) {
             return;
         }
-        endpoint.idle_connections.fetch_add(1, Ordering::SeqCst);
-        connection.count.shared.connection_waits.wake_one(key(&endpoint));
+        connection.count.is_idle();
         stack.push(Idle { connection, since: now, until: earlier(ours, theirs) });
     }
 
@@ -328,7 +329,57 @@ impl Drop for Connections {
     }
 }
 
-async fn connect(
+/// Leave to open one more connection to an endpoint whose requests share them; `None` once `has_room` finds that none is
+/// needed. At the pool's `max` one that nobody uses is closed first, here by `has_room` or on another worker.
+pub(crate) async fn count_in(
+    endpoint: &Arc<Endpoint>,
+    shared: &Arc<Shared>,
+    timer: &Timer,
+    max: Option<u32>,
+    give_up: GiveUp,
+    has_room: impl Fn() -> bool,
+) -> Result<Option<Counted>, Fault> {
+    if let Some(count) = Counted::take(endpoint, shared, max) {
+        return Ok(Some(count));
+    }
+    let waits = shared.connection_waits.begin(key(endpoint));
+    loop {
+        let mut freed = std::pin::pin!(waits.freed.notified());
+        freed.as_mut().enable();
+        if has_room() {
+            return Ok(None);
+        }
+        if let Some(count) = Counted::take(endpoint, shared, max) {
+            return Ok(Some(count));
+        }
+        wait_for_one(freed, endpoint, shared, timer, give_up).await?;
+    }
+}
+
+/// Asks the other workers for a connection that nobody uses, and waits until one is free.
+async fn wait_for_one(
+    mut freed: Pin<&mut Notified<'_>>,
+    endpoint: &Arc<Endpoint>,
+    shared: &Arc<Shared>,
+    timer: &Timer,
+    give_up: GiveUp,
+) -> Result<(), Fault> {
+    if endpoint.idle_connections.load(Ordering::SeqCst) > 0 {
+        let done = Arc::new(AtomicBool::new(false));
+        for worker in &shared.workers {
+            // A worker that has ended has no idle connections.
+            let _ = worker.send(Command::CloseIdle { endpoint: key(endpoint), done: done.clone() });
+        }
+    }
+    std::future::poll_fn(|cx| match freed.as_mut().poll(cx) {
+        std::task::Poll::Ready(()) => std::task::Poll::Ready(Ok(())),
+        std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(Fault::NoConnection)),
+    })
+    .await
+}
+
+/// Connects to an endpoint.
+pub(crate) async fn connect(
     address: &Address,
     security: Security<'_>,
     timer: &Timer,

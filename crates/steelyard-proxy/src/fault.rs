@@ -39,6 +39,9 @@ pub enum Fault {
     /// The endpoint's connection ended before any byte of a response.
     #[error("the endpoint closed the connection before it answered")]
     Reset,
+    /// The endpoint has said that it did not look at the request: it had enough of them, or is about to end.
+    #[error("the endpoint did not take the request")]
+    Unprocessed,
     /// The endpoint's connection ended within a response.
     #[error("the endpoint cut its response short")]
     CutShort,
@@ -80,6 +83,11 @@ impl Fault {
         }
     }
 
+    /// Whether the endpoint has certainly not acted upon the request, so that repeating it is always safe.
+    pub fn is_untouched(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Unprocessed)
+    }
+
     /// Whose fault it is.
     pub fn whose(&self) -> Side {
         match self {
@@ -111,7 +119,7 @@ impl Fault {
         match self {
             Self::ClientGone | Self::ClientStuck => None,
             Self::ClientSlow => Some(408),
-            Self::NoConnection => Some(503),
+            Self::NoConnection | Self::Unprocessed => Some(503),
             Self::ServerError(status) => Some(*status),
             Self::BadRequest(reject) => Some(reject.status),
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => Some(504),
@@ -123,7 +131,7 @@ impl Fault {
     /// The word in the configuration for repeating it; `None` when it is never repeated.
     pub fn retry_on(&self) -> Option<RetryOn> {
         match self {
-            Self::Connect(_) => Some(RetryOn::Connect),
+            Self::Connect(_) | Self::Unprocessed => Some(RetryOn::Connect),
             Self::Reset => Some(RetryOn::ResetBeforeResponse),
             Self::ServerError(_) => Some(RetryOn::ServerError),
             Self::ResponseTimeout => Some(RetryOn::Timeout),
@@ -140,6 +148,7 @@ impl Fault {
                 "would not speak TLS, or could not prove who it is"
             }
             Self::Connect(_) => "refused or unreachable",
+            Self::Unprocessed => "refused requests",
             Self::Reset => "closed the connection before answering",
             Self::CutShort => "cut responses short",
             Self::Malformed(_) => "sent malformed responses",

@@ -340,10 +340,10 @@ async fn to_pool(
         };
         seeker.exclude(slot.endpoint());
         drop(slot);
-        let connecting = matches!(fault, Fault::Connect(_));
-        tries += u32::from(!connecting);
+        let untouched = fault.is_untouched();
+        tries += u32::from(!untouched);
         // An attempt that gave an endpoint's 5xx away has asked for leave to do so.
-        let granted = connecting || matches!(fault, Fault::ServerError(_));
+        let granted = untouched && replay.is_known() || matches!(fault, Fault::ServerError(_));
         let again = fault.retry_on().is_some_and(|on| rules.on.contains(&on))
             && (granted
                 || tries < rules.attempts && replay.is_possible() && pool.may_retry(client.timer.now()));

@@ -6,10 +6,14 @@
 //! HTTP/1.1, so that everything behind them is the same for every version.
 
 mod answer;
+mod answered;
+pub(crate) mod ask;
 mod asked;
+pub(crate) mod client;
 mod content;
 mod grpc;
 mod io;
+mod line;
 mod meter;
 pub(crate) mod server;
 mod translate;
@@ -19,6 +23,9 @@ pub(crate) use translate::websocket;
 
 /// What an HTTP/2 client sends first of all (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams at once on one connection to an endpoint, where that lets there be more.
+const STREAMS_MAX: u32 = 128;
 
 /// What one stream may send before it was read: the window that every connection begins with.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;

@@ -7,6 +7,7 @@ use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
 use crate::http1::client;
+use crate::http2::client::Lines;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared};
 use accept::{Accepted, listen};
@@ -63,6 +64,7 @@ pub(crate) struct Worker {
     pub fields: FreeList<FieldSpan>,
     pub rng: RefCell<Generator>,
     pub idle: Connections,
+    pub lines: Lines,
     pub registry: Rc<Registry>,
     pinned: RefCell<(Current, Rc<Pinned>)>,
     date: Cell<(u64, [u8; DATE_BYTES])>,
@@ -132,6 +134,7 @@ impl Worker {
             fields: FreeList::default(),
             rng: RefCell::new(Generator::seed_from_u64(seed)),
             idle: Connections::default(),
+            lines: Lines::default(),
             registry: Rc::default(),
             pinned: RefCell::new((current, pinned)),
             date: Cell::new((0, [0; DATE_BYTES])),
@@ -204,6 +207,7 @@ impl Worker {
     fn reloaded(&self) {
         let endpoints: HashSet<usize> = self.pin().endpoints().map(key).collect();
         self.idle.retain(|endpoint| endpoints.contains(&endpoint));
+        self.lines.retain(|endpoint| endpoints.contains(&endpoint));
     }
 }
 
@@ -274,8 +278,10 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
             Command::Reloaded => worker.reloaded(),
             Command::CloseIdle { endpoint, done } => {
                 // Claimed only by a worker that has one: a claim that was given back could have kept off the one that has.
-                if worker.idle.has_one(endpoint) && !done.swap(true, Ordering::AcqRel) {
+                let is_here = worker.idle.has_one(endpoint) || worker.lines.has_idle(endpoint);
+                if is_here && !done.swap(true, Ordering::AcqRel) {
                     worker.idle.close_one(endpoint);
+                    worker.lines.close_one(endpoint);
                 }
             }
             Command::Drain => {

@@ -115,6 +115,7 @@ def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> di
             }
             for endpoint in pool.endpoints
         ],
+        "protocol": pool.protocol,
         "fail_open": pool.fail_open,
         "panic_threshold": panic_of(pool, own_zone),
         "slow_start": slow_start_of(pool),

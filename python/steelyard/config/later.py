@@ -18,7 +18,7 @@ LATER_KEYS: dict[KeyPath, str] = {
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
-    ("pools", "*", "protocol"): (frozenset({"h2c", "h2", "auto"}), 'the protocol "{}" towards endpoints'),
+    ("pools", "*", "protocol"): (frozenset({"h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }
 
 

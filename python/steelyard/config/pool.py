@@ -494,8 +494,8 @@ class Pool(Model):
     """What least_load compares."""
     reported: Reported = None
     """What is made of the load that endpoints report in their responses: "weight", "load", or a table."""
-    protocol: Annotated[Literal["http1"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
-    """What is spoken towards the endpoints."""
+    protocol: Annotated[Literal["http1", "h2c"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
+    """What is spoken towards the endpoints; "h2c" is HTTP/2 in clear text, as servers of gRPC speak it."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
     panic_threshold: PanicThreshold = "auto"

@@ -97,7 +97,10 @@ class ListenerTls(Model):
     ]
     """Chosen by the name that a client asks for, exact before wildcard; the first stands for all other names.
     Their files are watched, and loaded anew when they change."""
-    alpn: Annotated[tuple[str, ...], BeforeValidator(protocol_list), Field(strict=False)] = ("http/1.1",)
+    alpn: Annotated[tuple[str, ...], BeforeValidator(protocol_list), Field(strict=False)] = (
+        "h2",
+        "http/1.1",
+    )
     """The protocols that are spoken over it, the most wanted first."""
     min_version: Version = "1.2"
     """The oldest version of TLS that is spoken."""

@@ -2,11 +2,11 @@
 
 use super::refuse_zero;
 use crate::address::EndpointAddress;
-use crate::document::{ClientAuth, Listener, ListenerTls, Pool, PoolTls};
+use crate::document::{ClientAuth, Listener, ListenerTls, Pool, PoolTls, Protocol};
 use crate::problem::{Refusal, Report};
 
 /// The protocols that can be agreed on.
-const PROTOCOLS: [&str; 1] = ["http/1.1"];
+const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 /// Sessions that a listener may remember; each takes up to some kilobytes.
 const SESSION_CACHE_MAX: u32 = 1 << 20;
 /// The longest name of a host.
@@ -65,6 +65,11 @@ pub(super) fn check_pool<'a>(
     report: &mut Report,
 ) {
     let Some(tls) = &config.tls else { return };
+    if config.protocol == Protocol::H2c {
+        let refusal =
+            Refusal::new("\"h2c\" is HTTP/2 in clear text, and these endpoints are spoken to over TLS");
+        report.refuse_at("protocol", refusal.hint("leave out protocol, or [pools.NAME.tls]"));
+    }
     report.at("tls", |report| {
         check_pool_tls(tls, report);
         let nameless = endpoints.find(|address| matches!(address, EndpointAddress::Unix(_)));

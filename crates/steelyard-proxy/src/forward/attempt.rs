@@ -13,13 +13,15 @@ use crate::fault::{Fault, Side};
 use crate::head::{FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing, response::upgrade_agreed};
+use crate::http2::ask::{self, OpenStream};
+use crate::http2::client::Permit;
 use crate::http2::websocket::{self, ACCEPT_BYTES};
 use crate::timer::earlier;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use steelyard_core::document::PoolTimeouts;
+use steelyard_core::document::{PoolTimeouts, Protocol};
 use steelyard_core::histogram::bump;
 use steelyard_core::reported::Heard;
 use steelyard_core::seeker::Seeker;
@@ -40,6 +42,13 @@ pub(super) struct Failed {
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
         Self { fault, begun: false, stale: false }
+    }
+}
+
+impl Failed {
+    /// Whether the request may be sent once more: an endpoint that did not look at it could not act upon it.
+    fn may_repeat(&self, replay: &Replay) -> bool {
+        replay.is_possible() || self.fault.is_untouched() && replay.is_known()
     }
 }
 
@@ -123,15 +132,18 @@ impl Attempt<'_> {
         answer: &mut impl Answer,
         replay: &mut Replay,
     ) -> Result<Done, Failed> {
-        let mut fresh = false;
+        let begun = self.client.timer.now();
+        let mut fresh = None;
         loop {
             let way = self.find_way(asked, replay, fresh).await?;
             let reused = way.is_reused();
             match self.exchange(way, asked, answer, replay).await {
                 Ok(done) => return Ok(done),
                 // One new connection to the same endpoint may follow, if the request is safe to repeat.
-                Err(failed) if self.is_stale(reused, &failed) && !fresh && replay.is_possible() => {
-                    fresh = true;
+                Err(failed)
+                    if self.is_stale(reused, &failed) && fresh.is_none() && failed.may_repeat(replay) =>
+                {
+                    fresh = Some(begun);
                     self.slot.set_sent(None);
                 }
                 Err(failed) => {
@@ -146,29 +158,47 @@ impl Attempt<'_> {
     /// that ends long after the request was sent was not idle to the endpoint.
     fn is_stale(&self, reused: bool, failed: &Failed) -> bool {
         let just_sent = |sent| self.client.timer.now().since(sent) <= STALE_MAX;
-        reused
-            && !failed.begun
-            && matches!(failed.fault, Fault::Reset)
-            && self.slot.sent().is_none_or(just_sent)
+        let is_stale = match failed.fault {
+            Fault::Unprocessed => true,
+            Fault::Reset => self.slot.sent().is_none_or(just_sent),
+            _ => false,
+        };
+        reused && !failed.begun && is_stale
     }
 
-    async fn find_way(&self, asked: &impl Asked, replay: &Replay, fresh: bool) -> Result<Way, Fault> {
+    /// A way to the endpoint; where `fresh` says so, one that was opened after that moment.
+    async fn find_way(
+        &self,
+        asked: &impl Asked,
+        replay: &Replay,
+        fresh: Option<Nanos>,
+    ) -> Result<Way, Fault> {
         let config = self.plan.pool.config();
         let wanted = Wanted {
             rules: &config.connections,
             connect_ms: config.timeouts.connect_ms,
             give_up: self.plan.give_up,
             repeatable: replay.is_possible(),
-            fresh,
+            fresh: fresh.is_some(),
             security: Security::of(self.plan.pool, self.slot.endpoint()).ok_or_else(not_loaded)?,
         };
-        let worker = self.client.worker;
-        let connections = &worker.idle;
-        let taking = connections.take(self.slot.endpoint(), &worker.shared, self.client.timer, &wanted);
+        let Client { worker, timer, .. } = self.client;
+        let endpoint = self.slot.endpoint();
+        let taking = async {
+            match config.protocol {
+                Protocol::H2c => {
+                    let taking = worker.lines.take(endpoint, worker, timer, &wanted, fresh);
+                    Box::pin(taking).await.map(Way::Http2)
+                }
+                Protocol::Http1 => {
+                    worker.idle.take(endpoint, &worker.shared, timer, &wanted).await.map(Way::Http1)
+                }
+            }
+        };
         let mut taking = pin!(taking);
         let mut gone = pin!(asked.gone());
         poll_fn(|cx| match taking.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map(Way::Http1)),
+            Poll::Ready(outcome) => Poll::Ready(outcome),
             Poll::Pending => gone.as_mut().poll(cx).map(|()| Err(Fault::ClientGone)),
         })
         .await
@@ -184,6 +214,8 @@ impl Attempt<'_> {
     ) -> Result<Done, Failed> {
         match way {
             Way::Http1(connection) => self.over_http1(connection, asked, answer, replay).await,
+            // In a box, since few come here and all would carry it.
+            Way::Http2(permit) => Box::pin(self.over_http2(permit, asked, answer, replay)).await,
         }
     }
 
@@ -216,6 +248,37 @@ impl Attempt<'_> {
                     worker.idle.put(connection, &self.plan.pool.config().connections, stays_s, now);
                 }
                 Ok(Done::Answered(after))
+            }
+        }
+    }
+
+    async fn over_http2(
+        &self,
+        permit: Permit,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+        replay: &mut Replay,
+    ) -> Result<Done, Failed> {
+        let Client { worker, timer, .. } = self.client;
+        let (mut ask, mut answered) = ask::halves(&permit, self.client, self.timeouts().idle_ms);
+        let outcome = self.converse(asked, answer, &mut ask, &mut answered, replay).await;
+        if !worker.is_current(self.plan.pool, self.slot.endpoint()) {
+            permit.retire();
+        }
+        match outcome {
+            Ok(Ended::Tunnel) => {
+                let ends = ask.into_ends(answered);
+                Ok(Done::Tunnel(Passage::Http2(Box::new(OpenStream::new(ends, permit)))))
+            }
+            Ok(Ended::Response { after, .. }) => {
+                self.slot.end(timer.now());
+                Ok(Done::Answered(after))
+            }
+            Err(failed) => {
+                if matches!(failed.fault, Fault::ResponseTimeout | Fault::Stalled) {
+                    permit.is_overdue();
+                }
+                Err(failed)
             }
         }
     }

@@ -29,10 +29,17 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// Carries bytes until both sides have ended, one is gone, or its time is over.
-    pub async fn carry(self, client: &Client<'_>, asked: &mut impl Asked, answer: &mut impl Answer) -> After {
+    pub async fn carry(
+        mut self,
+        client: &Client<'_>,
+        asked: &mut impl Asked,
+        answer: &mut impl Answer,
+    ) -> After {
         asked.become_tunnel();
         answer.become_tunnel(self.idle_ms);
-        let outcome = match &self.passage {
+        let Self { slot, passage, idle_ms, give_up } = &mut self;
+        let ends = Ends { slot, idle_ms: *idle_ms, give_up: *give_up };
+        let outcome = match passage {
             Passage::Http1(connection, unread) => {
                 let Client { worker, timer, .. } = client;
                 let transport = &connection.transport;
@@ -46,8 +53,12 @@ impl Tunnel {
                     &worker.fields,
                 );
                 answered.put_back(unread);
-                let mut ask = Outgoing::new(transport, timer, Side::Endpoint, self.idle_ms, &worker.vectors);
-                self.both_ways(client, asked, &mut ask, &mut answered, answer).await
+                let mut ask = Outgoing::new(transport, timer, Side::Endpoint, *idle_ms, &worker.vectors);
+                ends.both_ways(client, asked, &mut ask, &mut answered, answer).await
+            }
+            Passage::Http2(stream) => {
+                let (mut ask, mut answered) = stream.halves(client);
+                ends.both_ways(client, asked, &mut ask, &mut answered, answer).await
             }
         };
         if let Err(fault) = outcome {
@@ -56,7 +67,16 @@ impl Tunnel {
         }
         After::Close
     }
+}
 
+/// What holds a tunnel, whatever its ends.
+struct Ends<'a> {
+    slot: &'a Slot,
+    idle_ms: Option<u64>,
+    give_up: GiveUp,
+}
+
+impl Ends<'_> {
     async fn both_ways(
         &self,
         client: &Client<'_>,

@@ -1,11 +1,15 @@
 //! A way to an endpoint: what carries one exchange there and back, whichever version the endpoint speaks.
 
 use crate::connections::Connection;
+use crate::http2::ask::OpenStream;
+use crate::http2::client::Permit;
 
 /// A way to an endpoint, taken for one exchange.
 pub(super) enum Way {
     /// A connection that nobody else uses meanwhile.
     Http1(Connection),
+    /// Leave to open a stream on a connection that others use too.
+    Http2(Permit),
 }
 
 impl Way {
@@ -13,6 +17,7 @@ impl Way {
     pub fn is_reused(&self) -> bool {
         match self {
             Self::Http1(connection) => connection.reused,
+            Self::Http2(permit) => permit.reused,
         }
     }
 }
@@ -21,4 +26,6 @@ impl Way {
 pub(super) enum Passage {
     /// A connection, and what had come over it already.
     Http1(Connection, Vec<u8>),
+    /// A stream.
+    Http2(Box<OpenStream>),
 }

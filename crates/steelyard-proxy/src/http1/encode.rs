@@ -8,6 +8,7 @@ mod request;
 mod response;
 
 pub use forwarded::Forwarded;
+pub(crate) use request::Passing;
 pub use request::{RequestEdit, SetField, request};
 pub use response::{Local, ResponseEdit, interim, local, response, trailers};
 pub(crate) use response::{is_withheld, passes_to_client};

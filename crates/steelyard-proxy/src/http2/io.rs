@@ -27,6 +27,7 @@ pub(super) struct Pipe<T> {
     vectors: FreeList<u8>,
     meter: RefCell<Meter>,
     sent: Cell<u64>,
+    received: Cell<u64>,
 }
 
 impl<T: Borrow<Transport>> Pipe<T> {
@@ -38,6 +39,7 @@ impl<T: Borrow<Transport>> Pipe<T> {
             vectors,
             meter: RefCell::new(meter),
             sent: Cell::new(0),
+            received: Cell::new(0),
         })
     }
 
@@ -54,6 +56,11 @@ impl<T: Borrow<Transport>> Pipe<T> {
     /// Bytes that were handed to the system.
     pub fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// Bytes that have come.
+    pub fn received(&self) -> u64 {
+        self.received.get()
     }
 
     fn read(&self, room: &mut ReadBuf<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,6 +83,7 @@ impl<T: Borrow<Transport>> Pipe<T> {
         let free = room.initialize_unfilled();
         let count = ready!(self.transport.borrow().poll_read(free, cx))?;
         meter.take_in(&free[..count]);
+        self.received.set(self.received.get() + count as u64);
         room.advance(count);
         Poll::Ready(Ok(()))
     }

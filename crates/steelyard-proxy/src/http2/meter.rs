@@ -15,6 +15,7 @@ const RECOVERY: Nanos = Nanos::from_millis(60_000);
 const HEAD_BYTES: usize = 9;
 const KIND_DATA: u8 = 0;
 const KIND_HEADERS: u8 = 1;
+const KIND_SETTINGS: u8 = 4;
 
 /// Reads frame heads, and keeps the account.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Meter {
     head: [u8; HEAD_BYTES],
     head_bytes: usize,
     account: Account,
+    /// Whether the peer has said what it may be asked.
+    settings: bool,
 }
 
 /// What may be spent, which comes back with time and is never more than at first. Once it is spent, that stays so.
@@ -76,6 +79,7 @@ impl Meter {
             head: [0; HEAD_BYTES],
             head_bytes: 0,
             account: Account::new(u64::from(frames_max) * FRAME_COST),
+            settings: false,
         }
     }
 
@@ -107,8 +111,14 @@ impl Meter {
             // Streams and empty DATA frames are counted elsewhere.
             KIND_DATA => self.account.earn(self.skip as u64),
             KIND_HEADERS => {}
+            KIND_SETTINGS if !self.settings => self.settings = true,
             _ => self.account.spend(FRAME_COST),
         }
+    }
+
+    /// Whether the peer has said what it may be asked, which is the first that it says.
+    pub fn has_settings(&self) -> bool {
+        self.settings
     }
 
     /// Counts bytes that were sent to the peer.

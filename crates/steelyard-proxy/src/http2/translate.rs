@@ -22,6 +22,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+pub(in crate::http2) mod upward;
 pub(crate) mod websocket;
 
 use websocket::KEY_BYTES;

@@ -31,6 +31,21 @@ pub struct RequestEdit<'a> {
 }
 
 impl RequestEdit<'_> {
+    /// Whether the route sets Host.
+    fn sets_host(&self) -> bool {
+        self.set.iter().any(|(name, _)| FieldKind::of(name) == FieldKind::Host)
+    }
+
+    /// The host that the endpoint is told.
+    pub(crate) fn host<'h>(&'h self, head: &RequestHead, buffer: &'h [u8]) -> &'h [u8] {
+        let is_host = |(name, _): &&SetField| FieldKind::of(name) == FieldKind::Host;
+        match self.set.iter().find(is_host) {
+            Some((_, host)) => host,
+            None if head.authority.is_empty() => self.host_fallback,
+            None => head.authority.of(buffer),
+        }
+    }
+
     /// Whether fields of this name are not to pass as the client sent them: it is set or removed, or reads like one that
     /// is to software that takes `_` for `-`.
     #[cold]
@@ -59,21 +74,23 @@ pub fn request(
     out.extend_from_slice(edit.target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
 
-    let mut settled = Kinds::default();
-    for name in edit.set.iter().map(|(name, _)| name).chain(edit.remove) {
-        settled.add(FieldKind::of(name));
+    let mut passing = Passing::new(edit);
+    if !edit.sets_host() {
+        line(out, b"host", edit.host(head, buffer));
     }
-    if !edit.set.iter().any(|(name, _)| FieldKind::of(name) == FieldKind::Host) {
-        let host = if head.authority.is_empty() { edit.host_fallback } else { head.authority.of(buffer) };
-        line(out, b"host", host);
+    let mut copier = Copier::new(buffer, 0, 0);
+    for field in fields {
+        if passing.passes(field, buffer) {
+            copier.keep(out, field);
+        }
     }
-    copy(out, buffer, fields, edit, &mut settled);
+    copier.flush(out);
     for (name, value) in edit.set {
         if !FieldKind::of(name).belongs_to_the_connection() {
             line(out, name, value);
         }
     }
-    if let Some(max) = edit.max_forwards.filter(|_| !settled.has(FieldKind::MaxForwards)) {
+    if let Some(max) = passing.max_forwards() {
         number(out, b"max-forwards", max);
     }
     match edit.framing {
@@ -82,17 +99,32 @@ pub fn request(
         Framing::None | Framing::UntilClose => {}
     }
     connection(out, buffer, head, edit);
-    edit.forwarded.write(out, buffer, head, fields, settled);
+    passing.write_forwarded(out, buffer, head, fields);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Passes on what may pass. Kinds that need not be written any more are added to `settled`.
-#[inline]
-fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEdit<'_>, settled: &mut Kinds) {
-    let edited = !(edit.set.is_empty() && edit.remove.is_empty());
-    let trusted = edit.forwarded.trusted;
-    let mut copier = Copier::new(buffer, 0, 0);
-    for field in fields {
+/// Which of a client's fields pass, and what is then still to be written.
+pub(crate) struct Passing<'e> {
+    edit: &'e RequestEdit<'e>,
+    edited: bool,
+    /// Kinds that need not be written any more.
+    settled: Kinds,
+}
+
+impl<'e> Passing<'e> {
+    /// Before the first field.
+    pub fn new(edit: &'e RequestEdit<'e>) -> Self {
+        let mut settled = Kinds::default();
+        for name in edit.set.iter().map(|(name, _)| name).chain(edit.remove) {
+            settled.add(FieldKind::of(name));
+        }
+        Self { edit, edited: !(edit.set.is_empty() && edit.remove.is_empty()), settled }
+    }
+
+    /// Whether a field passes as it is.
+    #[inline]
+    pub fn passes(&mut self, field: &FieldSpan, buffer: &[u8]) -> bool {
+        let trusted = self.edit.forwarded.trusted;
         match field.kind {
             FieldKind::Other
             | FieldKind::EndToEnd
@@ -102,21 +134,33 @@ fn copy(out: &mut Vec<u8>, buffer: &[u8], fields: &[FieldSpan], edit: &RequestEd
             FieldKind::XForwardedProto | FieldKind::XForwardedHost | FieldKind::XRequestId
                 if trusted && !field.value.is_empty() =>
             {
-                settled.add(field.kind);
+                self.settled.add(field.kind);
             }
             FieldKind::XForwardedOther if trusted => {}
-            FieldKind::ClientCertificate if trusted && edit.forwarded.identity.is_none() => {}
-            FieldKind::MaxForwards if edit.max_forwards.is_none() => {}
+            FieldKind::ClientCertificate if trusted && self.edit.forwarded.identity.is_none() => {}
+            FieldKind::MaxForwards if self.edit.max_forwards.is_none() => {}
             // The announcement of trailers; they pass only with a body that can carry them.
-            FieldKind::Trailer if edit.framing == Framing::Chunked => {}
-            _ => continue,
+            FieldKind::Trailer if self.edit.framing == Framing::Chunked => {}
+            _ => return false,
         }
-        if edited && edit.edits(field.name.of(buffer)) {
-            continue;
-        }
-        copier.keep(out, field);
+        !(self.edited && self.edit.edits(field.name.of(buffer)))
     }
-    copier.flush(out);
+
+    /// The Max-Forwards to write, if one is to be.
+    pub fn max_forwards(&self) -> Option<u64> {
+        self.edit.max_forwards.filter(|_| !self.settled.has(FieldKind::MaxForwards))
+    }
+
+    /// Writes what the endpoint is told about the client, as lines.
+    pub fn write_forwarded(
+        &self,
+        out: &mut Vec<u8>,
+        buffer: &[u8],
+        head: &RequestHead,
+        fields: &[FieldSpan],
+    ) {
+        self.edit.forwarded.write(out, buffer, head, fields, self.settled);
+    }
 }
 
 /// What we say about our own connection.

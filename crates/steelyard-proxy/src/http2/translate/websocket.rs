@@ -17,7 +17,7 @@ pub(in crate::http2) const KEY_BYTES: usize = 24;
 /// The answer to a key: 20 bytes in Base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;
 const KEY: &[u8] = b"sec-websocket-key";
-const ACCEPT: &[u8] = b"sec-websocket-accept";
+pub(super) const ACCEPT: &[u8] = b"sec-websocket-accept";
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -36,6 +36,11 @@ pub(super) fn complete(out: &mut Vec<u8>, fields: &mut Vec<FieldSpan>, key: &[u8
     let field = write_field(out, KEY, key);
     fields.push(field);
     write_field(out, b"upgrade", WEBSOCKET).value
+}
+
+/// Whether a field is the key.
+pub(super) fn is_key(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(KEY)
 }
 
 /// Whether a field proves something that needs no proof in HTTP/2.
