@@ -108,7 +108,12 @@ def test_every_default_is_that_of_the_manual() -> None:
         "resets_max": 200,
         "control_frames_max": 1000,
     }
-    assert listener["timeouts"] == {"request_header_ms": 10_000, "request_body_ms": 30_000, "idle_ms": 60_000}
+    assert listener["timeouts"] == {
+        "handshake_ms": 10_000,
+        "request_header_ms": 10_000,
+        "request_body_ms": 30_000,
+        "idle_ms": 60_000,
+    }
     assert pool["threshold"] == {"requests": None, "latency_ms": None, "bytes_per_second": None}
     assert pool["queue"] == {"size": 1024, "timeout_ms": 5000}
     assert pool["health"] == {
@@ -145,7 +150,7 @@ def test_every_key_arrives_in_the_document() -> None:
     assert web["trusted_proxies"] == ["10.0.0.0/8"]
     assert web["allow_encoded_slash"] is True
     assert list(web["limits"].values()) == [10, 16_384, 50, 4096, 64, 50, 500]
-    assert list(web["timeouts"].values()) == [None, 5000, 60_000]
+    assert list(web["timeouts"].values()) == [10_000, None, 5000, 60_000]
     assert first == {
         "listener": "web",
         "host": "*.example.com",
