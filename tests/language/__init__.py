@@ -14,16 +14,20 @@ from language.raw import Raw, raw
 from language.scope import keep, scope
 from language.scripted import Scripted, ScriptedConnection, refused_address, scripted
 from language.shell import Command, command
+from language.tls import Authority, OpenSsl, Pair, authority, names_of, openssl_client
 from language.waiting import eventually
 from language.wire import Incomplete, Message, ok, response
 
 __all__ = [
+    "Authority",
     "Client",
     "Command",
     "Incomplete",
     "Load",
     "Message",
+    "OpenSsl",
     "Origin",
+    "Pair",
     "Plan",
     "ProcessOrigin",
     "Raw",
@@ -33,6 +37,7 @@ __all__ = [
     "ScriptedConnection",
     "SpawnedEngine",
     "Tally",
+    "authority",
     "client",
     "command",
     "endpoint",
@@ -40,7 +45,9 @@ __all__ = [
     "in_background",
     "keep",
     "load",
+    "names_of",
     "ok",
+    "openssl_client",
     "origin",
     "process_origin",
     "proxy",
