@@ -39,6 +39,7 @@ run: release ## run with ./steelyard.toml
 test: build ## every test, Rust and Python
 	$(RUST) cargo test --workspace --exclude steelyard-py --locked --quiet
 	$(RUST) scripts/loom
+	scripts/test-tools
 	$(BIN)/python -m pytest
 
 .PHONY: check

@@ -15,16 +15,20 @@ from language.reporters import Reporter, reporter
 from language.scope import keep, scope
 from language.scripted import Scripted, ScriptedConnection, refused_address, scripted
 from language.shell import Command, command
+from language.tls import Authority, OpenSsl, Pair, authority, names_of, openssl_client
 from language.waiting import eventually
 from language.wire import Incomplete, Message, ok, response
 
 __all__ = [
+    "Authority",
     "Client",
     "Command",
     "Incomplete",
     "Load",
     "Message",
+    "OpenSsl",
     "Origin",
+    "Pair",
     "Plan",
     "ProcessOrigin",
     "Raw",
@@ -35,6 +39,7 @@ __all__ = [
     "ScriptedConnection",
     "SpawnedEngine",
     "Tally",
+    "authority",
     "client",
     "command",
     "endpoint",
@@ -42,7 +47,9 @@ __all__ = [
     "in_background",
     "keep",
     "load",
+    "names_of",
     "ok",
+    "openssl_client",
     "origin",
     "process_origin",
     "proxy",

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,8 +42,11 @@ class Reply:
 class Client:
     """One keep-alive connection."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        if tls is None:
+            self._connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+        else:
+            self._connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=tls)
 
     def request(
         self, method: str, target: str = "/", *, headers: Mapping[str, str] | None = None, body: Body = None
@@ -62,8 +66,8 @@ class Client:
         self._connection.close()
 
 
-def client(proxy: Reachable, listener: str = "web") -> Client:
-    return keep(Client(*proxy.listening(listener)))
+def client(proxy: Reachable, listener: str = "web", *, tls: ssl.SSLContext | None = None) -> Client:
+    return keep(Client(*proxy.listening(listener), tls))
 
 
 def request(
@@ -74,9 +78,10 @@ def request(
     listener: str = "web",
     headers: Mapping[str, str] | None = None,
     body: Body = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Reply:
     """One request on a connection of its own."""
-    one = Client(*proxy.listening(listener))
+    one = Client(*proxy.listening(listener), tls)
     try:
         return one.request(method, target, headers=headers, body=body)
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -103,7 +104,15 @@ class Load:
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self, address: tuple[str, int], request: bytes, clients: int, requests: int | None) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        request: bytes,
+        clients: int,
+        requests: int | None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.tally = Tally()
         self.request = request
         self._address = address
@@ -144,7 +153,9 @@ class Load:
         while not self._stop and self._left != 0:
             failed = len(self.tally.errors)
             try:
-                _, exchange = await self.loop.create_connection(lambda: _Exchange(self), *self._address)
+                _, exchange = await self.loop.create_connection(
+                    lambda: _Exchange(self), *self._address, ssl=self._tls
+                )
             except OSError as error:
                 self.tally.errors.append(f"no connection: {error!r}")
                 return
@@ -167,19 +178,26 @@ def load(
     method: str = "GET",
     body: bytes = b"",
     listener: str = "web",
+    tls: ssl.SSLContext | None = None,
 ) -> Tally:
     """So many requests over so many connections; returns when all were answered or failed."""
-    one = Load(proxy.listening(listener), _request(method, path, body), clients, requests)
+    one = Load(proxy.listening(listener), _request(method, path, body), clients, requests, tls)
     asyncio.run(one.run())
     return one.tally
 
 
 @contextmanager
 def steady_load(
-    proxy: Reachable, *, clients: int, path: str = "/", method: str = "GET", listener: str = "web"
+    proxy: Reachable,
+    *,
+    clients: int,
+    path: str = "/",
+    method: str = "GET",
+    listener: str = "web",
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Load]:
     """Requests without end beside the body of the `with`; its tally is whole after it."""
-    one = Load(proxy.listening(listener), _request(method, path, b""), clients, None)
+    one = Load(proxy.listening(listener), _request(method, path, b""), clients, None, tls)
     failure: list[BaseException] = []
 
     def run() -> None:

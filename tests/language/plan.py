@@ -48,9 +48,28 @@ LIMITS: Settings = {
     "control_frames_max": 1_000,
 }
 LISTENER_TIMEOUTS: Settings = {
+    "handshake_ms": 10_000,
     "request_header_ms": 10_000,
     "request_body_ms": 30_000,
     "idle_ms": 60_000,
+}
+LISTENER_TLS: Settings = {
+    "certificates": [],
+    "alpn": ["http/1.1"],
+    "min_version": "1.2",
+    "client_ca": None,
+    "client_auth": "required",
+    "tickets": True,
+    "session_cache": 1024,
+    "hsts": None,
+}
+POOL_TLS: Settings = {
+    "verify": True,
+    "ca": None,
+    "server_name": None,
+    "cert": None,
+    "key": None,
+    "min_version": "1.2",
 }
 # Off where the tests want quiet: no probes unless a test asks for them.
 HEALTH: Settings = {
@@ -118,6 +137,7 @@ class Plan:
         panic_threshold: int | None = None,
         slow_start: Settings | None = None,
         subset: Settings | None = None,
+        tls: Settings | None = None,
         threshold: Settings | None = None,
         queue: Settings | None = None,
         health: Settings | None = None,
@@ -141,6 +161,7 @@ class Plan:
                 "panic_threshold": panic_threshold,
                 "slow_start": laid_over(SLOW_START, slow_start) if slow_start else None,
                 "subset": subset and dict(subset),
+                "tls": None if tls is None else laid_over(POOL_TLS, tls),
                 "threshold": laid_over(THRESHOLD, threshold),
                 "queue": laid_over(QUEUE, queue),
                 "health": laid_over(HEALTH, health),
@@ -159,6 +180,8 @@ class Plan:
         pool: str | None = "app",
         trusted_proxies: Sequence[str] = (),
         allow_encoded_slash: bool = False,
+        tls: Settings | None = None,
+        redirect_https: int | None = None,
         limits: Settings | None = None,
         timeouts: Settings | None = None,
     ) -> Self:
@@ -170,6 +193,8 @@ class Plan:
                 "pool": pool,
                 "trusted_proxies": list(trusted_proxies),
                 "allow_encoded_slash": allow_encoded_slash,
+                "tls": None if tls is None else laid_over(LISTENER_TLS, tls),
+                "redirect_https": redirect_https,
                 "limits": laid_over(LIMITS, limits),
                 "timeouts": laid_over(LISTENER_TIMEOUTS, timeouts),
             }

@@ -90,9 +90,9 @@ class Running(Views):
         status: dict[str, Any] = json.loads(self.engine.status())
         return status
 
-    def apply(self, plan: "Plan") -> int:
+    def apply(self, plan: "Plan", *, read_files: bool = True) -> int:
         """Puts another plan in force; returns its generation."""
-        return int(json.loads(self.engine.apply(plan.json()))["generation"])
+        return int(json.loads(self.engine.apply(plan.json(), read_files))["generation"])
 
     def stop(self, *, now: bool = False) -> None:
         """Begins to drain, or stops at once."""

@@ -1,6 +1,7 @@
 """A client that sends exactly the bytes it is told."""
 
 import socket
+import ssl
 from typing import Protocol, Self
 
 from language.scope import keep
@@ -36,14 +37,31 @@ class Raw(Wire):
             return incomplete.got
         raise AssertionError(f"a body cut short was presented as whole: {whole}")
 
+    @property
+    def tls(self) -> ssl.SSLSocket:
+        assert isinstance(self.socket, ssl.SSLSocket), "it is in clear text"
+        return self.socket
+
     def get(self, target: str = "/", *fields: str) -> Self:
         """Sends a GET."""
         lines = [f"GET {target} HTTP/1.1", "Host: a.example", *fields]
         return self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
 
 
-def raw(proxy: Reachable, listener: str = "web", *, receive_bytes: int | None = None) -> Raw:
-    """A fresh connection to the proxy, with a small receive window where `receive_bytes` asks for one."""
+def raw(
+    proxy: Reachable,
+    listener: str = "web",
+    *,
+    receive_bytes: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    name: str = "a.example",
+    session: ssl.SSLSession | None = None,
+) -> Raw:
+    """A fresh connection to the proxy, with a small receive window where `receive_bytes` asks for one.
+
+    With `tls` the handshake with the server of that `name` is over when it returns. An end that was not
+    announced is then an error, as it is to the proxy.
+    """
     connection = socket.socket()
     if receive_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -51,4 +69,8 @@ def raw(proxy: Reachable, listener: str = "web", *, receive_bytes: int | None = 
     opened = keep(Raw(connection))
     connection.connect(proxy.listening(listener))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        opened.socket = tls.wrap_socket(
+            connection, server_hostname=name, suppress_ragged_eofs=False, session=session
+        )
     return opened

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 
 from language.scope import keep
 from language.wire import PATIENCE_S, Message, Wire
@@ -27,7 +28,8 @@ class ScriptedConnection(Wire):
 class Scripted:
     """A listening socket; `accept` gives the connections one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._listener.settimeout(PATIENCE_S)
         self.port: int = self._listener.getsockname()[1]
@@ -39,6 +41,9 @@ class Scripted:
     def accept(self) -> ScriptedConnection:
         connection, _ = self._listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            connection.settimeout(PATIENCE_S)
+            connection = self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         return keep(ScriptedConnection(connection))
 
     def is_called(self) -> bool:
@@ -49,8 +54,9 @@ class Scripted:
         self._listener.close()
 
 
-def scripted() -> Scripted:
-    return keep(Scripted())
+def scripted(*, tls: ssl.SSLContext | None = None) -> Scripted:
+    """With `tls` each connection is accepted with its handshake."""
+    return keep(Scripted(tls))
 
 
 class _Refusing:

@@ -1,7 +1,9 @@
 """One end of a connection that speaks HTTP/1.1 byte for byte, with an own strict reading of it."""
 
+import contextlib
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,7 +76,7 @@ class Wire:
     """One end of a connection."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
+        self.socket: socket.socket = connection
         self.socket.settimeout(PATIENCE_S)
         self._pending = bytearray()
 
@@ -91,6 +93,16 @@ class Wire:
 
     def close(self) -> None:
         self.socket.close()
+
+    def end_tls(self) -> Self:
+        """close_notify: nothing more will be sent. What the other end still sends is not waited for."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        self.socket.settimeout(0)
+        # It has been said, and is not answered yet.
+        with contextlib.suppress(ssl.SSLError, OSError):
+            self.socket.unwrap()
+        self.socket.settimeout(PATIENCE_S)
+        return self
 
     def reset(self) -> None:
         """RST."""
@@ -109,6 +121,11 @@ class Wire:
             pass
         assert rest == b"", f"expected the end, got {rest[:300]!r}"
         return self
+
+    def expect_gone(self) -> None:
+        """Nothing more comes, orderly or not, and then this end is closed too."""
+        assert self.read_rest_of_all() == b""
+        self.close()
 
     def has_ended(self) -> bool:
         """Whether the other end has closed by now; never waits."""
@@ -142,6 +159,13 @@ class Wire:
         """Everything up to the end of the stream, which must be an orderly one."""
         while piece := self.socket.recv(PIECE_BYTES):
             self._pending += piece
+        return self._take(len(self._pending))
+
+    def read_rest_of_all(self) -> bytes:
+        """Everything up to the end of the stream, orderly or not."""
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
+            while piece := self.socket.recv(PIECE_BYTES):
+                self._pending += piece
         return self._take(len(self._pending))
 
     def read_request(self, *, body: bool = True) -> Message:
@@ -214,7 +238,7 @@ class Wire:
     def _fill(self, what: str) -> None:
         try:
             piece = self.socket.recv(PIECE_BYTES)
-        except ConnectionResetError as error:
+        except (ConnectionResetError, ssl.SSLEOFError) as error:
             raise Incomplete(what, bytes(self._pending)) from error
         if not piece:
             raise Incomplete(what, bytes(self._pending))

@@ -110,7 +110,11 @@ impl Shown {
         let now = unix_now();
         if now > self.not_after {
             let days = -days_until(self.not_after);
-            let ago = if days == 1 { "today".to_owned() } else { format!("{} days ago", days - 1) };
+            let ago = match days {
+                ..=1 => "less than a day ago".to_owned(),
+                2 => "a day ago".to_owned(),
+                days => format!("{} days ago", days - 1),
+            };
             return Some(
                 Refusal::new(format!("{file} has expired on {} ({ago})", date(self.not_after)))
                     .hint("renew it; clients refuse it"),

@@ -2,7 +2,7 @@
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use steelyard_core::problem::Refusal;
 
@@ -11,6 +11,10 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// What a file holds.
 pub(super) fn read(path: &str) -> Result<Vec<u8>, Refusal> {
+    // A pipe would be waited for without end.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Refusal::new(format!("{path} is no file")));
+    }
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content));
     match read {

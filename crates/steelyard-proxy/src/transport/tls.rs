@@ -40,6 +40,16 @@ enum Side {
     Client(UnbufferedClientConnection),
 }
 
+impl Side {
+    /// What the library knows of the connection.
+    fn state(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+}
+
 /// How the peer's side has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
@@ -88,7 +98,7 @@ impl Tls {
     pub fn new(mut session: Session) -> Self {
         let peer_is_client = matches!(session.side, Side::Server(_));
         let asked = session.asked.take();
-        let facts = Facts::of(session.state(), asked, peer_is_client);
+        let facts = Facts::of(session.side.state(), asked, peer_is_client);
         Self { facts, session: RefCell::new(session), cut: Cell::new(false) }
     }
 
@@ -151,14 +161,6 @@ impl Session {
         Self { side, incoming, fresh, plain: None, outgoing: None, ended: None, ending: false, asked: None }
     }
 
-    /// What the library knows of the connection.
-    fn state(&self) -> &CommonState {
-        match &self.side {
-            Side::Server(connection) => connection,
-            Side::Client(connection) => connection,
-        }
-    }
-
     /// Moves a handshake on by what has come, and sends what is to be sent; ready when it is over.
     pub fn poll_handshake(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
@@ -171,7 +173,7 @@ impl Session {
                     return Poll::Ready(Err(Stopped::Refused(error)));
                 }
             }
-            let over = !self.state().is_handshaking();
+            let over = !self.side.state().is_handshaking();
             // What comes at the end goes out with what follows: the client's request, or the answer to it.
             let later = over && (matches!(self.side, Side::Client(_)) || self.plain.is_some());
             while !later && self.outgoing.is_some() {
@@ -211,6 +213,8 @@ impl Session {
                 let (count, outcome) = self.turn(room, [&[], &[]]);
                 if let Err(error) = outcome {
                     tracing::debug!(%error, "a connection broke the rules of TLS");
+                    // The peer is told why, if it will listen.
+                    let _ = self.poll_flush(socket, cx);
                 }
                 if count > 0 {
                     return Poll::Ready(Ok(count));
@@ -324,11 +328,14 @@ impl Session {
     }
 
     /// Goes through the records that have come, content into `room` as far as it goes, and encrypts `data`; says how much
-    /// of `room` was filled.
+    /// of `room` was filled. After a failure nothing is ever gone through again.
     fn turn(&mut self, room: &mut [u8], data: [&[u8]; 2]) -> (usize, Result<(), Error>) {
+        if self.ended == Some(Ended::Failed) {
+            return (0, Err(Error::EncryptError));
+        }
         let Self { side, incoming, plain, outgoing, .. } = self;
         let mut work = Work { room, filled: 0, plain, outgoing, data };
-        let mut failed = None;
+        let mut outcome = Ok(());
         loop {
             let bytes = incoming.as_mut().map_or(&mut [][..], Buffer::unread_mut);
             let (discard, next) = match side {
@@ -338,21 +345,26 @@ impl Session {
             if let Some(incoming) = incoming {
                 incoming.consume(discard);
             }
+            let failed = outcome.is_err();
             match next {
                 Next::Again => {}
                 Next::PeerClosed => self.ended = Some(Ended::Whole),
-                // Once more, for the alert that tells the peer why.
-                Next::Failed(error) if failed.is_none() => failed = Some(error),
+                Next::Failed(error) if !failed => outcome = Err(error),
                 Next::Done | Next::Failed(_) => break,
+            }
+            // The alert that tells the peer why; the library must not be asked for more than that.
+            if outcome.is_err() && !side.state().wants_write() {
+                break;
             }
         }
         let filled = work.filled;
         self.fresh = false;
         self.incoming.take_if(|incoming| incoming.unread().is_empty());
-        if failed.is_some() {
+        if outcome.is_err() {
             self.ended = Some(Ended::Failed);
+            self.incoming = None;
         }
-        (filled, failed.map_or(Ok(()), Err))
+        (filled, outcome)
     }
 }
 
