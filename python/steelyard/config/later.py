@@ -15,7 +15,6 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "token_file"): "the admin API over TCP",
     ("listeners", "*", "tls"): "TLS towards clients",
     ("pools", "*", "tls"): "TLS towards endpoints",
-    ("pools", "*", "health", "grpc"): "the gRPC health check",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),
