@@ -118,6 +118,7 @@ def test_every_default_is_that_of_the_manual() -> None:
     assert pool["queue"] == {"size": 1024, "timeout_ms": 5000}
     assert pool["health"] == {
         "path": "/healthz",
+        "grpc": None,
         "host": None,
         "interval_ms": 5000,
         "timeout_ms": 2000,

@@ -240,7 +240,6 @@ LATER = [
     ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
-    ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
     ('admin.token_file = "token"', "admin.token_file"),

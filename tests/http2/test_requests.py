@@ -276,9 +276,9 @@ def test_a_body_shorter_than_its_length_never_passes_for_whole() -> None:
     stream.send(b"abc")
     connection = server.accept()
     connection.expect_request_head()
+    connection.expect_bytes(b"abc")
     stream.end()
     stream.expect_reset(PROTOCOL_ERROR)
-    connection.expect_bytes(b"abc")
     connection.expect_closed()
 
 

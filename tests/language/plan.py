@@ -74,6 +74,7 @@ POOL_TLS: Settings = {
 # Off where the tests want quiet: no probes unless a test asks for them.
 HEALTH: Settings = {
     "path": None,
+    "grpc": None,
     "host": None,
     "interval_ms": None,
     "timeout_ms": 2_000,

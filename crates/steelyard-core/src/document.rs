@@ -450,6 +450,9 @@ pub struct Queue {
 pub struct Health {
     /// The target of an HTTP probe; `None` = a TCP connect.
     pub path: Option<String>,
+    /// The service of a gRPC health check, empty for the whole server; `None` = none.
+    #[serde(default)]
+    pub grpc: Option<String>,
     /// The Host of an HTTP probe; `None` = the endpoint's address as it was configured.
     pub host: Option<String>,
     /// Between the starts of two probes, in milliseconds; `None` = no probes, and every endpoint counts as healthy.

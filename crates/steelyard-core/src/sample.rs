@@ -90,6 +90,7 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },
         health: Health {
             path: None,
+            grpc: None,
             host: None,
             interval_ms: Some(5_000),
             timeout_ms: 2_000,

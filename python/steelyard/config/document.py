@@ -213,6 +213,7 @@ def health_of(pool: Pool) -> dict[str, Any]:
     health = pool.health
     return {
         "path": health.path,
+        "grpc": health.grpc,
         "host": health.host,
         "interval_ms": health.interval,
         "timeout_ms": health.timeout,

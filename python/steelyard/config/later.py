@@ -13,7 +13,6 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("access_log",): "the access log",
     ("admin", "listen"): "the admin API over TCP",
     ("admin", "token_file"): "the admin API over TCP",
-    ("pools", "*", "health", "grpc"): "the gRPC health check",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),

@@ -369,6 +369,8 @@ class Health(Model):
 
     path: Annotated[str, Field(pattern="^/")] | None = None
     """The path of an HTTP probe; without it the probe is a TCP connect."""
+    grpc: str | None = None
+    """The service of a gRPC health check (grpc.health.v1), "" for the whole server; needs HTTP/2."""
     host: str | None = None
     """The Host of an HTTP probe; without it the endpoint's address."""
     interval: DurationOrOff = Field(default="5s", validate_default=True)

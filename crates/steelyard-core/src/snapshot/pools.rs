@@ -4,7 +4,7 @@ mod reports;
 
 use super::{Resolved, check_name, refuse_zero, tls, zero};
 use crate::address::EndpointAddress;
-use crate::document::{self, Load, SameSite};
+use crate::document::{self, Load, Protocol, SameSite};
 use crate::endpoint::Address;
 use crate::key::{self, KeySource};
 use crate::level::PRIORITIES_MAX;
@@ -26,6 +26,9 @@ const AGGRESSION_MAX: f64 = 100.0;
 const MIN_WEIGHT_MIN: f64 = 0.001;
 /// The most tries of one request.
 const ATTEMPTS_MAX: u32 = 100;
+
+/// The longest name of a gRPC service that is asked for.
+const GRPC_SERVICE_BYTES_MAX: usize = 256;
 
 /// A shorter secret could be guessed.
 const SECRET_BYTES_MIN: usize = 16;
@@ -177,7 +180,7 @@ fn check_bounds(config: &document::Pool, report: &mut Report) {
         refuse_zero("size", config.queue.size.map(u64::from), report);
         refuse_zero("timeout", config.queue.timeout_ms, report);
     });
-    report.at("health", |report| check_health(&config.health, report));
+    report.at("health", |report| check_health(config, report));
     report.at("connections", |report| {
         refuse_zero("idle_timeout", config.connections.idle_timeout_ms, report);
         refuse_zero("max", config.connections.max.map(u64::from), report);
@@ -296,6 +299,10 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         check_sessions(policy, report);
     }
     check_probes(policy, report);
+    if policy.name == "prequal" && config.protocol != Protocol::Http1 {
+        let refusal = Refusal::new("prequal asks endpoints for their load over HTTP/1.1");
+        report.refuse(refusal.hint("write protocol = \"http1\" in the pool, or take another policy"));
+    }
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
         report.refuse(refusal.hint("only least_load goes by the pool's load"));
@@ -398,7 +405,11 @@ fn known_policy(name: &str) -> Result<(), Refusal> {
     Err(Refusal::new(format!("there is no policy {name:?}")).hint(hint))
 }
 
-fn check_health(health: &document::Health, report: &mut Report) {
+fn check_health(config: &document::Pool, report: &mut Report) {
+    let health = &config.health;
+    if let Some(service) = &health.grpc {
+        check_grpc(config, service, report);
+    }
     if let Some(path) = &health.path {
         report.keep("path", probe_target(path));
     }
@@ -422,6 +433,23 @@ fn check_health(health: &document::Health, report: &mut Report) {
         }
     }
     report.at("expect_status", |report| check_expected(&health.expect_status, report));
+}
+
+/// A health check of gRPC takes HTTP/2, and a name that could be one of a service.
+fn check_grpc(config: &document::Pool, service: &str, report: &mut Report) {
+    if config.health.path.is_some() {
+        let refusal = Refusal::new("a probe asks for a path or for a service of gRPC");
+        report.refuse_at("grpc", refusal.hint("take path or grpc out"));
+    }
+    if config.protocol == Protocol::Http1 {
+        let refusal = Refusal::new("gRPC is spoken over HTTP/2, and this pool speaks HTTP/1.1");
+        report.refuse_at("grpc", refusal.hint("write protocol = \"h2c\" in the pool"));
+    }
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    if service.len() > GRPC_SERVICE_BYTES_MAX || !service.bytes().all(is_name) {
+        let refusal = Refusal::new(format!("{service:?} is no service of gRPC"));
+        report.refuse_at("grpc", refusal.hint("write \"package.Service\", or \"\" for the whole server"));
+    }
 }
 
 fn check_expected(ranges: &[(u16, u16)], report: &mut Report) {

@@ -1,7 +1,7 @@
 //! Sound documents become snapshots; every mistake of the others is told at once.
 
 use super::*;
-use crate::document::{self, Action};
+use crate::document::{self, Action, Protocol};
 use crate::policy::Phase;
 use crate::sample::{self, endpoint, listener, pool, route, with};
 
@@ -379,6 +379,35 @@ fn what_can_be_off_is_not_0() {
         refused(|d| change(&mut d.pools[0]), &format!("pools.app.{key}: 0 is ambiguous"), "write \"off\"");
     }
     refused(|d| d.pools[0].timeouts.total_ms = Some(0), "pools.app.timeouts.total: 0", "write \"off\"");
+}
+
+#[test]
+fn what_needs_a_version_of_http_needs_it() {
+    let grpc = |service: &str, protocol| {
+        let service = service.to_owned();
+        move |d: &mut Document| {
+            d.pools[0].protocol = protocol;
+            d.pools[0].health.grpc = Some(service);
+        }
+    };
+    build(&with(grpc("app.Service", Protocol::H2c)), None);
+    build(&with(grpc("", Protocol::H2c)), None);
+    refused(grpc("", Protocol::Http1), "pools.app.health.grpc: gRPC is spoken over HTTP/2", "h2c");
+    refused(grpc("a b", Protocol::H2c), "pools.app.health.grpc: \"a b\" is no service", "package.Service");
+    let both = |d: &mut Document| {
+        grpc("a", Protocol::H2c)(d);
+        d.pools[0].health.path = Some("/".into());
+    };
+    refused(both, "pools.app.health.grpc: a probe asks for a path or", "take path or grpc out");
+    let prequal = |d: &mut Document| {
+        d.pools[0].protocol = Protocol::H2c;
+        d.pools[0].policy.name = "prequal".into();
+    };
+    refused(
+        prequal,
+        "pools.app.policy: prequal asks endpoints for their load over HTTP/1.1",
+        "another policy",
+    );
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! One active health check: what is sent, what counts as good, and how it is told to people.
 
+mod http2;
+
 use crate::tls::PoolTls;
+use http2::Http2;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use steelyard_core::document;
+use steelyard_core::document::{self, Protocol};
 use steelyard_core::endpoint::Address;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -21,9 +24,17 @@ const FIELDS_MAX: usize = 100;
 pub struct Probe {
     address: Address,
     limit: Duration,
-    http: Option<Http>,
+    question: Question,
     /// TLS, and the name that the endpoint was configured with.
     tls: Option<(Arc<PoolTls>, String)>,
+}
+
+/// What is asked once there is a connection.
+#[derive(Debug, Clone)]
+enum Question {
+    Nothing,
+    Http1(Http),
+    Http2(Http2),
 }
 
 /// What an HTTP probe asks and expects.
@@ -58,17 +69,20 @@ enum Head {
 }
 
 impl Probe {
-    /// The probe that a pool prescribes for an endpoint, which was configured as `configured`.
-    pub fn new(health: &document::Health, address: Address, configured: &str) -> Self {
-        let http = health.path.as_ref().map(|path| {
-            let host = health.host.as_deref().unwrap_or(if configured.starts_with("unix:") {
-                "localhost"
-            } else {
-                configured
-            });
-            Http { request: request(path, host), expected: health.expect_status.clone() }
-        });
-        Self { address, limit: Duration::from_millis(health.timeout_ms), http, tls: None }
+    /// The probe that a pool of this protocol prescribes for an endpoint, which was configured as `configured`.
+    pub fn new(health: &document::Health, protocol: Protocol, address: Address, configured: &str) -> Self {
+        let own = if configured.starts_with("unix:") { "localhost" } else { configured };
+        let host = health.host.as_deref().unwrap_or(own);
+        let expected = || health.expect_status.clone();
+        let question = match (&health.grpc, &health.path, protocol) {
+            (Some(service), ..) => Question::Http2(Http2::grpc(service, host)),
+            (None, None, _) => Question::Nothing,
+            (None, Some(path), Protocol::H2c) => Question::Http2(Http2::get(path, host, expected())),
+            (None, Some(path), Protocol::Http1) => {
+                Question::Http1(Http { request: request(path, host), expected: expected() })
+            }
+        };
+        Self { address, limit: Duration::from_millis(health.timeout_ms), question, tls: None }
     }
 
     /// The same over TLS, as the pool's requests go, to an endpoint that was configured as `configured`.
@@ -112,10 +126,11 @@ impl Probe {
     }
 
     async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
-        match &self.http {
-            None if self.tls.is_some() => Ok(Verdict::Good("connected over TLS".to_owned())),
-            None => Ok(Verdict::Good("connected".to_owned())),
-            Some(http) => http.ask(stream).await,
+        match &self.question {
+            Question::Nothing if self.tls.is_some() => Ok(Verdict::Good("connected over TLS".to_owned())),
+            Question::Nothing => Ok(Verdict::Good("connected".to_owned())),
+            Question::Http1(http) => http.ask(stream).await,
+            Question::Http2(http) => http.ask(stream).await,
         }
     }
 }
@@ -127,7 +142,7 @@ impl Http {
         let mut bytes = Vec::with_capacity(1024);
         loop {
             match parse(&bytes) {
-                Head::Status(status) => return Ok(self.judge(status, start.elapsed())),
+                Head::Status(status) => return Ok(judge(status, &self.expected, start.elapsed())),
                 Head::Interim(length) => drop(bytes.drain(..length)),
                 Head::Nonsense => return Ok(no_answer()),
                 Head::Partial if bytes.len() >= HEAD_BYTES_MAX => return Ok(no_answer()),
@@ -139,17 +154,17 @@ impl Http {
             }
         }
     }
+}
 
-    fn judge(&self, status: u16, took: Duration) -> Verdict {
-        if self.expected.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
-            return Verdict::Good(format!("{status} in {}", Span(took)));
-        }
-        let ranges = self
-            .expected
-            .iter()
-            .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
-        Verdict::Bad(format!("{status}, expected {}", ranges.collect::<Vec<_>>().join(", ")))
+/// What a status is worth.
+fn judge(status: u16, expected: &[(u16, u16)], took: Duration) -> Verdict {
+    if expected.iter().any(|(low, high)| (*low..=*high).contains(&status)) {
+        return Verdict::Good(format!("{status} in {}", Span(took)));
     }
+    let ranges = expected
+        .iter()
+        .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
+    Verdict::Bad(format!("{status}, expected {}", ranges.collect::<Vec<_>>().join(", ")))
 }
 
 fn no_answer() -> Verdict {

@@ -39,8 +39,9 @@ impl Probes {
 
     fn start(&mut self, now: Nanos) {
         while let Some(Due { pool, member, running }) = self.schedule.next(now) {
-            let health = &pool.config().health;
-            let probe = Probe::new(health, member.endpoint.address().clone(), &member.configured)
+            let config = pool.config();
+            let address = member.endpoint.address().clone();
+            let probe = Probe::new(&config.health, config.protocol, address, &member.configured)
                 .over(pool.prepared.get(), &member.configured);
             let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
             self.running.spawn(async move {

@@ -7,6 +7,7 @@ use tokio::io::{DuplexStream, duplex};
 fn health(path: Option<&str>) -> Health {
     Health {
         path: path.map(str::to_owned),
+        grpc: None,
         host: None,
         interval_ms: Some(1_000),
         timeout_ms: 2_000,
@@ -17,7 +18,7 @@ fn health(path: Option<&str>) -> Health {
 }
 
 fn probe(path: Option<&str>) -> Probe {
-    Probe::new(&health(path), Address::Socket(([127, 0, 0, 1], 9).into()), "app.internal:80")
+    Probe::new(&health(path), Protocol::Http1, Address::Socket(([127, 0, 0, 1], 9).into()), "app.internal:80")
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -59,8 +60,9 @@ fn bad(said: &str) -> Verdict {
 fn the_request_names_the_endpoint_as_it_was_configured() {
     let version = env!("CARGO_PKG_VERSION");
     let sent = |health: &Health, configured: &str| {
-        let probe = Probe::new(health, Address::Unix("/run/app".into()), configured);
-        String::from_utf8(probe.http.unwrap().request).unwrap()
+        let probe = Probe::new(health, Protocol::Http1, Address::Unix("/run/app".into()), configured);
+        let Question::Http1(http) = probe.question else { panic!("it asks nothing") };
+        String::from_utf8(http.request).unwrap()
     };
     assert_eq!(
         sent(&health(Some("/up?deep=1")), "app.internal:80"),
@@ -111,7 +113,7 @@ fn a_silent_endpoint_times_out() {
     let verdict = run(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::Socket(listener.local_addr().unwrap());
-        Probe::new(&health(Some("/")), address, "x:1").run().await
+        Probe::new(&health(Some("/")), Protocol::Http1, address, "x:1").run().await
     });
     assert_eq!(verdict, bad("timed out after 2 s"));
 }
@@ -121,9 +123,9 @@ fn without_a_path_a_connection_is_enough() {
     let (good, refused) = run(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::Socket(listener.local_addr().unwrap());
-        let good = Probe::new(&health(None), address.clone(), "x:1").run().await;
+        let good = Probe::new(&health(None), Protocol::Http1, address.clone(), "x:1").run().await;
         drop(listener);
-        (good, Probe::new(&health(None), address, "x:1").run().await)
+        (good, Probe::new(&health(None), Protocol::Http1, address, "x:1").run().await)
     });
     assert_eq!((good, refused), (Verdict::Good("connected".to_owned()), bad("connection refused")));
 }
