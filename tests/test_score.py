@@ -143,6 +143,27 @@ WRONG = {
         "guard the division",
     ),
     "text": ("def score(endpoint):\n    return 'low'", "mine.py:1: ", "arithmetic"),
+    "index out of bounds": (
+        "import numpy\nKNOWN = numpy.array([1.0, 2.0])\ndef score(endpoint):\n"
+        "    return KNOWN[int(endpoint.in_flight)]",
+        "mine.py:3: score can raise an error",
+        "arithmetic",
+    ),
+    "whole numbers divided": (
+        "def score(endpoint):\n    return 1 // int(endpoint.in_flight)",
+        "mine.py:1: score divides whole numbers",
+        "leave out int()",
+    ),
+    "import within": (
+        "def score(endpoint):\n    import random\n    return random.random()",
+        "mine.py:1: score cannot be compiled",
+        "arithmetic",
+    ),
+    "writes": (
+        "def score(endpoint):\n    endpoint.weight = 3.0\n    return 1.0",
+        "cannot be compiled",
+        "arith",
+    ),
 }
 
 

@@ -181,7 +181,8 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
             hint='pip install "steelyard[numba]"; or without it: '
             'policy = { name = "...", python_policy = "interpreted" }',
         ) from error
-    inner = numba.njit(error_model="numpy", forceinline=True)(function)
+    # With bounds checked, an index can raise, which is refused below: unchecked it would read foreign memory.
+    inner = numba.njit(error_model="numpy", forceinline=True, boundscheck=True)(function)
 
     def score(
         in_flight: float,
@@ -199,10 +200,22 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
         native = numba.cfunc(signature, error_model="numpy")(score)
     except NumbaError as error:
         raise ScoreError(_first_line(error), hint=_HINT, place=_line_of(error, function) or place) from error
+    except Exception as error:
+        # What it does not know at all it refuses with whatever error comes to hand.
+        told = _first_line(error) or type(error).__name__
+        raise ScoreError(
+            f"{function.__name__} cannot be compiled: {told}", hint=_HINT, place=place
+        ) from error
     machine = native.inspect_llvm()
     for call, what in _FORBIDDEN.items():
         if call in machine:
             raise ScoreError(f"{function.__name__} {what}", hint=_HINT, place=place)
+    if _INTEGER_DIVISION.search(machine):
+        raise ScoreError(
+            f"{function.__name__} divides whole numbers, which by zero gives 0, the best score",
+            hint="leave out int(): the endpoint's numbers are floats, of which x / 0 is infinite, the worst",
+            place=place,
+        )
     address: Any = native.address
     return int(address), native
 
@@ -223,6 +236,7 @@ def _reads(native: Any) -> tuple[str, ...]:
 
 
 _TEXT = re.MULTILINE | re.DOTALL
+_INTEGER_DIVISION = re.compile(r"= [su](?:div|rem) ")
 _HINT = (
     "a score may do arithmetic on the endpoint's numbers, and nothing else; "
     'with python_policy = "interpreted" it may do anything, once a second'
