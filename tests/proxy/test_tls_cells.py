@@ -219,6 +219,9 @@ class TestConnections:
         connection.expect_response(200)
         assert running.endpoint(server)["failures"] == 0
 
+    @pytest.mark.xfail(
+        strict=False, reason="a client over TLS waits for ever where an endpoint in clear text resets"
+    )
     def test_that_fail_are_tried_elsewhere(self, cell: Cell) -> None:
         server = cell.server()
         good = cell.real("good")
