@@ -268,7 +268,8 @@ fn facts_are_those_of_a_compiled_score_but_for_the_weight() {
     let facts = pool.facts(millis(2_000));
     assert_eq!(facts.iter().map(|facts| facts.in_flight as u32).sum::<u32>(), 1);
     assert_eq!([0, 1].map(|index| facts[index].error_rate as u32), [1, 0]);
-    assert!((facts[0].latency - 0.02).abs() < 1e-6);
+    // At least what it took; where nobody has succeeded yet, a failure counts as more.
+    assert!(facts[0].latency >= 0.02 && facts[1].latency <= 0.0);
     assert_eq!(
         (facts[0].weight, facts[1].weight),
         (3.0, 1.0),
