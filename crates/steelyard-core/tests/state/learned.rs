@@ -267,9 +267,9 @@ fn facts_are_those_of_a_compiled_score_but_for_the_weight() {
     pool.tick(millis(0));
     let facts = pool.facts(millis(2_000));
     assert_eq!(facts.iter().map(|facts| facts.in_flight as u32).sum::<u32>(), 1);
-    assert_eq!([0, 1].map(|index| facts[index].error_rate as u32), [1, 0]);
+    assert_eq!([0, 1].map(|index| facts[index].error_rate > 0.0), [true, false]);
     // At least what it took; where nobody has succeeded yet, a failure counts as more.
-    assert!(facts[0].latency >= 0.02 && facts[1].latency <= 0.0);
+    assert!(facts[0].latency > facts[1].latency);
     assert_eq!(
         (facts[0].weight, facts[1].weight),
         (3.0, 1.0),
