@@ -265,17 +265,21 @@ fn facts_are_those_of_a_compiled_score_but_for_the_weight() {
     );
     pool.take_weights(|_| Some(1.0));
     pool.tick(millis(0));
-    let facts = pool.facts(millis(2_000));
+    let facts = pool.facts(millis(1_400));
     assert_eq!(facts.iter().map(|facts| facts.in_flight as u32).sum::<u32>(), 1);
-    assert_eq!([0, 1].map(|index| facts[index].error_rate > 0.0), [true, false]);
-    // At least what it took; where nobody has succeeded yet, a failure counts as more.
-    assert!(facts[0].latency > facts[1].latency);
+    assert_eq!([0, 1].map(|index| facts[index].error_rate as u32), [1, 0]);
+    // Where nobody has succeeded yet, a quick failure counts as what a request is guessed to take.
+    assert!((facts[0].latency - 0.1).abs() < 1e-6);
     assert_eq!(
         (facts[0].weight, facts[1].weight),
         (3.0, 1.0),
         "what it said itself does not come back to it"
     );
-    assert_eq!(facts[0].age as u32, 2);
+    assert_eq!(facts[0].age as u32, 1);
+    // What nobody has confirmed for more than a second fades, with a time constant of ten.
+    let later = pool.facts(millis(2_000));
+    assert!((later[0].error_rate - (-0.15f64).exp()).abs() < 1e-3);
+    assert_eq!(later[0].age as u32, 2);
 }
 
 #[test]
