@@ -178,6 +178,7 @@ def test_every_key_arrives_in_the_document() -> None:
     assert list(app["retry"].values()) == [3, ["connect", "5xx", "timeout"], 1024, None]
     assert list(app["health"].values()) == [
         "/h",
+        None,
         "app",
         None,
         1000,
