@@ -41,6 +41,7 @@ test: build ## every test, Rust and Python
 	$(RUST) scripts/loom
 	scripts/test-tools
 	$(BIN)/python -m pytest
+	scripts/h2spec
 
 .PHONY: check
 check: $(READY) ## format, lint, types
@@ -70,10 +71,10 @@ lock: $(READY) ## pin the Python dependencies anew
 
 # Seconds for each target. What is found beyond the kept corpus stays in fuzz/target.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= request_head response_head chunked
+FUZZ_TARGETS ?= request_head response_head chunked http2_request
 
 .PHONY: fuzz
-fuzz: ## look for inputs that break the HTTP/1.1 codec, FUZZ_SECONDS=60 for each target
+fuzz: ## look for inputs that break a codec, FUZZ_SECONDS=60 for each target
 	@$(RUST) sh -c 'cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz'
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p fuzz/target/corpus/$$target; \

@@ -1,4 +1,4 @@
-//! What must hold of the HTTP/1.1 codec for any input. Each function panics where it does not.
+//! What must hold of the codecs for any input. Each function panics where it does not.
 //!
 //! The fuzz targets call these, and so does `crates/steelyard-proxy/tests/corpus.rs`, which includes this file.
 
@@ -13,6 +13,7 @@ use steelyard_proxy::http1::{
     encode::{self, Forwarded, RequestEdit, ResponseEdit},
     request, response,
 };
+use steelyard_proxy::http2::translate;
 
 type Parsed<H, E> = Result<Option<(H, Fields)>, E>;
 
@@ -128,6 +129,70 @@ pub fn chunked(data: &[u8]) {
             .collect()
     };
     assert_eq!(text(&again.trailers, &again_fields), text(&body.trailers, &fields));
+}
+
+/// What an HTTP/2 client asks for is what an endpoint of HTTP/1.1 is asked: nothing in it becomes another line, another
+/// length or another request.
+///
+/// The input is text: the method, the authority, the target and flags (`e` = the head is all, `w` = a WebSocket is asked
+/// for), a line each, then the fields. What `h2` would not let through is left out.
+pub fn http2_request(data: &[u8]) {
+    let Some((parts, ended)) = http2_parts(data) else { return };
+    let (mut bytes, mut fields) = (Vec::new(), Fields::new());
+    let key = || *b"dGhlIHNhbXBsZSBub25jZQ==";
+    let asked = translate::request(&parts, ended, &Limits::default(), key, &mut bytes, &mut fields);
+    let Ok(head) = asked else { return };
+    let target = target(&bytes, &head);
+    let mut out = Vec::new();
+    encode::request(&mut out, &bytes, &head, &fields, &request_edit(&head, &target, false));
+    check_lines(&out);
+    let Ok(Some((again, again_fields))) = parse_request(&out) else {
+        panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
+    };
+    assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
+    assert_eq!(again.method_span.of(&out), head.method_span.of(&bytes));
+    let sent = &out[again.method_span.end as usize + 1..];
+    assert!(sent.starts_with(&target) && sent[target.len()..].starts_with(b" HTTP/1.1\r\n"));
+    assert_eq!(again.framing, head.framing);
+    assert_eq!(again.expect_continue, head.expect_continue);
+    assert_eq!(again.te_trailers, head.te_trailers);
+    assert_eq!(again.upgrade.map(|upgrade| upgrade.of(&out)), head.upgrade.map(|upgrade| upgrade.of(&bytes)));
+    assert_eq!(again.authority.of(&out), head.authority.of(&bytes));
+    assert_eq!(passed_on(&out, &again_fields), passed_on(&bytes, &fields));
+    assert!(again_fields.iter().filter(|field| field.name.of(&out) == b"cookie").count() <= 1, "crumbs");
+    check_who_asks(&out, &again_fields);
+}
+
+/// A request as `h2` hands it over, and whether its head is all of it.
+fn http2_parts(data: &[u8]) -> Option<(http::request::Parts, bool)> {
+    let mut lines = data.split(|&byte| byte == b'\n');
+    let (method, authority, target, flags) = (lines.next()?, lines.next()?, lines.next()?, lines.next()?);
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(http::uri::PathAndQuery::try_from(target).ok()?);
+    if !authority.is_empty() {
+        uri.authority = Some(http::uri::Authority::try_from(authority).ok()?);
+        uri.scheme = Some(http::uri::Scheme::HTTP);
+    }
+    let websocket = flags.contains(&b'w');
+    let mut request = http::Request::new(());
+    *request.method_mut() =
+        if websocket { http::Method::CONNECT } else { http::Method::from_bytes(method).ok()? };
+    *request.uri_mut() = http::Uri::from_parts(uri).ok()?;
+    if websocket {
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    }
+    for line in lines {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let name = http::HeaderName::from_lowercase(&line[..colon]);
+        let value = http::HeaderValue::from_bytes(&line[colon + 1..]);
+        let (Ok(name), Ok(value)) = (name, value) else { continue };
+        let of_connection = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"]
+            .contains(&name.as_str());
+        if !of_connection && (name != http::header::TE || value == "trailers") {
+            request.headers_mut().append(name, value);
+        }
+    }
+    Some((request.into_parts().0, flags.contains(&b'e')))
 }
 
 fn parse_request(data: &[u8]) -> Parsed<RequestHead, Reject> {

@@ -38,6 +38,18 @@ def test_curl_speaks_it_by_prior_knowledge() -> None:
     assert done.stdout.endswith("2")
 
 
+def test_nghttp2_gets_an_answer_on_every_stream() -> None:
+    h2load = shutil.which("h2load")
+    assert h2load is not None, "h2load is not installed: scripts/test-tools does that"
+    one = origin()
+    running = proxy().pool(one).start()
+    command = [h2load, "-n", "2000", "-c", "8", "-m", "16", f"http://127.0.0.1:{running.port}/"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "2000 succeeded, 0 failed, 0 errored" in done.stdout
+    assert "status codes: 2000 2xx" in done.stdout
+    assert one.requests == 2000
+
+
 def test_many_streams_of_one_connection_are_balanced_one_by_one() -> None:
     servers = [origin(), origin(), origin()]
     running = proxy().pool(*servers, policy="round_robin").start()
@@ -153,6 +165,7 @@ REFUSED: dict[str, tuple[list[tuple[str, str]], int]] = {
     "white space before a value": ([("x", " a")], 400),
     "white space behind a value": ([("x", "a\t")], 400),
     "an expectation nobody knows": ([("expect", "magic")], 417),
+    "a quote in a name": ([('x"y', "a")], 400),
     "too many fields": ([(f"x-{number}", "a") for number in range(101)], 431),
 }
 

@@ -16,7 +16,7 @@ mod io;
 mod line;
 mod meter;
 pub(crate) mod server;
-mod translate;
+pub mod translate;
 
 pub(crate) use grpc::timeout_ms;
 pub(crate) use translate::websocket;

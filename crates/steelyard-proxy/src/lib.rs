@@ -13,7 +13,7 @@ mod forward;
 mod free;
 pub mod head;
 pub mod http1;
-mod http2;
+pub mod http2;
 pub mod logging;
 mod registry;
 mod secure;

@@ -86,6 +86,13 @@ fn the_corpus_of_chunked_bodies_holds() {
     }
 }
 
+#[test]
+fn the_corpus_of_http2_requests_holds() {
+    for input in corpus("http2_request") {
+        properties::http2_request(&input);
+    }
+}
+
 /// An input of the corpus with some words put in or over it.
 fn mutated(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let edits = prop::collection::vec(
@@ -113,6 +120,11 @@ proptest! {
     #[test]
     fn mutated_response_heads_hold(input in mutated("response_head")) {
         properties::response_head(&input);
+    }
+
+    #[test]
+    fn mutated_http2_requests_hold(input in mutated("http2_request")) {
+        properties::http2_request(&input);
     }
 
     #[test]

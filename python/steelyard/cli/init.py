@@ -80,9 +80,10 @@ health = "/healthz"                     # the path that is asked; without this l
 # policy = "{config.DEFAULT_POLICY}"
 # endpoints = ["127.0.0.1:9001", {{ address = "127.0.0.1:9002", weight = 3 }}]
 # reported = "weight"                 # where servers say in endpoint-load-metrics how busy they are
+# protocol = "h2c"                      # endpoints speak HTTP/2 in clear text, as servers of gRPC do
 #
 # [pools.app.health]
-# path = "/healthz"
+# path = "/healthz"                    # or, over HTTP/2: grpc = "service"
 # interval = "5s"
 #
 # [pools.app.threshold]                 # an endpoint that has so many gets no more; requests wait

@@ -123,8 +123,12 @@ async fn serve_all(client: &Client<'_>, transport: &Transport) {
     let worker = client.worker;
     let idle_ms = worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     let mut idle_until = client.timer.after(idle_ms);
-    let mut first = true;
+    // What was agreed on in the handshake is what is spoken; else the first bytes tell.
+    let mut first = transport.alpn().is_none();
     while wakes_up(client, transport, idle_until).await {
+        if transport.alpn() == Some(b"h2") {
+            return Box::pin(end(client, transport, Next::Http2(Vec::new()))).await;
+        }
         // Made where it will lie: it is too large to be moved for every request.
         let mut serving = Box::into_pin(Box::<Option<_>>::default());
         serving.set(Some(exchanges(client, transport, &mut idle_until, &mut first)));

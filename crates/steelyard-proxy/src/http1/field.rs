@@ -257,7 +257,7 @@ fn keep_alive_timeout_s(value: &[u8]) -> Option<u32> {
 }
 
 /// RFC 9110 section 5.6.2.
-pub(super) fn is_token(value: &[u8]) -> bool {
+pub(crate) fn is_token(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().all(|&byte| is_token_byte(byte))
 }
 

@@ -3,7 +3,7 @@
 //! A request is written into one buffer, its fields in the form of HTTP/1.1, so that spans of it serve as those of a head
 //! that was read. What RFC 9113 sections 8.2 and 8.3 call malformed is refused, as far as `h2` has not done so: it lets
 //! no field pass that belongs to a connection, no control byte, no name that is not in lower case, and no pseudo-field
-//! that is missing, repeated or behind others.
+//! that is missing, repeated or behind others. Its names may hold a quote though, which no name of ours does.
 
 use crate::codec::{Parts, Trailers};
 use crate::head::{
@@ -12,7 +12,7 @@ use crate::head::{
 };
 use crate::http1::chunked::may_trail;
 use crate::http1::encode::{Local, ResponseEdit, is_withheld, passes_to_client};
-use crate::http1::field::{Expect, content_length, expect};
+use crate::http1::field::{Expect, content_length, expect, is_token};
 use crate::http1::{Limits, Reject};
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -25,7 +25,7 @@ use http::{Response, StatusCode};
 pub(in crate::http2) mod upward;
 pub(crate) mod websocket;
 
-use websocket::KEY_BYTES;
+pub use websocket::KEY_BYTES;
 
 /// What the fields of a request say about it.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Notes {
 
 /// Writes a request into `out` and `fields`, which are empty, and says what was found. `ended` says that its head was all
 /// of it; `key` is used where it asks for a WebSocket, which in HTTP/1.1 needs one.
-pub(super) fn request(
+pub fn request(
     parts: &http::request::Parts,
     ended: bool,
     limits: &Limits,
@@ -52,6 +52,9 @@ pub(super) fn request(
     let method = Method::of(name.as_bytes());
     if method == Method::Connect {
         return Err(Reject { status: 501, reason: "CONNECT is not implemented" });
+    }
+    if !is_token(name.as_bytes()) {
+        return Err(bad("malformed :method"));
     }
     let method_span = put(out, name.as_bytes());
     let (path, query) = target(parts, method, limits, out)?;
@@ -138,6 +141,9 @@ fn write_fields(
     let mut notes = Notes::default();
     for (name, value) in headers {
         let value = value.as_bytes();
+        if !is_token(name.as_str().as_bytes()) {
+            return Err(Reject { status: 400, reason: "malformed field name" });
+        }
         if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
             return Err(Reject { status: 400, reason: "white space around a field value" });
         }
@@ -146,8 +152,13 @@ fn write_fields(
             && let Some(last) =
                 fields.last_mut().filter(|last| last.name.of(out) == COOKIE.as_str().as_bytes())
         {
+            if value.is_empty() {
+                continue;
+            }
             out.truncate(last.value.end as usize);
-            out.extend_from_slice(b"; ");
+            if !last.value.is_empty() {
+                out.extend_from_slice(b"; ");
+            }
             out.extend_from_slice(value);
             last.value.end = out.len() as u32;
             out.extend_from_slice(b"\r\n");
@@ -195,10 +206,9 @@ impl Notes {
 /// Writes the fields of a trailer section, but for those that must not be in one (RFC 9110 section 6.5.1).
 pub(super) fn trailers(trailers: &HeaderMap, section: &mut Vec<u8>, fields: &mut Vec<FieldSpan>) {
     for (name, value) in trailers {
-        let value = value.as_bytes().trim_ascii();
-        if may_trail(FieldKind::of(name.as_str().as_bytes()), name.as_str().as_bytes()) {
-            let field = write_field(section, name.as_str().as_bytes(), value);
-            fields.push(field);
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+        if is_token(name) && may_trail(FieldKind::of(name), name) {
+            fields.push(write_field(section, name, value));
         }
     }
 }

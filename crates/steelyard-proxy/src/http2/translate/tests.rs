@@ -148,6 +148,7 @@ fn crumbs_become_one_cookie() {
         .field("cookie", "a=1")
         .field("x", "y")
         .field("cookie", "b=2")
+        .field("cookie", "")
         .field("cookie", "c=3")
         .found();
     assert_eq!(found.fields(), [("cookie".into(), "a=1; b=2; c=3".into()), ("x".into(), "y".into())]);

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::head::{FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::Limits;
 use crate::http1::encode::{Passing, RequestEdit};
-use crate::http1::field::content_length;
+use crate::http1::field::{content_length, is_token};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, TE};
@@ -193,6 +193,9 @@ fn write_response_fields(
             return Err(Fault::Malformed("too many header fields"));
         }
         let value = value.as_bytes();
+        if !is_token(name.as_str().as_bytes()) {
+            return Err(Fault::Malformed("malformed field name"));
+        }
         if matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) {
             return Err(Fault::Malformed("white space around a field value"));
         }

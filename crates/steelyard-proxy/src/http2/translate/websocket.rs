@@ -13,7 +13,7 @@ use sha1_smol::Sha1;
 /// The name of the protocol.
 pub(in crate::http2) const WEBSOCKET: &[u8] = b"websocket";
 /// A key: 16 bytes in Base64.
-pub(in crate::http2) const KEY_BYTES: usize = 24;
+pub const KEY_BYTES: usize = 24;
 /// The answer to a key: 20 bytes in Base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;
 const KEY: &[u8] = b"sec-websocket-key";
