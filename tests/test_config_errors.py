@@ -235,14 +235,12 @@ def test_one_mistake_is_told_once(text: str, message: str) -> None:
 
 
 LATER = [
-    ("listeners.web.tls.alpn = []", "listeners.web.tls"),
     ('listeners.web.protocol = "tcp"', "listeners.web.protocol"),
     ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
     ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
     ('pools.app.protocol = "h2c"', "pools.app.protocol"),
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),
-    ("pools.app.tls.verify = true", "pools.app.tls"),
     ('pools.app.health.grpc = "x"', "pools.app.health.grpc"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),

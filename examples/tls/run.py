@@ -61,11 +61,11 @@ def main() -> None:
                 fields = dict(json.loads(reply.read())["headers"])
                 print(f"the server was asked over {fields['x-forwarded-proto']}")
                 print(f"browsers are told {reply.headers['strict-transport-security']}")
-            print(f"days left: {days_left(control)}")
+            print(f"the certificate holds for {days_left(control)} days")
             # `steelyard run` watches the files itself.
             certificate(folder, days=60)
             control.follow_files()
-            print(f"days left after renewal: {days_left(control)}")
+            print(f"the renewed one holds for {days_left(control)} days")
         finally:
             control.close()
 
