@@ -2,6 +2,7 @@
 
 import json
 import string
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steelyard import _core, config
+from steelyard.config.root import ConfigFile
 from steelyard.config.units import duration_text, parse_duration, parse_size, size_text
 
 SHORT = 'listen = ":8080"\nendpoints = ["10.0.0.1:80", "10.0.0.2:80"]\nhealth = "/healthz"\n'
@@ -28,7 +30,7 @@ pool = "app"
 trusted_proxies = ["10.0.0.0/8"]
 allow_encoded_slash = true
 limits = { connections = 10, header_bytes = "16k", header_count = 50, target_bytes = "4k", streams = 64, resets = 50, control_frames = 500 }
-timeouts = { request_header = "off", request_body = "5s", idle = "1m" }
+timeouts = { handshake = "2s", request_header = "off", request_body = "5s", idle = "1m" }
 [[routes]]
 listener = "web"
 host = "*.example.com"
@@ -114,6 +116,7 @@ def test_every_default_is_that_of_the_manual() -> None:
         "request_body_ms": 30_000,
         "idle_ms": 60_000,
     }
+    assert (listener["tls"], listener["redirect_https"], pool["tls"]) == (None, None, None)
     assert pool["threshold"] == {"requests": None, "latency_ms": None, "bytes_per_second": None}
     assert pool["queue"] == {"size": 1024, "timeout_ms": 5000}
     assert pool["health"] == {
@@ -143,6 +146,74 @@ def test_every_default_is_that_of_the_manual() -> None:
     }
 
 
+TLS = """
+[listeners.web]
+bind = [":8443"]
+[listeners.web.tls]
+certificates = [{ cert = "site.pem", key = "keys/site.key" }]
+%s
+[listeners.plain]
+bind = [":8080"]
+redirect_https = %s
+[pools.app]
+endpoints = ["10.0.0.1:80"]
+tls = %s
+"""
+
+
+def tls_document(
+    folder: Path, more: str = "", redirect: str = "true", pool: str = "true"
+) -> tuple[Any, Any, Any]:
+    """TLS in front, the redirect, and TLS behind."""
+    # Only what is written is looked at here, not the files.
+    file = ConfigFile.model_validate(tomllib.loads(TLS % (more, redirect, pool)), context={"folder": folder})
+    made = config.document(file.expanded())
+    web, plain = made["listeners"]
+    return web["tls"], plain["redirect_https"], made["pools"][0]["tls"]
+
+
+def test_every_default_of_tls_is_that_of_the_manual(tmp_path: Path) -> None:
+    front, redirect, behind = tls_document(tmp_path)
+    assert front == {
+        "certificates": [{"cert": f"{tmp_path}/site.pem", "key": f"{tmp_path}/keys/site.key"}],
+        "alpn": ["h2", "http/1.1"],
+        "min_version": "1.2",
+        "client_ca": None,
+        "client_auth": "required",
+        "tickets": True,
+        "session_cache": 1024,
+        "hsts": None,
+    }
+    assert redirect == 443
+    nothing = {"ca": None, "server_name": None, "cert": None, "key": None}
+    assert behind == {"verify": True, "min_version": "1.2", **nothing}
+
+
+def test_every_key_of_tls_arrives_in_the_document(tmp_path: Path) -> None:
+    more = """alpn = []
+min_version = "1.3"
+client_ca = "/ca.pem"
+client_auth = "optional"
+tickets = false
+session_cache = "off"
+hsts = { max_age = "30d", include_subdomains = true, preload = true }"""
+    pool = '{ verify = false, ca = "a", server_name = "b", cert = "c", key = "d", min_version = "1.3" }'
+    front, redirect, behind = tls_document(tmp_path, more, "8443", pool)
+    month = {"max_age_ms": 30 * 86_400_000, "include_subdomains": True, "preload": True}
+    assert list(front.values())[1:] == [[], "1.3", "/ca.pem", "optional", False, None, month]
+    assert redirect == 8443
+    files = [f"{tmp_path}/{name}" for name in "acd"]
+    assert list(behind.values()) == [False, files[0], "b", *files[1:], "1.3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "milliseconds"), [("true", 730 * 86_400_000), ('"1d"', 86_400_000), ("false", None)]
+)
+def test_hsts_is_one_word(written: str, milliseconds: int | None, tmp_path: Path) -> None:
+    hsts = tls_document(tmp_path, f"hsts = {written}")[0]["hsts"]
+    assert (hsts and hsts["max_age_ms"]) == milliseconds
+
+
 def test_every_key_arrives_in_the_document() -> None:
     made = document(EVERYTHING)
     web, (first, second, third), app = made["listeners"][0], made["routes"], made["pools"][0]
@@ -151,7 +222,7 @@ def test_every_key_arrives_in_the_document() -> None:
     assert web["trusted_proxies"] == ["10.0.0.0/8"]
     assert web["allow_encoded_slash"] is True
     assert list(web["limits"].values()) == [10, 16_384, 50, 4096, 64, 50, 500]
-    assert list(web["timeouts"].values()) == [10_000, None, 5000, 60_000]
+    assert list(web["timeouts"].values()) == [2000, None, 5000, 60_000]
     assert first == {
         "listener": "web",
         "host": "*.example.com",

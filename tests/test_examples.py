@@ -1,5 +1,6 @@
 """Every example runs, and says what it promises."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,17 @@ def test_calls_of_grpc_are_balanced_one_by_one() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["both serve: server-1 10, server-2 10", "one serves: server-2 20"]
+
+
+def test_https_is_redirected_to_and_renewed() -> None:
+    command = [sys.executable, str(EXAMPLES / "tls" / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    # Of the last day a moment is over already, or not.
+    said = re.sub("29 days", "30 days", re.sub("59 days", "60 days", done.stdout))
+    assert said.splitlines() == [
+        "the server was asked over https",
+        "browsers are told max-age=63072000",
+        "the certificate holds for 30 days",
+        "the renewed one holds for 60 days",
+    ]

@@ -159,6 +159,11 @@ WRONG = {
         "mine.py:1: score cannot be compiled",
         "arithmetic",
     ),
+    "ends the process": (
+        "ON = True\nif ON:\n    raise SystemExit(3)",
+        "mine.py:3: the module mine cannot be imported: SystemExit: 3",
+        "",
+    ),
     "writes": (
         "def score(endpoint):\n    endpoint.weight = 3.0\n    return 1.0",
         "cannot be compiled",

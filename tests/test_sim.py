@@ -140,6 +140,9 @@ def test_other_policies_can_be_compared_than_those_of_the_scenario(small: Path) 
     with pytest.raises(UsageError) as caught:
         sim.simulate(small, policies=["lest_request"])
     assert str(caught.value) == 'unknown policy "lest_request"\nhint: did you mean "least_request"?'
+    for wrong in ([], [{"name": "ring_hash", "key": "path"}]):
+        with pytest.raises(UsageError, match="expected the names of policies"):
+            sim.simulate(small, policies=wrong)  # type: ignore[arg-type]
 
 
 def test_a_policy_written_in_python_decides_as_its_twin_does(small: Path) -> None:
@@ -210,6 +213,8 @@ def test_the_answer_is_one_line(policies: list[dict[str, Any]], expected: str) -
         (0.0, (0.0, 0.0), False, "a and b come out the same to the last digit."),
         (0.001, (-0.001, 0.003), False, "Between a and b there is no significant difference in the mean "
                                         "(95 % sure: -1 to 3 ms)."),
+        (0.002, (0.001, 0.003), False, "Between a and b there is no significant difference in the mean, with "
+                                       "so many compared; by itself it would be one (95 % sure: 1 to 3 ms)."),
     ],
 )  # fmt: skip
 def test_each_difference_is_a_sentence(

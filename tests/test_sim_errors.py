@@ -181,6 +181,11 @@ ONE_MISTAKE = [
         's.toml:2:35: endpoints[1].name: "slow" is the name of another group\nhint: each group has its own',
     ),
     (
+        GOOD.replace("{ count = 2 }", '{ name = "a", count = 2 }').replace('"slow"', '"a-0"'),
+        's.toml:2:43: endpoints[1].name: "a-0" is the name of an endpoint of another group\n'
+        "hint: the endpoints of a group are numbered: a-0, a-1 and so on",
+    ),
+    (
         GOOD.replace("count = 2", "weight = 0").replace("speed = 0.5", "weight = 0"),
         "s.toml:2:1: endpoints: every endpoint has weight 0, so that none takes a request\nhint: weight = 1",
     ),

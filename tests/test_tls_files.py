@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -375,6 +376,24 @@ def test_what_show_prints_is_accepted_again() -> None:
     loaded = config.load(path)
     path.write_text(config.show(loaded))
     assert config.load(path) == loaded
+
+
+def test_the_manual_shows_what_is_accepted(tmp_path: Path) -> None:
+    manual = (Path(__file__).parent.parent / "docs" / "tls.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    ca = authority()
+    (ca.folder / "clients.pem").write_bytes(ca.file.read_bytes())
+    pair = ca.certificate("a.example")
+    pair.cert.rename(ca.folder / "site.pem")
+    pair.key.rename(ca.folder / "site.key")
+    path = ca.folder / "steelyard.toml"
+    head = '[listeners.web]\nbind = [":8443"]\npool = "app"\n'
+    blocks[2] += 'endpoints = ["localhost:9001"]\n'
+    path.write_text(head + "\n".join(blocks))
+    loaded = config.load(path)
+    assert loaded.listeners["plain"].redirect_https == 443
+    assert loaded.pools["app"].tls is not None
 
 
 def test_openssl_resumes_from_a_file(tmp_path: Path) -> None:

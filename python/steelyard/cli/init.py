@@ -72,6 +72,14 @@ health = "/healthz"                     # the path that is asked; without this l
 # bind = [":8080"]
 # pool = "app"                          # where requests go that no route claims
 #
+# [listeners.web.tls]                   # HTTPS; the files are watched, and loaded anew when they change
+# certificates = [{{ cert = "site.pem", key = "site.key" }}]
+# hsts = true                           # browsers come back over HTTPS only
+#
+# [listeners.plain]
+# bind = [":80"]
+# redirect_https = true                 # every request to the same URL over HTTPS
+#
 # [[routes]]                            # the first that matches wins
 # path = "/api/"                        # a prefix; "=/exact"; "~regex"
 # pool = "api"
@@ -91,6 +99,7 @@ health = "/healthz"                     # the path that is asked; without this l
 #
 # [pools.api]
 # endpoints = ["127.0.0.1:9003"]
+# tls = true                            # endpoints speak TLS and prove their names; a table says more
 """
 
 

@@ -203,7 +203,11 @@ def sentence(one: sim.Difference) -> str:
         return f"{one.a} and {one.b} come out the same to the last digit."
     interval = f" (95 % sure: {interval_text(ordered(one.ci_s))})" if one.ci_s else ""
     if not one.significant:
-        return f"Between {one.a} and {one.b} there is no significant difference in the mean{interval}."
+        told = f"Between {one.a} and {one.b} there is no significant difference in the mean"
+        if one.ci_s and one.ci_s[0] * one.ci_s[1] > 0:
+            # Of many comparisons one in twenty comes out like this by chance.
+            return f"{told}, with so many compared; by itself it would be one{interval}."
+        return f"{told}{interval}."
     faster, slower = (one.a, one.b) if one.mean_s < 0 else (one.b, one.a)
     by = seconds_text(abs(one.mean_s))
     return f"{faster} is faster than {slower} by {by} in the mean{interval}."

@@ -17,6 +17,7 @@ import itertools
 import math
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +152,13 @@ def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
         raise ScoreError(f"{error}", hint=f"looked in {where}{', '.join(filter(None, sys.path))}") from error
     except SyntaxError as error:
         raise ScoreError(f"{error.msg}", place=f"{error.filename}:{error.lineno}") from error
-    except Exception as error:
-        raise ScoreError(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        # The innermost line of its own file, else that of whatever it imports.
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [one for one in frames if beside is not None and one.filename == str(beside)]
+        place = f"{own[-1].filename}:{own[-1].lineno}" if own else None
+        told = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ScoreError(f"the module {name} cannot be imported: {told}", place=place) from error
 
 
 def _place(function: Callable[..., Any]) -> str:

@@ -104,6 +104,19 @@ def in_endpoints(scenario: Scenario) -> Iterator[Mistake]:
                     "each group has its own",
                 )
             names[group.name] = index
+    if len(names) < sum(group.name is not None for group in scenario.endpoints):
+        return
+    taken: dict[str, int] = {}
+    for index, group in enumerate(scenario.endpoints):
+        first = sum(one.count for one in scenario.endpoints[:index])
+        for name in endpoint_names(scenario.endpoints)[first : first + group.count]:
+            if taken.setdefault(name, index) != index:
+                yield (
+                    ("endpoints", index, "name"),
+                    f'"{name}" is the name of an endpoint of another group',
+                    "the endpoints of a group are numbered: a-0, a-1 and so on",
+                )
+                return
 
 
 def in_fault(scenario: Scenario, fault: Fault, path: KeyPath) -> Iterator[Mistake]:

@@ -73,7 +73,12 @@ def overrides(
         if not 0 <= seed <= SEED_MAX:
             raise UsageError(f"{seed} is no seed", hint=f"from 0 to {SEED_MAX}")
         changed["seed"] = seed
-    if policies:
+    if policies is not None:
+        if not policies or not all(isinstance(name, str) for name in policies):
+            raise UsageError(
+                "expected the names of policies",
+                hint="one with settings is written in the scenario, and named",
+            )
         own = dict(zip(labels(scenario.policies), scenario.policies, strict=True))
         changed["policies"] = tuple(policy_of(name, own, folder) for name in dict.fromkeys(policies))
     return changed

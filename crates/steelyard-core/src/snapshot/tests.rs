@@ -1,5 +1,7 @@
 //! Sound documents become snapshots; every mistake of the others is told at once.
 
+mod tls;
+
 use super::*;
 use crate::document::{self, Action, Protocol};
 use crate::policy::Phase;
