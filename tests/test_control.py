@@ -1,4 +1,7 @@
-"""The engine's refusals as people hear them, and the admin socket and API without a process around them."""
+"""The engine's refusals as people hear them, and the admin socket and API without a process around them.
+
+One file, though a long one: every class here steers the same running control.
+"""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""h2spec against listeners of ours, in clear text and over TLS: every test of the standard, strict ones too."""
+"""h2spec against listeners of ours, in clear text and over TLS: all of its tests, strict ones too."""
 
 import subprocess
 import sys

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from language import Client, Running, client, origin, proxy
-from language.http2 import Http2Client, http2_client, http2_origin
+from language.http2 import Http2Client, http2_client
+from language.http2_origins import http2_origin
 
 Either = Client | Http2Client
 FRONT: dict[str, Callable[[Running], Either]] = {"1.1": client, "2": http2_client}

@@ -20,11 +20,9 @@ from language.http2 import (
     NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
-    Http2Scripted,
     http2_client,
-    http2_origin,
-    http2_scripted,
 )
+from language.http2_origins import Http2Scripted, http2_origin, http2_scripted
 
 ONE_TRY = {"attempts": 1}
 

@@ -9,7 +9,8 @@ from grpc_health.v1 import health_pb2
 
 from language import eventually, origin, proxy, refused_address
 from language.grpc import PATIENCE_S, GrpcClient, GrpcServer, grpc_client, grpc_server
-from language.http2 import http2_client, http2_origin
+from language.http2 import http2_client
+from language.http2_origins import http2_origin
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,8 @@ import pytest
 from h2.settings import SettingCodes
 
 from language import Raw, Running, ScriptedConnection, eventually, proxy, raw, scripted
-from language.http2 import PROTOCOL_ERROR, Http2Client, Http2Server, Stream, http2_client, http2_scripted
+from language.http2 import PROTOCOL_ERROR, Http2Client, Stream, http2_client
+from language.http2_origins import Http2Server, http2_scripted
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 CONNECTS = {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}

@@ -7,7 +7,7 @@ from steelyard.config.document import document
 from steelyard.config.files import tls_files
 from steelyard.config.load import from_arguments, load, load_text, problem_in, warnings
 from steelyard.config.overlay import EndpointKey, Overlay
-from steelyard.config.pool import DEFAULT_POLICY, POLICIES
+from steelyard.config.policy import DEFAULT_POLICY, POLICIES
 from steelyard.config.root import Config
 from steelyard.config.search import find
 from steelyard.config.show import show

@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.listener import Listener, Strings
-from steelyard.config.pool import Endpoint, Policy, Pool, must_have_endpoints
+from steelyard.config.policy import Policy
+from steelyard.config.pool import Endpoint, Pool, must_have_endpoints
 from steelyard.config.route import Route
 from steelyard.config.units import Duration, refuse
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from steelyard.config.pool import PolicyTable
+from steelyard.config.policy import PolicyTable
 
 __all__ = ["labels"]
 

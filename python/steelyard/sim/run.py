@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from steelyard import _core
 from steelyard.config.base import did_you_mean
-from steelyard.config.pool import POLICIES, PolicyTable
+from steelyard.config.policy import POLICIES, PolicyTable
 from steelyard.config.problems import present
 from steelyard.config.score import is_score
 from steelyard.config.source import KeyPath, Source

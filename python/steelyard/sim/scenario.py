@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from steelyard.config.base import Model, Name, one_of
+from steelyard.config.policy import Policy
 from steelyard.config.pool import (
     Health,
     PanicThreshold,
-    Policy,
     PoolTimeouts,
     Queue,
     Retry,
