@@ -13,6 +13,7 @@ use crate::control::resolve::{self, Answers, Name};
 use crate::control::signals::Signals;
 use crate::control::{self, Control, Order};
 use crate::logging;
+use crate::proofs::Proofs;
 use crate::sockets::BindError;
 use crate::status;
 use crate::tls::Files;
@@ -127,6 +128,14 @@ impl Engine {
         let document = snapshot::parse(document)?;
         let answers = look_up_first(self.state.unasked(snapshot::names(&document)))?;
         self.state.apply(document, answers, files)
+    }
+
+    /// Shows these proofs to an authority from here on, in place of those before.
+    pub fn show(&self, proofs: Proofs) -> Result<(), EngineError> {
+        self.state.here()?;
+        let proofs = (!proofs.is_empty()).then(|| Arc::new(proofs));
+        self.state.shared.proofs.store(proofs);
+        Ok(())
     }
 
     /// The status as JSON.

@@ -19,6 +19,7 @@ use crate::fault::{Fault, Side};
 use crate::head::{Framing, Method, RequestHead, Version};
 use crate::http1::encode::{Forwarded, Local, RequestEdit};
 use crate::http2::timeout_ms;
+use crate::proofs;
 use crate::registry::Place;
 use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};
@@ -149,6 +150,8 @@ impl KeyView for View<'_> {
 enum Routed<'s> {
     Pool(&'s Arc<Pool>, &'s RouteEdit, Seeker),
     Local(u16, &'static str),
+    /// What an authority looks for before it issues a certificate.
+    Proof(String),
     Redirect,
 }
 
@@ -188,6 +191,7 @@ pub(crate) async fn forward(
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, Reply::new(status, why)).await.into(),
+        Routed::Proof(proof) => say(client, &head, asked, answer, Reply::new(200, &proof)).await.into(),
         Routed::Redirect => {
             let location = String::from_utf8_lossy(&target).into_owned();
             let fields = [("location", location.as_str())];
@@ -227,6 +231,11 @@ fn route<'s>(
         };
         path
     };
+    if proofs::is_asked_for(path)
+        && let Some(proof) = client.worker.shared.proofs.load().as_ref().and_then(|proofs| proofs.at(path))
+    {
+        return Routed::Proof(proof.to_owned());
+    }
     let query = head.query.map(|query| query.of(request.bytes));
     let host = head.authority.of(request.bytes);
     let mut decoded;

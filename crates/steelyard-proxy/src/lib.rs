@@ -15,6 +15,7 @@ pub mod head;
 pub mod http1;
 pub mod http2;
 pub mod logging;
+pub mod proofs;
 mod registry;
 mod secure;
 pub mod shared;

@@ -1,7 +1,8 @@
 //! What every thread of the engine sees: the snapshot in force, and live counts.
 
 use crate::clock::Clock;
-use arc_swap::ArcSwap;
+use crate::proofs::Proofs;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,6 +27,8 @@ pub struct Shared {
     pub connection_waits: ConnectionWaits,
     /// Notified when endpoints are to be asked for their loads.
     pub load_calls: Notify,
+    /// What is shown to an authority that is about to issue a certificate; nearly always nothing.
+    pub proofs: ArcSwapOption<Proofs>,
     /// Client connections that are open now, over all workers and listeners.
     pub connections: AtomicU32,
     /// Connection tasks that ended in a panic.

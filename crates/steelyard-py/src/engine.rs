@@ -44,6 +44,13 @@ impl Engine {
         Ok(format!(r#"{{"generation": {generation}}}"#))
     }
 
+    /// Shows the proofs in a JSON object to an authority that is about to issue a certificate, in place of those before.
+    fn show(&self, py: Python<'_>, proofs: &str) -> PyResult<()> {
+        let proofs =
+            serde_json::from_str(proofs).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        detached(py, || self.engine.show(proofs))
+    }
+
     /// The status as JSON.
     fn status(&self, py: Python<'_>) -> PyResult<String> {
         detached(py, || self.engine.status())

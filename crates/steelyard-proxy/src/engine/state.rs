@@ -7,7 +7,7 @@ use crate::control::resolve::{self, Answers, Name};
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
 use crate::sockets::{Opened, Prepared, Sockets};
 use crate::tls::{self, Files};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use std::collections::{BTreeSet, HashSet};
@@ -92,6 +92,7 @@ impl State {
                 workers: senders,
                 connection_waits: ConnectionWaits::default(),
                 load_calls: Notify::new(),
+                proofs: ArcSwapOption::empty(),
                 connections: AtomicU32::new(0),
                 panics: AtomicU64::new(0),
             }),

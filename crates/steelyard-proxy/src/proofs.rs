@@ -1,0 +1,49 @@
+//! Proofs that names are ours, for an authority that is about to issue a certificate for them (ACME, RFC 8555): shown
+//! while it looks for them, by every listener, before any route.
+
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// Where an authority looks for them (RFC 8555 section 8.3).
+const PREFIX: &[u8] = b"/.well-known/acme-challenge/";
+
+/// What is shown now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proofs {
+    /// Bodies by the last segment of the path.
+    http: HashMap<String, String>,
+}
+
+impl Proofs {
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.http.is_empty()
+    }
+
+    /// What is found at a path; `path` is one that [`is_asked_for`] takes.
+    pub fn at(&self, path: &[u8]) -> Option<&str> {
+        let token = str::from_utf8(path.strip_prefix(PREFIX)?).ok()?;
+        self.http.get(token).map(String::as_str)
+    }
+}
+
+/// Whether a path is one at which an authority looks.
+pub fn is_asked_for(path: &[u8]) -> bool {
+    path.starts_with(PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_found_by_its_token_alone() {
+        let proofs: Proofs = serde_json::from_str(r#"{"http": {"token": "token.thumb"}}"#).expect("proofs");
+        assert_eq!(proofs.at(b"/.well-known/acme-challenge/token"), Some("token.thumb"));
+        assert_eq!(proofs.at(b"/.well-known/acme-challenge/other"), None);
+        assert_eq!(proofs.at(b"/.well-known/acme-challenge/"), None);
+        assert_eq!(proofs.at(b"/token"), None);
+        assert!(is_asked_for(b"/.well-known/acme-challenge/token") && !is_asked_for(b"/.well-known/"));
+    }
+}
