@@ -1,6 +1,7 @@
 //! Proofs that names are ours, for an authority that is about to issue a certificate for them (ACME, RFC 8555): shown
 //! while it looks for them, by every listener, before any route.
 
+use crate::tls::proof::{Certificates, Written};
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -13,18 +14,31 @@ const PREFIX: &[u8] = b"/.well-known/acme-challenge/";
 pub struct Proofs {
     /// Bodies by the last segment of the path.
     http: HashMap<String, String>,
+    /// Certificates that are the proof themselves.
+    #[serde(default, deserialize_with = "certificates")]
+    tls: Certificates,
+}
+
+fn certificates<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Certificates, D::Error> {
+    let written = Vec::<Written>::deserialize(from)?;
+    Certificates::load(&written).map_err(|refusal| serde::de::Error::custom(refusal.message))
 }
 
 impl Proofs {
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
-        self.http.is_empty()
+        self.http.is_empty() && self.tls.is_empty()
     }
 
     /// What is found at a path; `path` is one that [`is_asked_for`] takes.
     pub fn at(&self, path: &[u8]) -> Option<&str> {
         let token = str::from_utf8(path.strip_prefix(PREFIX)?).ok()?;
         self.http.get(token).map(String::as_str)
+    }
+
+    /// What is shown in handshakes.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.tls
     }
 }
 
@@ -45,5 +59,12 @@ mod tests {
         assert_eq!(proofs.at(b"/.well-known/acme-challenge/"), None);
         assert_eq!(proofs.at(b"/token"), None);
         assert!(is_asked_for(b"/.well-known/acme-challenge/token") && !is_asked_for(b"/.well-known/"));
+    }
+
+    #[test]
+    fn a_damaged_certificate_is_refused() {
+        let text = r#"{"http": {}, "tls": [{"name": "a.example", "cert": "no", "key": "no"}]}"#;
+        let refused = serde_json::from_str::<Proofs>(text).expect_err("it holds no certificate");
+        assert!(refused.to_string().contains("holds no certificate"), "{refused}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::registry::Place;
 use crate::shared::ListenerState;
 use crate::timer::{Timer, earlier};
-use crate::tls::ListenerTls;
+use crate::tls::{ListenerTls, proof};
 use crate::transport::{Insecure, Transport};
 use crate::worker::Worker;
 use std::net::IpAddr;
@@ -26,7 +26,10 @@ pub(crate) async fn secure(
     }
     let outcome = match listener.prepared.get::<Arc<ListenerTls>>() {
         Some(tls) => {
-            let config = Arc::clone(&tls.config);
+            let shown = worker.shared.proofs.load();
+            let beside = shown.as_ref().and_then(|proofs| proofs.certificates().beside(&tls.config));
+            let config = beside.unwrap_or_else(|| Arc::clone(&tls.config));
+            drop(shown);
             let until = timer.after(listener.timeouts.handshake_ms);
             drop(listener);
             let until = move |cx: &mut Context<'_>| match place.poll_closing(cx) {
@@ -50,6 +53,10 @@ pub(crate) async fn secure(
             let peer = peer.map(tracing::field::display);
             tracing::debug!(listener = state.name, worker = worker.index, peer, %why, "no TLS handshake");
         }
+    }
+    // Over such a connection nothing is carried (RFC 8737 section 4).
+    if outcome.is_ok() && transport.alpn() == Some(proof::PROTOCOL) {
+        return Err(Insecure::Proved);
     }
     outcome
 }

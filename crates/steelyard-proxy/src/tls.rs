@@ -12,6 +12,7 @@ pub(crate) mod identity;
 mod listener;
 mod pool;
 mod prepare;
+pub(crate) mod proof;
 mod resolver;
 mod resumption;
 mod verify;

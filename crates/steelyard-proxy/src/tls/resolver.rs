@@ -19,8 +19,7 @@ pub(crate) fn take_asked() -> Option<Box<str>> {
 
 type Candidates = Vec<Arc<CertifiedKey>>;
 
-/// The certificates of one listener, by name. A certificate that comes from elsewhere than a file, or that answers a
-/// challenge (TLS-ALPN-01, RFC 8737: the client then offers `acme-tls/1` alone), would be looked for here first.
+/// The certificates of one listener, by name.
 #[derive(Debug)]
 pub(super) struct Resolver {
     /// Names in lower case.

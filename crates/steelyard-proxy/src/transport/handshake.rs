@@ -18,6 +18,9 @@ pub(crate) enum Insecure {
     /// The client speaks HTTP in clear text.
     #[error("a request in clear text")]
     ClearText,
+    /// The handshake was all that the client, an authority, wanted.
+    #[error("the handshake was a proof for an authority")]
+    Proved,
     /// The handshake took too long.
     #[error("the handshake took too long")]
     TimedOut,
