@@ -1,7 +1,7 @@
 //! Certificates that prove a name to an authority within a handshake (TLS-ALPN-01, RFC 8737): shown to whoever offers
 //! `acme-tls/1` and nothing else, and to nobody else.
 
-use super::certificate::Loaded;
+use super::{files, provider};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -29,8 +29,13 @@ pub(crate) struct Certificates(Arc<HashMap<String, Arc<CertifiedKey>>>);
 impl Certificates {
     pub fn load(written: &[Written]) -> Result<Self, Refusal> {
         let load = |one: &Written| {
-            let (_, loaded) = Loaded::of((&one.name, one.cert.as_bytes()), (&one.name, one.key.as_bytes()));
-            Ok((one.name.to_ascii_lowercase(), loaded?.certified))
+            let chain = files::certificates(&one.name, one.cert.as_bytes())?;
+            let key = files::key(&one.name, one.key.as_bytes())?;
+            // Whether they belong together is not looked at: what reads certificates for that knows no extension that
+            // holds a proof, which is critical, and refuses them.
+            let key = provider().key_provider.load_private_key(key);
+            let key = key.map_err(|error| Refusal::new(format!("{}: {error}", one.name)))?;
+            Ok((one.name.to_ascii_lowercase(), Arc::new(CertifiedKey::new(chain, key))))
         };
         Ok(Self(Arc::new(written.iter().map(load).collect::<Result<_, _>>()?)))
     }
