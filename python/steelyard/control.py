@@ -80,6 +80,7 @@ class Control:
         self._scores = Scores(engine)
         self._scores.follow(loaded, self._overlay)
         self._told: list[Callable[[Config], None]] = []
+        self._beside: dict[str, Callable[[], Any]] = {}
         self._stamps = stamps
 
     @classmethod
@@ -132,7 +133,16 @@ class Control:
             "pid": os.getpid(),
             "config": str(self.source.path or self.source.name),
             "overlay": self._overlay.as_json(self._config),
+            **{name: tell() for name, tell in self._beside.items()},
         }
+
+    def tell_beside(self, name: str, tell: Callable[[], Any]) -> None:
+        """The status says under this name what `tell` does."""
+        self._beside = {**self._beside, name: tell}
+
+    def show(self, proofs: dict[str, Any]) -> None:
+        """Shows proofs to an authority that is about to issue a certificate, in place of those before."""
+        self._engine.show(json.dumps(proofs))
 
     def _without_address(self, pool: dict[str, Any]) -> list[str]:
         """Names without a row: not resolved, or to what other endpoints of the pool have already."""

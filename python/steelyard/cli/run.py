@@ -4,13 +4,18 @@ import logging
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steelyard import __version__, config
 from steelyard.admin.socket import AdminSocket, server_path
 from steelyard.cli import logs
 from steelyard.control import ConfigSource, Control
 from steelyard.errors import UsageError
+
+if TYPE_CHECKING:
+    from steelyard.acme import Keeper
 
 __all__ = ["run", "source_of"]
 
@@ -46,6 +51,7 @@ def source_of(
 def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
     """Returns when the engine has drained and stopped."""
     seen = content(source.path) if watch and source.path else None
+    source = prepared(source)
     loaded = source.load()
     logs.set_up(loaded)
     with ExitStack() as stack:
@@ -61,11 +67,26 @@ def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
         if opened:
             stack.enter_context(serving(control, opened))
         stack.enter_context(watching_certificates(control))
+        stack.enter_context(obtaining(control))
         if watch and source.path:
             stack.enter_context(watching(control, source.path, seen))
         announce(control, opened)
         until_stopped(control)
     log.info("stopped")
+
+
+def prepared(source: ConfigSource) -> ConfigSource:
+    """The same, where certificates that are still to be obtained are stood in for once it has been read."""
+
+    def load() -> config.Config:
+        loaded = source.load()
+        if loaded.acme is not None:
+            from steelyard import acme
+
+            acme.prepare(loaded)
+        return loaded
+
+    return replace(source, load=load)
 
 
 @contextmanager
@@ -102,6 +123,29 @@ def watching_certificates(control: Control) -> Iterator[None]:
         yield
     finally:
         watch.close()
+
+
+@contextmanager
+def obtaining(control: Control) -> Iterator[None]:
+    """Obtains certificates from when a configuration first says from whom."""
+    with ExitStack() as stack:
+        begun: list[Keeper] = []
+
+        def follow(loaded: config.Config) -> None:
+            if begun:
+                begun[0].follow(loaded)
+            elif loaded.acme is not None:
+                from steelyard.acme import Keeper
+
+                keeper = Keeper(loaded, lambda proofs: control.show(proofs.as_json()), control.follow_files)
+                begun.append(keeper)
+                control.tell_beside("acme", keeper.status)
+                keeper.start()
+                stack.callback(keeper.close)
+
+        follow(control.config)
+        control.on_reload(follow)
+        yield
 
 
 def content(path: Path) -> bytes | None:

@@ -81,6 +81,8 @@ def status(socket: Path | None, *, as_json: bool) -> None:
         out.print(Text(listener_line(listener)), soft_wrap=True)
         for text in tls_lines(listener["tls"]):
             out.print(text, soft_wrap=True)
+    for one in answer.get("acme", ()):
+        out.print(Text(acme_line(one), style=ACME_STYLES[one["state"]]), soft_wrap=True)
     for pool in answer["pools"]:
         out.print()
         out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
@@ -129,6 +131,19 @@ def certificate_text(one: dict[str, Any]) -> str:
     days = one["days_left"]
     left = "EXPIRED" if days < 0 else counted(days, "day") + " left"
     return f"{one['file']} for {names}: until {one['not_after']}, {left}"
+
+
+ACME_STYLES = {"valid": "", "waiting": "yellow", "failing": "red"}
+
+
+def acme_line(one: dict[str, Any]) -> str:
+    """How an automatic certificate stands."""
+    text = f"certificate for {one['name']}: {one['state']}"
+    if one["not_after"]:
+        text += f", until {one['not_after']}"
+    if one["error"]:
+        text += f", tried again at {one['next_try']}; {one['error']}"
+    return text
 
 
 def expiry_style(days: int) -> str:

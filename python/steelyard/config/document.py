@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from steelyard.config.acme import Acme, bundle_of
 from steelyard.config.listener import Listener
 from steelyard.config.overlay import Overlay
 from steelyard.config.pool import Pool
@@ -20,13 +21,15 @@ def document(config: Config, overlay: Overlay | None = None) -> dict[str, Any]:
         "workers": config.workers,
         "zone": config.zone,
         "drain_timeout_ms": config.drain_timeout,
-        "listeners": [listener_of(name, listener) for name, listener in config.listeners.items()],
+        "listeners": [
+            listener_of(name, listener, config.acme) for name, listener in config.listeners.items()
+        ],
         "routes": [route_of(route) for route in config.routes],
         "pools": [pool_of(name, pool, config.zone, overlay) for name, pool in config.pools.items()],
     }
 
 
-def listener_of(name: str, listener: Listener) -> dict[str, Any]:
+def listener_of(name: str, listener: Listener, acme: Acme | None) -> dict[str, Any]:
     limits, timeouts = listener.limits, listener.timeouts
     return {
         "name": name,
@@ -34,7 +37,7 @@ def listener_of(name: str, listener: Listener) -> dict[str, Any]:
         "pool": listener.pool,
         "trusted_proxies": list(listener.trusted_proxies),
         "allow_encoded_slash": listener.allow_encoded_slash,
-        "tls": listener_tls_of(listener.tls),
+        "tls": listener_tls_of(listener.tls, acme),
         "redirect_https": listener.redirect_https,
         "limits": {
             "connections": limits.connections,
@@ -54,12 +57,17 @@ def listener_of(name: str, listener: Listener) -> dict[str, Any]:
     }
 
 
-def listener_tls_of(tls: ListenerTls | None) -> dict[str, Any] | None:
+def listener_tls_of(tls: ListenerTls | None, acme: Acme | None) -> dict[str, Any] | None:
     if tls is None:
         return None
     hsts = tls.hsts
+    # Key and chain of an obtained one are in one file.
+    obtained = [str(bundle_of(acme, name)) for name in tls.acme] if acme else []
     return {
-        "certificates": [{"cert": pair.cert, "key": pair.key} for pair in tls.certificates],
+        "certificates": [
+            *({"cert": pair.cert, "key": pair.key} for pair in tls.certificates),
+            *({"cert": bundle, "key": bundle} for bundle in obtained),
+        ],
         "alpn": list(tls.alpn),
         "min_version": tls.min_version,
         "client_ca": tls.client_ca,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from steelyard.config.acme import bundle_of
 from steelyard.config.root import Config
 
 __all__ = ["tls_files"]
@@ -14,6 +15,8 @@ def tls_files(config: Config) -> list[Path]:
         if listener.tls is not None:
             for pair in listener.tls.certificates:
                 named |= {pair.cert: None, pair.key: None}
+            if config.acme is not None:
+                named |= {str(bundle_of(config.acme, name)): None for name in listener.tls.acme}
             if listener.tls.client_ca is not None:
                 named[listener.tls.client_ca] = None
     for pool in config.pools.values():

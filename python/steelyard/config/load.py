@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from steelyard import _core
 from steelyard.config import later
+from steelyard.config.automatic import automatic_problems, is_of_obtained
 from steelyard.config.document import document
 from steelyard.config.files import tls_files
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
@@ -82,7 +83,9 @@ def checked(source: Source) -> Config:
             raise refused(problems) from None
     incomplete = short_form_problems(source)
     config = file.expanded()
-    if not incomplete:
+    automatic = list(automatic_problems(config, source))
+    problems += automatic
+    if not incomplete and not automatic:
         problems += from_engine(config, source)
     elif not problems:
         problems = incomplete
@@ -101,6 +104,8 @@ def from_engine(config: Config, source: Source) -> list[Problem]:
     found: list[dict[str, Any]] = json.loads(_core.check(whole))
     if not found and tls_files(config):
         found = json.loads(_core.check_files(whole))["problems"]
+        # What is not there yet, or no good, is obtained.
+        found = [one for one in found if not is_of_obtained(config, tuple(one["path"]))]
     return [
         source.problem(file_path(tuple(one["path"]), source.data), one["message"], one["hint"])
         for one in found

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from steelyard.config.acme import Acme
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.listener import Listener, Strings
 from steelyard.config.policy import Policy
@@ -65,6 +66,8 @@ class Config(Model):
     """Where this process stands: endpoints of the same zone are preferred."""
     admin: Admin = Admin()
     log: Log = Log()
+    acme: Acme | None = None
+    """Who issues the certificates that listeners name in tls.acme."""
     listeners: dict[Name, Listener] = Field(default_factory=dict)
     """Where connections are accepted, by name."""
     routes: Annotated[tuple[Route, ...], Field(strict=False)] = ()

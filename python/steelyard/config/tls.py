@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo
 
+from steelyard.config.acme import CertifiedNames
 from steelyard.config.base import Model, one_of
 from steelyard.config.units import CountOrOff, Duration, refuse
 
@@ -75,10 +76,10 @@ def hsts_text(hsts: Hsts | None) -> Any:
     return True if hsts == Hsts() else hsts.model_dump(mode="json")
 
 
-def must_be_list(value: object) -> object:
+def must_be_list(value: object, info: ValidationInfo) -> object:
     if isinstance(value, dict):
         raise refuse("expected a list", 'write [{ cert = "site.pem", key = "site.key" }]')
-    if value == []:
+    if value in ([], ()) and "acme" in info.data and not info.data["acme"]:
         raise refuse("there is no certificate", 'for instance [{ cert = "site.pem", key = "site.key" }]')
     return value
 
@@ -92,9 +93,13 @@ def protocol_list(value: object) -> object:
 class ListenerTls(Model):
     """TLS towards clients."""
 
+    acme: CertifiedNames = ()
+    """Names whose certificates are obtained and renewed by themselves; [acme] says from whom."""
     certificates: Annotated[
-        tuple[Certificate, ...], BeforeValidator(must_be_list), Field(strict=False, min_length=1)
-    ]
+        tuple[Certificate, ...],
+        BeforeValidator(must_be_list),
+        Field(strict=False, validate_default=True),
+    ] = ()
     """Chosen by the name that a client asks for, exact before wildcard; the first stands for all other names.
     Their files are watched, and loaded anew when they change."""
     alpn: Annotated[tuple[str, ...], BeforeValidator(protocol_list), Field(strict=False)] = (

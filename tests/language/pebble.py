@@ -1,0 +1,128 @@
+"""An authority that speaks ACME: Pebble, with a name server that sends every name to this machine."""
+
+import datetime
+import json
+import os
+import ssl
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from language.scope import keep
+from language.waiting import eventually
+
+HTTP_PORT, TLS_PORT = 5002, 5001
+DIRECTORY_PORT, MANAGEMENT_PORT, DNS_PORT, TEST_PORT = 14000, 15000, 8053, 8055
+
+
+class Pebble:
+    """Issues for any name, if whoever answers for it at `host` proves it."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        # Its ports are its own at an address of its own: one that no other process of the tests uses.
+        process = os.getpid()
+        self.host = f"127.{16 + process % 200}.{process // 200 % 250}.1"
+        self.ca = folder / "ca.pem"
+        key = folder / "key.pem"
+        self_signed(self.host, self.ca, key)
+        self.directory = f"https://{self.host}:{DIRECTORY_PORT}/dir"
+        self._log: IO[bytes] = (folder / "log").open("w+b")
+        settings = {
+            "listenAddress": f"{self.host}:{DIRECTORY_PORT}",
+            "managementListenAddress": f"{self.host}:{MANAGEMENT_PORT}",
+            "certificate": str(self.ca),
+            "privateKey": str(key),
+            "httpPort": HTTP_PORT,
+            "tlsPort": TLS_PORT,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+        }
+        (folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
+        dns = f"{self.host}:{DNS_PORT}"
+        off = [part for flag in ("-http01", "-https01", "-tlsalpn01") for part in (flag, "")]
+        names = ["-dns01", dns, "-management", f"{self.host}:{TEST_PORT}"]
+        names += ["-defaultIPv4", self.host, "-defaultIPv6", ""]
+        self._commands = (
+            ("pebble-challtestsrv", *off, *names),
+            ("pebble", "-config", str(folder / "pebble.json"), "-dnsserver", dns),
+        )
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.start()
+
+    def start(self) -> None:
+        """It answers; after a stop it remembers nothing."""
+        self._processes = [self._run(*command) for command in self._commands]
+        eventually(self._answers, "the authority answers")
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(timeout=30)
+        self._processes = []
+
+    def log(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")
+
+    def roots(self) -> str:
+        """The certificate (PEM) that what it issues leads to."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        url = f"https://{self.host}:{MANAGEMENT_PORT}/roots/0"
+        with urllib.request.urlopen(url, context=context, timeout=10) as reply:
+            return str(reply.read().decode())
+
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+        self._folder.cleanup()
+
+    def _run(self, *command: str) -> subprocess.Popen[bytes]:
+        # It looks without the pause that shall teach patience; refusing good nonces now and then stays on.
+        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1"}
+        return subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
+
+    def _answers(self) -> bool:
+        for process in self._processes:
+            assert process.poll() is None, self.log()
+        try:
+            self.roots()
+        except OSError:
+            return False
+        return True
+
+
+def pebble() -> Pebble:
+    return keep(Pebble())
+
+
+def self_signed(host: str, cert: Path, key: Path) -> None:
+    """A certificate for an address, and its key."""
+    import ipaddress
+
+    made, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(made.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(made, hashes.SHA256())
+    )
+    cert.write_bytes(signed.public_bytes(Encoding.PEM))
+    key.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

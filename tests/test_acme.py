@@ -1,0 +1,221 @@
+"""Certificates that are obtained by themselves, from an authority that looks for proofs in both ways."""
+
+import json
+import socket
+import ssl
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from language import Command, authority, command, eventually, origin
+from language.pebble import HTTP_PORT, TLS_PORT, Pebble, pebble
+from steelyard import config
+from steelyard.errors import ConfigError
+
+TEXT = """
+[acme]
+agree_tos = true
+directory = "{directory}"
+ca = "{ca}"
+state = "{state}"
+challenge = "{challenge}"
+
+[listeners.web]
+bind = ["{host}:{tls_port}"]
+pool = "app"
+tls = {{ acme = {names} }}
+
+[listeners.plain]
+bind = ["{host}:{http_port}"]
+redirect_https = true
+
+[pools.app]
+endpoints = ["{endpoint}"]
+"""
+CHALLENGES = ["http-01", "tls-alpn-01"]
+
+
+class Site:
+    """`steelyard run`, for which an authority issues."""
+
+    def __init__(
+        self, issuer: Pebble, state: Path, challenge: str = "http-01", names: str = "a.example"
+    ) -> None:
+        self.issuer, self.state, self._challenge = issuer, state, challenge
+        self._endpoint = origin().start()
+        self.running: Command = command(self.text(names))
+
+    def text(self, *names: str) -> str:
+        return TEXT.format(
+            directory=self.issuer.directory,
+            ca=self.issuer.ca,
+            state=self.state,
+            challenge=self._challenge,
+            host=self.issuer.host,
+            tls_port=TLS_PORT,
+            http_port=HTTP_PORT,
+            names=json.dumps(names),
+            endpoint=self._endpoint.address,
+        )
+
+    def shown(self, name: str = "a.example") -> x509.Certificate | None:
+        try:
+            pem = served(self.issuer.host, name)
+        except OSError:
+            return None
+        return x509.load_pem_x509_certificate(pem.encode())
+
+    def is_issued(self, name: str = "a.example") -> bool:
+        shown = self.shown(name)
+        return shown is not None and "Pebble" in shown.issuer.rfc4514_string()
+
+    def expect_issued(self, name: str = "a.example") -> None:
+        try:
+            eventually(lambda: self.is_issued(name), f"{name} is issued")
+        except AssertionError as late:
+            raise AssertionError(f"{self.running.errors()}\n{self.issuer.log()[-2000:]}") from late
+
+    def told(self, name: str = "a.example") -> dict[str, Any]:
+        status = json.loads(self.running.steelyard("status", "--json").stdout)
+        (found,) = [one for one in status["acme"] if one["name"] == name]
+        return dict(found)
+
+    def bundle(self, name: str = "a.example") -> Path:
+        (found,) = self.state.rglob(f"{name}.pem")
+        return found
+
+
+def served(host: str, name: str) -> str:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host, TLS_PORT), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+    assert der is not None
+    return ssl.DER_cert_to_PEM_cert(der)
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_a_certificate_is_obtained_and_put_in_force(challenge: str, tmp_path: Path) -> None:
+    site = Site(pebble(), tmp_path, challenge)
+    site.expect_issued()
+    assert site.told()["state"] == "valid"
+    assert "certificate for a.example: valid" in site.running.steelyard("status").stdout
+    for file in (site.bundle(), site.bundle("account")):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_a_name_that_a_reload_adds_leaves_the_others_alone(challenge: str, tmp_path: Path) -> None:
+    site = Site(pebble(), tmp_path, challenge)
+    site.expect_issued()
+    before = site.shown()
+    site.running.write(site.text("a.example", "b.example"))
+    assert site.running.steelyard("reload").returncode == 0
+    site.expect_issued("b.example")
+    assert site.shown() == before
+
+
+def test_nobody_else_is_shown_a_proof(tmp_path: Path) -> None:
+    site = Site(pebble(), tmp_path, "tls-alpn-01")
+    site.expect_issued()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["acme-tls/1"])
+    with (
+        socket.create_connection((site.issuer.host, TLS_PORT), timeout=5) as plain,
+        pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"),
+    ):
+        context.wrap_socket(plain, server_hostname="a.example")
+
+
+def test_a_restart_uses_what_is_there(tmp_path: Path) -> None:
+    issuer = pebble()
+    site = Site(issuer, tmp_path)
+    site.expect_issued()
+    before, asked = site.shown(), issuer.log().count("POST /order-plz")
+    assert asked == 1
+    site.running.close()
+    again = Site(issuer, tmp_path)
+    eventually(again.is_issued, "it serves")
+    assert again.told()["state"] == "valid"
+    assert again.shown() == before
+    assert issuer.log().count("POST /order-plz") == asked
+
+
+def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:
+    issuer = pebble()
+    old = authority().certificate("a.example", begins_in_days=-80, ends_in_days=5)
+    folder = tmp_path / "acme" / f"{issuer.host}_14000" / "certificates"
+    folder.mkdir(parents=True)
+    (folder / "a.example.pem").write_bytes(old.key.read_bytes() + old.cert.read_bytes())
+    Site(issuer, tmp_path).expect_issued()
+
+
+def test_an_authority_that_is_away_is_asked_again(tmp_path: Path) -> None:
+    issuer = pebble()
+    issuer.stop()
+    site = Site(issuer, tmp_path)
+    eventually(lambda: site.shown() is not None, "it serves all the same")
+    site.running.expect_said("tried again in about 1 min")
+    assert not site.is_issued()
+    told = site.told()
+    assert told["state"] == "failing"
+    assert told["next_try"]
+    assert "a.example" in told["error"]
+    issuer.start()
+    # A reload does not wait for the next try.
+    assert site.running.steelyard("reload").returncode == 0
+    site.expect_issued()
+    assert site.told()["error"] is None
+
+
+SOUND = TEXT.format(
+    directory="https://localhost:1/dir",
+    ca="ca.pem",
+    state="state",
+    challenge="http-01",
+    host="127.0.0.1",
+    tls_port=8443,
+    http_port=8080,
+    names='["a.example"]',
+    endpoint="127.0.0.1:9001",
+)
+
+
+@pytest.mark.parametrize(
+    ("was", "instead", "message"),
+    [
+        ("agree_tos = true", "agree_tos = false", "have not agreed"),
+        ("https://localhost", "http://localhost", "expected the https://"),
+        ('["a.example"]', '["*.example.org"]', "cannot be proved over HTTP or TLS"),
+        ('["a.example"]', '["localhost"]', "no public host name"),
+        ('["a.example"]', '"a.example"', "expected a list"),
+        ('["a.example"]', "[]", "there is no certificate"),
+        ('"http-01"', '"dns-01"', "dns-01"),
+        ("[listeners.plain]", '[listeners.plain]\ntls = { acme = ["a.example"] }', "no listener speaks that"),
+    ],
+)
+def test_what_is_wrong_is_said(was: str, instead: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "steelyard.toml"
+    text = SOUND.replace(was, instead)
+    path.write_text(text.replace("redirect_https = true\n", "") if "plain]\ntls" in text else text)
+    with pytest.raises(ConfigError) as refused:
+        config.load(path)
+    assert message in str(refused.value)
+    assert all(one.line and one.hint for one in refused.value.problems), refused.value.problems
+
+
+def test_a_check_asks_for_no_certificate_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "steelyard.toml"
+    path.write_text(SOUND)
+    loaded = config.load(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["steelyard.toml"]
+    path.write_text(config.show(loaded))
+    assert config.load(path) == loaded
