@@ -74,6 +74,8 @@ health = "/healthz"                     # the path that is asked; without this l
 #
 # [listeners.web.tls]                   # HTTPS; the files are watched, and loaded anew when they change
 # certificates = [{{ cert = "site.pem", key = "site.key" }}]
+# # or, where [acme] has agree_tos = true, obtained and renewed by themselves (pip install 'steelyard[acme]'):
+# # acme = ["www.example.com"]
 # hsts = true                           # browsers come back over HTTPS only
 #
 # [listeners.plain]
@@ -123,6 +125,9 @@ Restart=on-failure
 TimeoutStopSec=30
 DynamicUser=yes
 RuntimeDirectory=steelyard
+# Certificates that are obtained are kept in /var/lib/steelyard.
+StateDirectory=steelyard
+StateDirectoryMode=0700
 # The admin socket stands in /run/steelyard: steelyard status --socket /run/steelyard/admin.sock
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
