@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from language import Command, authority, command, eventually, origin
+from language import Command, authority, command, eventually, origin, proxy
 from language.pebble import HTTP_PORT, TLS_PORT, Pebble, pebble
 from steelyard import config
 from steelyard.errors import ConfigError
@@ -133,6 +134,57 @@ def test_nobody_else_is_shown_a_proof(tmp_path: Path) -> None:
         pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"),
     ):
         context.wrap_socket(plain, server_hostname="a.example")
+
+
+def test_whoever_looks_for_a_proof_is_shown_it_and_nothing_more() -> None:
+    ca, server = authority(), origin().start()
+    ours = ca.certificate("a.example")
+    plan = proxy().pool(server).listener(tls={"certificates": [ours.files]})
+    running = plan.listener("plain", redirect_https=443).start()
+    proof = ca.certificate("a.example")
+    shown = {"name": "a.example", "cert": proof.cert.read_text(), "key": proof.key.read_text()}
+    running.engine.show(json.dumps({"http": {"token": "token.thumb"}, "tls": [shown]}))
+
+    der, rest = handshake(running.listening(), "acme-tls/1")
+    assert (der, rest) == (der_of(proof.cert), b"")
+    der, rest = handshake(running.listening(), "acme-tls/1", "http/1.1")
+    assert (der, rest[:12]) == (der_of(ours.cert), b"HTTP/1.1 200")
+    der, rest = handshake(running.listening(), "http/1.1")
+    assert (der, rest[:12]) == (der_of(ours.cert), b"HTTP/1.1 200")
+    with socket.create_connection(running.listening("plain"), timeout=5) as plain:
+        asked = (
+            b"GET /.well-known/acme-challenge/token HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n"
+        )
+        plain.sendall(asked)
+        answer = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    # Whitespace at its end does not count (RFC 8555 section 8.3).
+    assert answer.rstrip().endswith(b"\r\n\r\ntoken.thumb")
+
+    running.engine.show(json.dumps({"http": {}, "tls": []}))
+    with pytest.raises(ssl.SSLError):
+        handshake(running.listening(), "acme-tls/1")
+
+
+def handshake(address: tuple[str, int], *protocols: str) -> tuple[bytes | None, bytes]:
+    """The certificate that is shown, and what a request over the connection is answered."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(list(protocols))
+    with (
+        socket.create_connection(address, timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="a.example") as secured,
+    ):
+        der = secured.getpeercert(binary_form=True)
+        try:
+            secured.sendall(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+            return der, b"".join(iter(lambda: secured.recv(4096), b""))
+        except (ssl.SSLEOFError, ConnectionError):
+            return der, b""
+
+
+def der_of(file: Path) -> bytes:
+    return x509.load_pem_x509_certificates(file.read_bytes())[0].public_bytes(Encoding.DER)
 
 
 def test_a_restart_uses_what_is_there(tmp_path: Path) -> None:
