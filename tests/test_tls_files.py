@@ -381,7 +381,8 @@ def test_what_show_prints_is_accepted_again() -> None:
 def test_the_manual_shows_what_is_accepted(tmp_path: Path) -> None:
     manual = (Path(__file__).parent.parent / "docs" / "tls.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```toml\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
+    by_itself = blocks.pop()
     ca = authority()
     (ca.folder / "clients.pem").write_bytes(ca.file.read_bytes())
     pair = ca.certificate("a.example")
@@ -394,6 +395,9 @@ def test_the_manual_shows_what_is_accepted(tmp_path: Path) -> None:
     loaded = config.load(path)
     assert loaded.listeners["plain"].redirect_https == 443
     assert loaded.pools["app"].tls is not None
+    path.write_text(by_itself + '[pools.app]\nendpoints = ["localhost:9001"]\n')
+    assert (of := config.load(path).listeners["web"].tls) is not None
+    assert of.acme == ("example.com", "www.example.com")
 
 
 def test_openssl_resumes_from_a_file(tmp_path: Path) -> None:
