@@ -267,3 +267,11 @@ def test_an_unreadable_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
         f"{secret}: permission denied\nhint: the user that runs steelyard must be able to read it\n"
     )
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_name_in_a_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "steelyard.toml").write_text(GOOD + '"a\\u001b[31m\\u009b" = 1\n')
+    done = steelyard("check", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "steelyard.toml:3:1: a\\x1b[31m\\x9b: unknown key" in done.stderr
+    assert not {"\x1b", "\x9b"} & set(done.stderr)

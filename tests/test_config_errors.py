@@ -25,6 +25,11 @@ def told(text: str) -> list[str]:
 
 ONE_MISTAKE = [
     # unknown keys, and the key that was meant
+    (
+        SHORT + 'load = "latency"',
+        "f.toml:3:1: load: this key belongs to a pool\n"
+        "hint: the short form has none: write [pools.app] with load in it",
+    ),
     (SHORT + "lisen = 1", 'f.toml:3:1: lisen: unknown key\nhint: did you mean "listen"?'),
     (
         LONG + "helth.path = '/'",

@@ -164,6 +164,21 @@ WRONG = {
         "mine.py:3: the module mine cannot be imported: SystemExit: 3",
         "",
     ),
+    "is asynchronous": (
+        "async def score(endpoint):\n    return 1.0",
+        "mine.py:1: score is an async function",
+        "def score(endpoint)",
+    ),
+    "is a generator": (
+        "def score(endpoint):\n    yield 1.0",
+        "mine.py:1: score is a generator",
+        "def score(endpoint)",
+    ),
+    "takes anything": (
+        "\ndef score(*endpoints):\n    return 1.0",
+        "mine.py:2: score(*endpoints) has no parameter for the endpoint",
+        "def score(endpoint)",
+    ),
     "writes": (
         "def score(endpoint):\n    endpoint.weight = 3.0\n    return 1.0",
         "cannot be compiled",

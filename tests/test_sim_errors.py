@@ -6,7 +6,7 @@ import pytest
 
 from steelyard import sim
 from steelyard.config.source import read_text
-from steelyard.errors import ConfigError
+from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.document import prepare
 from steelyard.sim.load import checked
 from steelyard.sim.scenario import Scenario
@@ -341,3 +341,61 @@ def test_what_is_written_out_is_read_back_as_the_same() -> None:
     text = "information_delay = '250us'\n" + fault('at = "1m"\nendpoint = [0, "slow"]\nkind = "stop"')
     loaded = sim.load_text(text + "[timeouts]\nresponse = '5s'\n")
     assert Scenario.model_validate(loaded.model_dump(mode="json", exclude_none=True)) == loaded
+
+
+def test_a_setting_that_is_wrong_is_not_missing_as_well() -> None:
+    (problem,) = told(fault('at = "1s"\nendpoint = 0\nkind = "slow"\nfactor = 0'))
+    assert problem.startswith("s.toml:9:1: faults[0].factor: 0 is no factor")
+
+
+def test_half_the_name_of_a_score_is_told_as_that() -> None:
+    (problem,) = told(with_policies('["x:"]'))
+    assert 'policies[0]: "x:" names no policy\nhint: one written in Python is "module:function"' in problem
+
+
+class TestPoliciesOfTheCommandLine:
+    """They stand in no line of the scenario, so that none may be blamed for them."""
+
+    def refused(self, written: str) -> str:
+        with pytest.raises(UsageError) as caught:
+            sim.simulate(sim.load_text(GOOD + "requests = 100"), policies=[written])
+        return str(caught.value)
+
+    def test_a_key_that_is_needed_is_asked_for_where_it_can_be_given(self) -> None:
+        told = self.refused("ring_hash")
+        assert told.startswith("policy ring_hash: ring_hash needs a key")
+        assert told.endswith(
+            "hint: write --policy 'ring_hash:key=cookie:sid', or name it in the scenario with its key"
+        )
+
+    def test_settings_follow_the_name(self) -> None:
+        scenario = sim.load_text(GOOD + "requests = 100")
+        result = sim.simulate(scenario, policies=["maglev:key=cookie:sid,table_size=101"])
+        assert [one.name for one in result.policies] == ["maglev"]
+
+    @pytest.mark.parametrize(
+        ("written", "message"),
+        [
+            ("ring_hash:kye=address", 'policy ring_hash: kye: unknown key\nhint: did you mean "key"?'),
+            ("maglev:key=address,table_size=x", "policy maglev: table_size: expected a whole number"),
+            ("maglev:key=address,101", '"101" is no setting of a policy'),
+            ("x:", 'unknown policy "x:"\nhint: one written in Python is "module:function"'),
+        ],
+    )
+    def test_what_is_wrong_with_them_is_told(self, written: str, message: str) -> None:
+        assert self.refused(written).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("more", "warning"),
+    [
+        ('duration = "1us"', "nothing arrived after the first 10% of the run, the warmup, under random"),
+        (
+            'requests = 200\n[[faults]]\nat = "0s"\nendpoint = [0, 1, 2]\nkind = "fail_fast"',
+            "every request failed under random",
+        ),
+    ],
+)
+def test_a_run_that_measures_nothing_says_so(more: str, warning: str) -> None:
+    result = sim.simulate(sim.load_text(f"{GOOD}{more}"))
+    assert any(one.startswith(warning) for one in result.warnings)

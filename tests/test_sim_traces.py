@@ -202,3 +202,16 @@ def test_a_trace_beside_a_scenario_is_found_from_anywhere(tmp_path: Path) -> Non
     written(tmp_path, [json.dumps({"time": n / 10, "duration": 0.1}) for n in range(300)])
     (tmp_path / "s.toml").write_text("replications = 2\nwarmup = 0.0\n" + SCENARIO, encoding="utf-8")
     assert sim.simulate(tmp_path / "s.toml").policies[0].requests == 600
+
+
+@pytest.mark.parametrize("lines", [JSON, NGINX, HAPROXY], ids=["json", "nginx", "haproxy"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, lines: list[str]) -> None:
+    plain = read(tmp_path, lines)
+    assert read(tmp_path, ["\ufeff" + lines[0], *lines[1:]]) == plain
+
+
+def test_a_trace_in_utf_16_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text("\n".join(JSON), encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"access.log:1: the trace is written in UTF-16\nhint: .*iconv"):
+        read_trace(TraceTable(file=path.name), tmp_path)

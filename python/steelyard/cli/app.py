@@ -167,7 +167,8 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Compare this policy instead of the scenario's; give it once for each.",
+            help="Compare this policy instead of the scenario's; give it once for each. Settings follow "
+            "a colon: 'ring_hash:key=cookie:sid'.",
             autocompletion=complete.policies,
         ),
     ] = None,

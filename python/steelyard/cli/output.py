@@ -15,6 +15,7 @@ __all__ = [
     "console",
     "counted",
     "print_json",
+    "printable",
     "report",
     "report_lines",
     "say",
@@ -45,12 +46,21 @@ def print_json(value: Any) -> None:
 
 def say(message: str) -> None:
     """A message to the person at the terminal."""
-    typer.echo(message, err=True)
+    typer.echo(printable(message), err=True)
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal written out, which a name in a file may hold."""
+    return "".join(one if one in "\n\t" or one.isprintable() else escaped(one) for one in text)
+
+
+def escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def report(error: SteelyardError) -> None:
     """An error. Configuration errors begin with their place, so that editors find it."""
-    lines = str(error).splitlines()
+    lines = str(error).split("\n")
     if not isinstance(error, ConfigError):
         lines[0] = f"error: {lines[0]}"
     report_lines(lines)
@@ -60,7 +70,7 @@ def report_lines(lines: Iterable[str]) -> None:
     """On standard error; the word that a line begins with stands out where it says what the line is."""
     out = console(stderr=True)
     for line in lines:
-        text = Text(line)
+        text = Text(printable(line))
         if line.startswith("hint: "):
             text.stylize("bold cyan", 0, 5)
         elif line.startswith("why: "):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steelyard import sim
-from steelyard.cli.output import console, print_json, say, seconds_text
+from steelyard.cli.output import console, print_json, printable, say, seconds_text
 from steelyard.errors import UsageError
 
 __all__ = ["simulate"]
@@ -86,7 +86,7 @@ def progress_bar() -> Iterator[sim.Progress]:
 
 def show(result: sim.Result, name: str, *, endpoints: bool) -> None:
     out = console()
-    out.print(Text(headline(result, name)), soft_wrap=True)
+    out.print(Text(printable(headline(result, name))), soft_wrap=True)
     for table in policy_tables(result, out):
         out.print()
         out.print(table)

@@ -39,7 +39,14 @@ known_policy: Any = one_of("policy", *POLICIES).func
 
 def policy_or_score(value: object) -> object:
     """A name that the engine knows, or a function in a module."""
-    return value if isinstance(value, str) and is_score(value) else known_policy(value)
+    if isinstance(value, str) and is_score(value):
+        return value
+    if isinstance(value, str) and ":" in value:
+        raise refuse(
+            f'"{value}" names no policy',
+            'one written in Python is "module:function", such as "mine:score" for score in mine.py',
+        )
+    return known_policy(value)
 
 
 PolicyName = Annotated[str, WithJsonSchema({"enum": list(POLICIES)})]

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from steelyard.config.base import did_you_mean, nearest, quoted
-from steelyard.config.root import Config, ConfigFile
+from steelyard.config.pool import Pool
+from steelyard.config.root import SHORT_POOL, Config, ConfigFile
 from steelyard.config.show import value_of
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
@@ -189,6 +190,11 @@ def unknown_key(root: type[BaseModel], loc: KeyPath) -> tuple[str, str | None]:
             return slipped, "move it to the top of the file, above the first [table]"
         table = ".".join(str(step) for step in loc[:depth])
         return f"this key belongs to [{table}]", f"move it under [{table}], above its first [{table}.…]"
+    if owner is ConfigFile and key in keys_of(Pool):
+        return (
+            "this key belongs to a pool",
+            f"the short form has none: write [pools.{SHORT_POOL}] with {key} in it",
+        )
     if near := nearest_key(root, loc):
         return "unknown key", f'did you mean "{near}"?'
     known = list(keys_of(Config if owner is ConfigFile else owner)) if owner else []

@@ -131,6 +131,7 @@ def find_score(name: str, folder: Path | None) -> ScoreFunction:
         functions = [one for one, value in vars(module).items() if inspect.isfunction(value)]
         known = f"it has {', '.join(functions)}" if functions else "it has no functions"
         raise ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
+    _check_kind(function, _place(function))
     _check_arity(function, _place(function))
     return ScoreFunction(name, content, function)
 
@@ -166,6 +167,25 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
+def _check_kind(function: Callable[..., Any], place: str) -> None:
+    """What a call does not give a number."""
+    flags = function.__code__.co_flags
+    for flag, what in _NO_NUMBER.items():
+        if flags & flag:
+            raise ScoreError(
+                f"{function.__name__} {what}, but a score is one number, returned at once",
+                hint=f"write def {function.__name__}(endpoint)",
+                place=place,
+            )
+
+
+_NO_NUMBER = {
+    inspect.CO_COROUTINE: "is an async function, which gives a coroutine",
+    inspect.CO_ASYNC_GENERATOR: "is an async generator",
+    inspect.CO_GENERATOR: "is a generator",
+}
+
+
 def _check_arity(function: Callable[..., Any], place: str) -> None:
     try:
         inspect.signature(function).bind(object())
@@ -175,6 +195,13 @@ def _check_arity(function: Callable[..., Any], place: str) -> None:
             hint=f"write def {function.__name__}(endpoint)",
             place=place,
         ) from error
+    if function.__code__.co_argcount == 0:
+        # A tuple of endpoints compiles where nothing is read of it, and then scores all alike.
+        raise ScoreError(
+            f"{function.__name__}{inspect.signature(function)} has no parameter for the endpoint itself",
+            hint=f"write def {function.__name__}(endpoint)",
+            place=place,
+        )
 
 
 def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:

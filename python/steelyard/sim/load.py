@@ -64,7 +64,10 @@ def checked(source: Source, folder: Path | None = None) -> Scenario:
         # What is right so far is checked as well, so that all is told at once.
         rest = without_what_is_wrong(error, source.data)
         with suppress(ValidationError):
-            problems += problems_of(Scenario.model_validate(rest, context=context), source)
+            told = {problem.key for problem in problems}
+            further = problems_of(Scenario.model_validate(rest, context=context), source)
+            # What was taken out since it is wrong is not missing as well.
+            problems += (problem for problem in further if problem.key not in told)
         raise refused(problems) from None
     problems += problems_of(scenario, source)
     if problems:

@@ -1,7 +1,8 @@
 """Runs a scenario on the engine's simulator."""
 
 import json
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from steelyard import _core
 from steelyard.config.base import did_you_mean
 from steelyard.config.policy import POLICIES, PolicyTable
-from steelyard.config.problems import present
+from steelyard.config.problems import from_validation, present
 from steelyard.config.score import is_score
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import ConfigError, UsageError
@@ -59,10 +60,22 @@ def simulate(
     told = None if progress is None else lambda done, total: progress(done / total)
     text = _core.simulate(json.dumps(prepared.document), told)
     found: dict[str, Any] = json.loads(text)
-    found["warnings"] = [*prepared.notices, *found.get("warnings", [])]
+    found["warnings"] = [*prepared.notices, *found.get("warnings", []), *measured_nothing(found, chosen)]
     found["endpoints"] = [endpoint["name"] for endpoint in prepared.document["endpoints"]]
     found["faults"] = prepared.document["faults"]
     return Result.model_validate(found)
+
+
+def measured_nothing(found: dict[str, Any], scenario: Scenario) -> Iterator[str]:
+    """Runs whose numbers say nothing about a policy, each with the reason."""
+    uncounted = [one["name"] for one in found["policies"] if not one["requests"]]
+    if uncounted:
+        least = "give more requests, a longer duration or a smaller warmup"
+        why = f"nothing arrived after the first {scenario.warmup:.0%} of the run, the warmup"
+        yield f"{why}, under {', '.join(uncounted)}, so that nothing was measured; {least}"
+    for one in found["policies"]:
+        if one["requests"] and one["errors"] == one["requests"]:
+            yield f"every request failed under {one['name']}, so that there are no times to compare"
 
 
 def overrides(
@@ -77,7 +90,7 @@ def overrides(
         if not policies or not all(isinstance(name, str) for name in policies):
             raise UsageError(
                 "expected the names of policies",
-                hint="one with settings is written in the scenario, and named",
+                hint='one with settings is "ring_hash:key=cookie:sid", or the scenario\'s own by its name',
             )
         own = dict(zip(labels(scenario.policies), scenario.policies, strict=True))
         changed["policies"] = tuple(policy_of(name, own, folder) for name in dict.fromkeys(policies))
@@ -85,28 +98,72 @@ def overrides(
 
 
 def policy_of(name: str, own: dict[str, PolicyTable], folder: Path) -> PolicyTable:
-    """The scenario's own policy of this name, with its settings, or else the bare one."""
+    """The scenario's own policy of this name, with its settings, or else the one that is written out."""
     if name in own:
         return own[name]
+    name, settings = with_settings(name)
     if name not in POLICIES and not is_score(name):
         known = [*own, *POLICIES]
         hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
+        if ":" in name:
+            hint = 'one written in Python is "module:function", and a setting "ring_hash:key=cookie:sid"'
         raise UsageError(f'unknown policy "{name}"', hint=hint)
     try:
-        return PolicyTable.model_validate({"name": name}, context={"folder": folder.absolute()})
+        return PolicyTable.model_validate({"name": name, **settings}, context={"folder": folder.absolute()})
     except ValidationError as error:
-        context = error.errors()[0].get("ctx", {})
-        raise UsageError(str(context.get("reason", error)), hint=context.get("hint")) from None
+        source = Source("", {"name": name, **settings})
+        problem = next(from_validation(error, source, PolicyTable))
+        message = ": ".join(part for part in (f"policy {name}", problem.key, problem.message) if part)
+        raise UsageError(message, hint=problem.hint) from None
+
+
+def with_settings(written: str) -> tuple[str, dict[str, Any]]:
+    """The name and the settings of `NAME:KEY=VALUE,KEY=VALUE`; values as in TOML, text also bare."""
+    name, _, settings = written, "", ""
+    if "=" in written:
+        before, _, value = written.partition("=")
+        name, _, key = before.rpartition(":")
+        settings = f"{key}={value}"
+    found: dict[str, Any] = {}
+    for pair in filter(None, settings.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f'"{pair}" is no setting of a policy', hint=f'write "{name}:{key or "key"}=..."')
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = value.strip()
+    return name, found
 
 
 def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, source: Source) -> None:
     found: list[dict[str, Any]] = json.loads(_core.check_scenario(json.dumps(prepared.document)))
+    if found and (refused := next(options_refused(found, scenario, source), None)):
+        raise refused
     if found:
         problems = [
             source.problem(file_path(tuple(one["path"]), scenario, source), one["message"], one["hint"])
             for one in found
         ]
         raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def options_refused(
+    found: Sequence[dict[str, Any]], scenario: Scenario, source: Source
+) -> Iterator[UsageError]:
+    """What is said of a policy that was not read from the scenario, whose lines bear no blame for it."""
+    own = source.data.get("policies", ())
+    for one in found:
+        match one["path"]:
+            case ["policies", int() as index, *_] if index < len(scenario.policies):
+                name = scenario.policies[index].name
+                written = [policy.get("name") if isinstance(policy, dict) else policy for policy in own]
+                if name in written:
+                    continue
+                hint = one["hint"] or "see the manual of policies"
+                if one["message"].startswith(f"{name} needs a key"):
+                    hint = f"write --policy '{name}:key=cookie:sid', or name it in the scenario with its key"
+                yield UsageError(f"policy {name}: {one['message']}", hint=hint)
 
 
 def file_path(path: KeyPath, scenario: Scenario, source: Source) -> KeyPath:

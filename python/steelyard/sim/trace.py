@@ -1,10 +1,11 @@
 """Traces: real requests, read from a log. What a log line says is in `formats.py`."""
 
+import codecs
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -66,12 +67,23 @@ def read_trace(table: TraceTable, folder: Path) -> Trace:
     path = folder / table.file
     try:
         with path.open("rb") as file:
+            skip_mark(file, path)
             numbered = enumerate(bounded_lines(file.readline), 1)
             return gather(table, path, ((number, line) for number, line in numbered if line.strip()))
     except FileNotFoundError:
         raise ConfigError([Problem("there is no such file", file=str(path))]) from None
     except OSError as error:
         raise ConfigError([Problem((error.strerror or str(error)).lower(), file=str(path))]) from None
+
+
+def skip_mark(file: BinaryIO, path: Path) -> None:
+    """Goes beyond the byte order mark that some editors and shells put before UTF-8; UTF-16 is refused."""
+    start = file.read(len(codecs.BOM_UTF8))
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "write it anew in UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
+        raise ConfigError([Problem("the trace is written in UTF-16", None, hint, str(path), 1)])
+    if start != codecs.BOM_UTF8:
+        file.seek(0)
 
 
 def bounded_lines(readline: Callable[[int], bytes]) -> Iterator[str]:
