@@ -109,7 +109,9 @@ def test_a_cancelled_call_is_cancelled_at_the_server() -> None:
     server = grpc_server()
     running = proxy().pool(server, protocol="h2c").start()
     call = grpc_client(running.port).slow.future(b"x", timeout=PATIENCE_S)
-    eventually(lambda: running.in_flight() == 1)
+    # It is in flight a moment before the server's handler could hear that it is cancelled.
+    assert server.begun.wait(PATIENCE_S)
+    assert running.in_flight() == 1
     call.cancel()
     assert server.cancelled.wait(PATIENCE_S)
     eventually(lambda: running.in_flight() == 0)

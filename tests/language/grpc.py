@@ -20,6 +20,8 @@ class GrpcServer:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.begun = threading.Event()
+        """A slow call has reached its handler."""
         self.cancelled = threading.Event()
         self.seen: list[tuple[str, str]] = []
         self.health = health.HealthServicer()
@@ -74,6 +76,7 @@ class GrpcServer:
 
     def _slow(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         context.add_callback(self.cancelled.set)
+        self.begun.set()
         deadline = time.monotonic() + PATIENCE_S
         while context.is_active() and time.monotonic() < deadline:
             self.cancelled.wait(0.01)
