@@ -63,6 +63,7 @@ def main() -> None:
             counts = collections.Counter(hello(b"").decode() for _ in range(CALLS))
             return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
 
+        # A script has nothing else to do; a service would read the status when it needs it.
         while verdicts() != ["healthy", "healthy"]:
             time.sleep(0.01)
         print(f"both serve: {count()}")
