@@ -368,6 +368,12 @@ class TestPoliciesOfTheCommandLine:
             "hint: write --policy 'ring_hash:key=cookie:sid', or name it in the scenario with its key"
         )
 
+    def test_one_of_the_same_name_in_the_scenario_is_not_blamed(self) -> None:
+        own = '[{ name = "ring_hash", key = "address" }, { name = "ring_hash", key = "cookie:sid" }]'
+        scenario = sim.load_text(with_policies(own))
+        with pytest.raises(UsageError, match=r"\Apolicy ring_hash: ring_hash needs a key"):
+            sim.simulate(scenario, policies=["ring_hash"])
+
     def test_settings_follow_the_name(self) -> None:
         scenario = sim.load_text(GOOD + "requests = 100")
         result = sim.simulate(scenario, policies=["maglev:key=cookie:sid,table_size=101"])

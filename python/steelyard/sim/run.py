@@ -56,7 +56,7 @@ def simulate(
     folder = folder or Path()
     chosen = scenario.model_copy(update=overrides(scenario, seed, policies, folder))
     prepared = prepare(chosen, source, folder)
-    refuse_what_the_engine_refuses(chosen, prepared, source)
+    refuse_what_the_engine_refuses(chosen, prepared, source, own=scenario.policies)
     told = None if progress is None else lambda done, total: progress(done / total)
     text = _core.simulate(json.dumps(prepared.document), told)
     found: dict[str, Any] = json.loads(text)
@@ -101,7 +101,7 @@ def policy_of(name: str, own: dict[str, PolicyTable], folder: Path) -> PolicyTab
     """The scenario's own policy of this name, with its settings, or else the one that is written out."""
     if name in own:
         return own[name]
-    name, settings = with_settings(name)
+    name, settings = read_policy(name)
     if name not in POLICIES and not is_score(name):
         known = [*own, *POLICIES]
         hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
@@ -117,7 +117,7 @@ def policy_of(name: str, own: dict[str, PolicyTable], folder: Path) -> PolicyTab
         raise UsageError(message, hint=problem.hint) from None
 
 
-def with_settings(written: str) -> tuple[str, dict[str, Any]]:
+def read_policy(written: str) -> tuple[str, dict[str, Any]]:
     """The name and the settings of `NAME:KEY=VALUE,KEY=VALUE`; values as in TOML, text also bare."""
     name, _, settings = written, "", ""
     if "=" in written:
@@ -136,9 +136,12 @@ def with_settings(written: str) -> tuple[str, dict[str, Any]]:
     return name, found
 
 
-def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, source: Source) -> None:
+def refuse_what_the_engine_refuses(
+    scenario: Scenario, prepared: Prepared, source: Source, own: Sequence[PolicyTable]
+) -> None:
+    """`own` are the policies that the source holds; it bears no blame for others."""
     found: list[dict[str, Any]] = json.loads(_core.check_scenario(json.dumps(prepared.document)))
-    if found and (refused := next(options_refused(found, scenario, source), None)):
+    if refused := next(options_refused(found, scenario, own), None):
         raise refused
     if found:
         problems = [
@@ -149,21 +152,21 @@ def refuse_what_the_engine_refuses(scenario: Scenario, prepared: Prepared, sourc
 
 
 def options_refused(
-    found: Sequence[dict[str, Any]], scenario: Scenario, source: Source
+    found: Sequence[dict[str, Any]], scenario: Scenario, own: Sequence[PolicyTable]
 ) -> Iterator[UsageError]:
-    """What is said of a policy that was not read from the scenario, whose lines bear no blame for it."""
-    own = source.data.get("policies", ())
+    """What is said of policies that were asked for beside the scenario's own."""
     for one in found:
         match one["path"]:
             case ["policies", int() as index, *_] if index < len(scenario.policies):
-                name = scenario.policies[index].name
-                written = [policy.get("name") if isinstance(policy, dict) else policy for policy in own]
-                if name in written:
+                policy = scenario.policies[index]
+                if any(policy is read for read in own):
                     continue
-                hint = one["hint"] or "see the manual of policies"
-                if one["message"].startswith(f"{name} needs a key"):
-                    hint = f"write --policy '{name}:key=cookie:sid', or name it in the scenario with its key"
-                yield UsageError(f"policy {name}: {one['message']}", hint=hint)
+                hint = one["hint"]
+                if policy.model_fields_set == {"name"}:
+                    # The engine shows a table, which an option is not.
+                    asked = f"--policy '{policy.name}:key=cookie:sid'"
+                    hint = f"write {asked}, or name it in the scenario with its key"
+                yield UsageError(f"policy {policy.name}: {one['message']}", hint=hint)
 
 
 def file_path(path: KeyPath, scenario: Scenario, source: Source) -> KeyPath:
