@@ -10,7 +10,8 @@ from josepy.jwk import JWKEC
 
 from steelyard import __version__
 from steelyard.acme.challenge import Proofs, proofs_of
-from steelyard.acme.store import Store, new_key, pem_of
+from steelyard.acme.keys import new_key, pem_of
+from steelyard.acme.store import Store
 from steelyard.config.acme import Acme
 from steelyard.errors import SteelyardError
 

@@ -3,17 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from acme import challenges
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ObjectIdentifier
 from josepy.jwk import JWK
 
-from steelyard.acme.store import new_key, pem_of
+from steelyard.acme.keys import new_key, pem_of, self_signed
 
 __all__ = ["Proofs", "proofs_of"]
 
@@ -67,19 +65,7 @@ def proofs_of(asked: Sequence[tuple[str, challenges.Challenge]], account: JWK) -
 
 def certificate(name: str, proof: bytes) -> dict[str, str]:
     """A certificate that nobody trusts and that proves just this."""
-    key, now = new_key(), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    key = new_key()
     extension = x509.UnrecognizedExtension(ACME_IDENTIFIER, bytes([OCTET_STRING, len(proof)]) + proof)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + PROOF_LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(extension, critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return {"cert": signed.public_bytes(Encoding.PEM).decode(), "key": pem_of(key).decode()}
+    cert = self_signed(name, key, subject=name, lifetime=PROOF_LIFETIME, critical=extension)
+    return {"cert": cert.decode(), "key": pem_of(key).decode()}

@@ -14,6 +14,7 @@ from steelyard.acme.challenge import Proofs
 from steelyard.acme.store import Held, Store
 from steelyard.config import Config
 from steelyard.config.acme import Acme, bundle_of, folder_of
+from steelyard.config.automatic import names_of
 
 __all__ = ["Keeper"]
 
@@ -140,11 +141,6 @@ class Keeper:
         if soonest is None:
             return LOOK_S
         return min(LOOK_S, max(1.0, (soonest - datetime.now(UTC)).total_seconds()))
-
-
-def names_of(config: Config) -> list[str]:
-    """The names that certificates are obtained for, each once."""
-    return sorted({name for one in config.listeners.values() if one.tls for name in one.tls.acme})
 
 
 def row(name: str, held: Held | None, failing: Failing | None) -> dict[str, Any]:

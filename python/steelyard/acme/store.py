@@ -7,22 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from steelyard.acme.keys import new_key, pem_of, self_signed
 from steelyard.config import Config
 from steelyard.config.acme import bundle_of
+from steelyard.config.automatic import names_of
 from steelyard.errors import SteelyardError
 
-__all__ = ["Held", "Store", "new_key", "pem_of", "prepare"]
+__all__ = ["Held", "Store", "prepare"]
 
+TEMPORARY = "Steelyard: not issued yet"
 TEMPORARY_LIFETIME = timedelta(days=365)
 """Of what stands in for a certificate: so long that nobody is warned of its end."""
 
@@ -83,13 +79,13 @@ def prepare(config: Config) -> None:
     """
     if config.acme is None:
         return
-    names = {name for listener in config.listeners.values() if listener.tls for name in listener.tls.acme}
-    for name in sorted(names):
+    for name in names_of(config):
         path = bundle_of(config.acme, name)
         try:
             if not is_usable(path):
                 key = new_key()
-                write(path, pem_of(key) + temporary(name, key))
+                stand_in = self_signed(name, key, subject=TEMPORARY, lifetime=TEMPORARY_LIFETIME)
+                write(path, pem_of(key) + stand_in)
         except OSError as error:
             raise SteelyardError(
                 f"cannot keep the certificate for {name} in {path}: {(error.strerror or str(error)).lower()}",
@@ -107,31 +103,6 @@ def is_usable(path: Path) -> bool:
         return False
     in_time = leaf.not_valid_before_utc <= datetime.now(UTC) < leaf.not_valid_after_utc
     return in_time and leaf.public_key() == key.public_key()
-
-
-def temporary(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Steelyard: not issued yet")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + TEMPORARY_LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return signed.public_bytes(Encoding.PEM)
-
-
-def new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def write(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What makes automatic certificates impossible, as far as the configuration alone shows it."""
+"""For whom certificates are obtained, and what shows in a configuration alone to make that impossible."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,9 +9,14 @@ from steelyard.config.source import KeyPath, Source
 from steelyard.config.tls import ListenerTls
 from steelyard.errors import Problem
 
-__all__ = ["automatic_problems", "is_of_obtained"]
+__all__ = ["automatic_problems", "is_of_obtained", "names_of"]
 
 LIBRARIES = ("acme", "cryptography", "josepy")
+
+
+def names_of(config: Config) -> list[str]:
+    """The names that certificates are obtained for, each once."""
+    return sorted({name for one in config.listeners.values() if one.tls for name in one.tls.acme})
 
 
 def automatic_problems(config: Config, source: Source) -> Iterator[Problem]:
