@@ -30,10 +30,9 @@ impl Proofs {
         self.http.is_empty() && self.tls.is_empty()
     }
 
-    /// What is found at a path; `path` is one that [`is_asked_for`] takes.
-    pub fn at(&self, path: &[u8]) -> Option<&str> {
-        let token = str::from_utf8(path.strip_prefix(PREFIX)?).ok()?;
-        self.http.get(token).map(String::as_str)
+    /// The body for a token, as [`token`] finds it.
+    pub fn of(&self, token: &[u8]) -> Option<&str> {
+        self.http.get(str::from_utf8(token).ok()?).map(String::as_str)
     }
 
     /// What is shown in handshakes.
@@ -42,9 +41,9 @@ impl Proofs {
     }
 }
 
-/// Whether a path is one at which an authority looks.
-pub fn is_asked_for(path: &[u8]) -> bool {
-    path.starts_with(PREFIX)
+/// What an authority that looks at this path asks for.
+pub fn token(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(PREFIX)
 }
 
 #[cfg(test)]
@@ -54,11 +53,12 @@ mod tests {
     #[test]
     fn a_proof_is_found_by_its_token_alone() {
         let proofs: Proofs = serde_json::from_str(r#"{"http": {"token": "token.thumb"}}"#).expect("proofs");
-        assert_eq!(proofs.at(b"/.well-known/acme-challenge/token"), Some("token.thumb"));
-        assert_eq!(proofs.at(b"/.well-known/acme-challenge/other"), None);
-        assert_eq!(proofs.at(b"/.well-known/acme-challenge/"), None);
-        assert_eq!(proofs.at(b"/token"), None);
-        assert!(is_asked_for(b"/.well-known/acme-challenge/token") && !is_asked_for(b"/.well-known/"));
+        let at = |path| token(path).and_then(|token| proofs.of(token));
+        assert_eq!(at(b"/.well-known/acme-challenge/token"), Some("token.thumb"));
+        assert_eq!(at(b"/.well-known/acme-challenge/other"), None);
+        assert_eq!(at(b"/.well-known/acme-challenge/"), None);
+        assert_eq!(at(b"/.well-known/token"), None);
+        assert_eq!(at(b"/token"), None);
     }
 
     #[test]
