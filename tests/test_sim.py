@@ -272,6 +272,24 @@ def test_the_command_shows_endpoints_when_asked(small: Path) -> None:
     assert "\nslow " in done.stdout
 
 
+def test_names_of_a_scenario_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    # Words in brackets would be markup to the library for tables.
+    names = ("[red]a\x1b[31m", "[red]b\x9b2J")
+    result = result_of(
+        *(
+            policy(name, 1.0 + n) | {"share": (1.0,), "utilisation_by_endpoint": (0.5,)}
+            for n, name in enumerate(names)
+        ),
+        differences=({"a": names[0], "b": names[1], "mean_s": 0.5, "ci_s": (0.4, 0.6), "significant": True},),
+    )
+    command.show(result.model_copy(update={"endpoints": names[:1]}), names[0], endpoints=True)
+    shown = capsys.readouterr().out
+    assert all(one == "\n" or one.isprintable() for one in shown)
+    # In the headline, both tables, as the name of an endpoint, in the sentence and in the answer.
+    assert shown.count("[red]a\\x1b[31m") == 6
+    assert shown.count("[red]b\\x9b2J") == 3
+
+
 def test_json_has_the_names_of_the_manual(small: Path) -> None:
     done = steelyard("simulate", small.name, "--json", "--seed", "9", "--policy", "random", cwd=small.parent)
     found = json.loads(done.stdout)
