@@ -290,6 +290,23 @@ def test_names_of_a_scenario_cannot_steer_the_terminal(capsys: pytest.CaptureFix
     assert shown.count("[red]b\\x9b2J") == 3
 
 
+def test_which_format_a_trace_was_read_in_is_told(small: Path) -> None:
+    (small.parent / "access.log").write_text(
+        "".join(f'{{"time": {n / 10}, "duration": 0.1}}\n' for n in range(100)), encoding="utf-8"
+    )
+    trace = '{ kind = "trace", file = "access.log" }'
+    text = SMALL.partition("[[faults]]")[0].replace('{ kind = "poisson", rate = 1.5 }', trace)
+    small.write_text(text.replace("requests = 2_000", "requests = 100"), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == ("trace access.log: 100 lines read as JSON lines (told by line 1)")
+    small.write_text(text.replace('.log"', '.log", format = "json"'), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.stderr.splitlines()[0] == (
+        "trace access.log: 100 lines read as JSON lines (as the scenario says)"
+    )
+
+
 def test_json_has_the_names_of_the_manual(small: Path) -> None:
     done = steelyard("simulate", small.name, "--json", "--seed", "9", "--policy", "random", cwd=small.parent)
     found = json.loads(done.stdout)

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from steelyard import sim
-from steelyard.cli.output import Table, console, print_json, say, seconds_text, text_of
+from steelyard.cli.output import Table, console, counted, print_json, say, seconds_text, text_of
 from steelyard.errors import UsageError
+from steelyard.sim.formats import NAMES
 
 __all__ = ["simulate"]
 
@@ -50,11 +51,19 @@ def simulate(
     if as_json:
         print_json(result.as_json(series=series))
         return
+    for trace in result.traces:
+        say(trace_line(trace))
     for warning in result.warnings:
         say(f"warning: {warning}")
     show(result, str(path), endpoints=endpoints)
     if plot:
         say(f"drawn: {plot}")
+
+
+def trace_line(trace: sim.TraceRead) -> str:
+    """Which format a log was taken for, and why."""
+    why = "as the scenario says" if trace.told_by_line is None else f"told by line {trace.told_by_line}"
+    return f"trace {trace.file}: {counted(trace.lines, 'line')} read as {NAMES[trace.format]} ({why})"
 
 
 def drawer(plot: Path) -> Callable[[sim.Result], None]:

@@ -59,6 +59,7 @@ def simulate(
     found["warnings"] = [*prepared.notices, *found.get("warnings", []), *measured_nothing(found, chosen)]
     found["endpoints"] = [endpoint["name"] for endpoint in prepared.document["endpoints"]]
     found["faults"] = prepared.document["faults"]
+    found["traces"] = prepared.traces
     return Result.model_validate(found)
 
 
