@@ -154,8 +154,8 @@ mod tests {
             let variance = by_square * by_square * (m4 - m2 * m2)
                 + 2.0 * by_square * by_mean * (m3 - m1 * m2)
                 + by_mean * by_mean * (m2 - m1 * m1);
-            let (seen, error) = (square / (mean * mean) - 1.0, (variance / count).sqrt());
-            assert!((seen - c2).abs() < ERRORS_MAX * error, "{c2}, seed {seed}: {seen}, error {error}");
+            let (spread, error) = (square / (mean * mean) - 1.0, (variance / count).sqrt());
+            assert!((spread - c2).abs() < ERRORS_MAX * error, "{c2}, seed {seed}: {spread}, error {error}");
         }
     }
 }
