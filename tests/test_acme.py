@@ -1,9 +1,13 @@
 """Certificates that are obtained by themselves, from an authority that looks for proofs in both ways."""
 
 import json
+import signal
 import socket
 import ssl
 import stat
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from language import Command, authority, command, eventually, origin, proxy
-from language.pebble import HTTP_PORT, TLS_PORT, Pebble, pebble
+from language.pebble import HTTP_PORT, TLS_PORT, Pebble, pebble, wishes
 from steelyard import config
 from steelyard.errors import ConfigError
 
@@ -43,16 +47,22 @@ class Site:
     """`steelyard run`, for which an authority issues."""
 
     def __init__(
-        self, issuer: Pebble, state: Path, challenge: str = "http-01", names: str = "a.example"
+        self,
+        issuer: Pebble,
+        state: Path,
+        challenge: str = "http-01",
+        names: str = "a.example",
+        by_way_of: tuple[str, Path] | None = None,
     ) -> None:
         self.issuer, self.state, self._challenge = issuer, state, challenge
+        self._directory, self._ca = by_way_of or (issuer.directory, issuer.ca)
         self._endpoint = origin().start()
         self.running: Command = command(self.text(names))
 
     def text(self, *names: str) -> str:
         return TEXT.format(
-            directory=self.issuer.directory,
-            ca=self.issuer.ca,
+            directory=self._directory,
+            ca=self._ca,
             state=self.state,
             challenge=self._challenge,
             host=self.issuer.host,
@@ -191,14 +201,14 @@ def test_a_restart_uses_what_is_there(tmp_path: Path) -> None:
     issuer = pebble()
     site = Site(issuer, tmp_path)
     site.expect_issued()
-    before, asked = site.shown(), issuer.log().count("POST /order-plz")
+    before, asked = site.shown(), issuer.orders()
     assert asked == 1
     site.running.close()
     again = Site(issuer, tmp_path)
     eventually(again.is_issued, "it serves")
     assert again.told()["state"] == "valid"
     assert again.shown() == before
-    assert issuer.log().count("POST /order-plz") == asked
+    assert issuer.orders() == asked
 
 
 def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:
@@ -208,6 +218,99 @@ def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "a.example.pem").write_bytes(old.key.read_bytes() + old.cert.read_bytes())
     Site(issuer, tmp_path).expect_issued()
+
+
+@pytest.mark.parametrize(("wished_in_days", "renewed"), [(-1, True), (5, False)])
+def test_what_the_authority_wishes_to_renew_is_renewed(
+    wished_in_days: int, renewed: bool, tmp_path: Path
+) -> None:
+    issuer, ca = pebble(), authority()
+    asked = wishes(issuer, ca, datetime.now(UTC) + timedelta(days=wished_in_days))
+    # Long before it would be renewed by itself.
+    held = ca.certificate("a.example", begins_in_days=-10, ends_in_days=80)
+    folder = tmp_path / "acme" / asked.directory.split("/")[2].replace(":", "_") / "certificates"
+    folder.mkdir(parents=True)
+    (folder / "a.example.pem").write_bytes(held.key.read_bytes() + held.cert.read_bytes())
+    site = Site(issuer, tmp_path, by_way_of=(asked.directory, ca.file))
+    if renewed:
+        site.expect_issued()
+    eventually(lambda: len(asked.asked) == 1, "it is asked for its wishes")
+    # A reload does not ask again before it is time, and a new certificate is left alone.
+    assert site.running.steelyard("reload").returncode == 0
+    eventually(lambda: site.told()["state"] == "valid")
+    assert (site.is_issued(), issuer.orders()) == (renewed, int(renewed))
+    assert len(asked.asked) == 1
+
+
+def test_a_stop_waits_for_no_authority(tmp_path: Path) -> None:
+    issuer = pebble()
+    issuer.freeze()
+    site = Site(issuer, tmp_path)
+    eventually(lambda: site.shown() is not None, "it serves all the same")
+    assert site.told()["state"] == "waiting"
+    site.running.send_signal(signal.SIGTERM)
+    assert site.running.expect_exit() == 0
+    # It has come to its own end: one that is held up is ended by the engine.
+    last = json.loads(site.running.errors().splitlines()[-1])
+    assert (last["message"], last["logger"]) == ("stopped", "steelyard")
+    assert "Traceback" not in site.running.errors()
+
+
+@pytest.mark.parametrize("challenge", CHALLENGES)
+def test_a_stop_in_the_middle_of_an_order_does_no_harm(challenge: str, tmp_path: Path) -> None:
+    issuer = pebble(sleep_s=3)
+    site = Site(issuer, tmp_path, challenge)
+    eventually(
+        lambda: "Pulled a task from the Tasks queue" in issuer.log(), "it is about to look for a proof"
+    )
+    site.running.send_signal(signal.SIGTERM)
+    assert site.running.expect_exit() == 0
+    assert "Traceback" not in site.running.errors()
+    assert [one.name for one in site.bundle().parent.iterdir()] == ["a.example.pem"]
+    site.running.close()
+    again = Site(issuer, tmp_path, challenge)
+    again.expect_issued()
+    assert again.told()["state"] == "valid"
+
+
+class TestWithoutTheLibraries:
+    """The extra `acme` is not installed."""
+
+    RUN = (
+        "import sys; sys.modules.update(acme=None, josepy=None); from steelyard.cli import main; "
+        "sys.exit(main())"
+    )
+
+    @pytest.mark.parametrize("verb", ["check", "run"])
+    def test_what_needs_them_is_refused_with_the_way_out(self, verb: str, tmp_path: Path) -> None:
+        (tmp_path / "steelyard.toml").write_text(SOUND)
+        done = subprocess.run(
+            [sys.executable, "-c", self.RUN, verb],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "steelyard.toml:2:2: acme: automatic certificates need libraries that are not installed\n"
+            "hint: pip install 'steelyard[acme]'\n"
+        )
+
+    def test_who_obtains_nothing_needs_none(self, tmp_path: Path) -> None:
+        text = SOUND.replace('tls = { acme = ["a.example"] }', "")
+        text = (
+            text.replace(":8443", ":0")
+            .replace(":8080", ":0")
+            .replace("redirect_https = true", 'pool = "app"')
+        )
+        running = command(text, run=self.RUN)
+        running.expect_said(" listens: ")
+        assert running.steelyard("reload").returncode == 0
+        running.send_signal(signal.SIGTERM)
+        assert running.expect_exit() == 0
+        assert "Traceback" not in running.errors()
 
 
 def test_an_authority_that_is_away_is_asked_again(tmp_path: Path) -> None:

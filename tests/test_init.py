@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from language import authority
 from steelyard import config
 from steelyard.cli.init import compose_file, unit, write
+from steelyard.config.acme import folder_of
 from steelyard.errors import SteelyardError
 
 
@@ -53,7 +55,23 @@ def test_a_unit_and_a_compose_file_are_written_beside_it(tmp_path: Path) -> None
     unit.read_string((tmp_path / "steelyard.service").read_text())
     assert unit["Service"]["ExecStart"].endswith(f"run {tmp_path / 'etc.toml'}")
     assert unit["Service"]["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
-    assert "./etc.toml:/etc/steelyard/steelyard.toml:ro" in (tmp_path / "compose.yaml").read_text()
+    compose = (tmp_path / "compose.yaml").read_text()
+    assert "./etc.toml:/etc/steelyard/steelyard.toml:ro" in compose
+
+
+def test_what_is_obtained_in_a_container_outlives_it() -> None:
+    lines = compose_file(Path("a.toml")).splitlines()
+    (mounted,) = [line.split("- ")[1] for line in lines if line.endswith(":/var/lib/steelyard")]
+    volume, _, folder = mounted.partition(":")
+    # It is the folder that root's instance keeps its state in, and a volume that is declared.
+    acme = config.load_text(
+        '[acme]\nagree_tos = true\n[listeners.web]\nbind = [":0"]\n[pools.app]\nendpoints = ["a:1"]\n'
+    ).acme
+    assert acme is not None
+    with mock.patch("os.geteuid", return_value=0):
+        assert folder_of(acme, {}).is_relative_to(folder)
+    assert lines[lines.index("volumes:") :] == ["volumes:", f"  {volume}:"]
+    assert any("steelyard[acme]==" in line for line in lines)
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 import datetime
 import json
 import os
+import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from language.plan import proxy
 from language.scope import keep
+from language.tls import Authority
 from language.waiting import eventually
 
 HTTP_PORT, TLS_PORT = 5002, 5001
@@ -26,7 +31,8 @@ DIRECTORY_PORT, MANAGEMENT_PORT, DNS_PORT, TEST_PORT = 14000, 15000, 8053, 8055
 class Pebble:
     """Issues for any name, if whoever answers for it at `host` proves it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sleep_s: int | None = None) -> None:
+        self._sleep_s = sleep_s
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         # Its ports are its own at an address of its own: one that no other process of the tests uses.
@@ -67,9 +73,18 @@ class Pebble:
     def stop(self) -> None:
         for process in self._processes:
             process.terminate()
+            process.send_signal(signal.SIGCONT)
         for process in self._processes:
             process.wait(timeout=30)
         self._processes = []
+
+    def freeze(self) -> None:
+        """Who connects waits, until it is closed."""
+        for process in self._processes:
+            process.send_signal(signal.SIGSTOP)
+
+    def orders(self) -> int:
+        return self.log().count("POST /order-plz")
 
     def log(self) -> str:
         return Path(self._log.name).read_text(errors="replace")
@@ -87,8 +102,10 @@ class Pebble:
         self._folder.cleanup()
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:
-        # It looks without the pause that shall teach patience; refusing good nonces now and then stays on.
-        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1"}
+        # It looks without the pause that shall teach patience, unless one is asked for; refusing good nonces
+        # now and then stays on.
+        pause = {"PEBBLE_VA_SLEEPTIME": str(self._sleep_s)} if self._sleep_s else {"PEBBLE_VA_NOSLEEP": "1"}
+        environment = {**os.environ, **pause}
         return subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
 
     def _answers(self) -> bool:
@@ -101,8 +118,68 @@ class Pebble:
         return True
 
 
-def pebble() -> Pebble:
-    return keep(Pebble())
+def pebble(*, sleep_s: int | None = None) -> Pebble:
+    """It takes up to `sleep_s` before it looks for a proof."""
+    return keep(Pebble(sleep_s))
+
+
+class Wishes:
+    """In front of an authority: an address for wishes in its directory (RFC 9773)."""
+
+    def __init__(self, issuer: Pebble, ca: Authority, when: datetime.datetime) -> None:
+        self.asked: list[str] = []
+        wishes = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                # It is reached by the name that the authority itself is asked by.
+                base = f"https://{self.headers['host']}"
+                if self.path == "/dir":
+                    answer = {name: f"{base}/{path}" for name, path in PATHS.items()}
+                else:
+                    wishes.asked.append(self.path)
+                    end = when + datetime.timedelta(seconds=1)
+                    answer = {"suggestedWindow": {"start": when.isoformat(), "end": end.isoformat()}}
+                body = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        pair = ca.certificate("127.0.0.1")
+        # What Pebble shows signs itself.
+        plan = proxy().pool(f"{issuer.host}:{DIRECTORY_PORT}", tls={"verify": False})
+        plan.pool(f"127.0.0.1:{self._server.server_port}", name="wishes")
+        plan.route(path="=/dir", pool="wishes").route(path="/wish/", pool="wishes")
+        running = plan.listener(tls={"certificates": [pair.files]}).start()
+        self.directory = f"https://127.0.0.1:{running.port}/dir"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+PATHS = {
+    "newNonce": "nonce-plz",
+    "newAccount": "sign-me-up",
+    "newOrder": "order-plz",
+    "revokeCert": "revoke-cert",
+    "keyChange": "rollover-account-key",
+    "renewalInfo": "wish",
+}
+
+
+def wishes(issuer: Pebble, ca: Authority, when: datetime.datetime) -> Wishes:
+    """An authority that wishes every certificate to be renewed at that time."""
+    return keep(Wishes(issuer, ca, when))
 
 
 def self_signed(host: str, cert: Path, key: Path) -> None:

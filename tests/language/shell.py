@@ -17,7 +17,7 @@ RUN = "import sys; from steelyard.cli import main; sys.exit(main())"
 class Command:
     """`steelyard run` on a file of its own, with an admin socket of its own."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, run: str = RUN) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self.file = folder / "steelyard.toml"
@@ -25,7 +25,7 @@ class Command:
         self._environment = {**os.environ, "STEELYARD_SOCKET": str(folder / "admin.sock")}
         self._errors: IO[bytes] = (folder / "errors").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, "run", str(self.file)],
+            [sys.executable, "-c", run, "run", str(self.file)],
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             env=self._environment,
@@ -68,5 +68,6 @@ class Command:
         self._folder.cleanup()
 
 
-def command(text: str) -> Command:
-    return keep(Command(text))
+def command(text: str, *, run: str = RUN) -> Command:
+    """`run` is the program that it is started by."""
+    return keep(Command(text, run))

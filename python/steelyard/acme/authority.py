@@ -1,7 +1,8 @@
 """Orders from an authority: an account, an order, its proofs, the certificate."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from acme import client, crypto_util, errors, messages
@@ -15,11 +16,23 @@ from steelyard.acme.store import Store
 from steelyard.config.acme import Acme
 from steelyard.errors import SteelyardError
 
-__all__ = ["Authority"]
+__all__ = ["Authority", "Wish"]
 
 PATIENCE = timedelta(seconds=90)
 """How long the authority may take to look at the proofs, and again to issue."""
 REQUEST_TIMEOUT_S = 30
+
+
+NO_WISH = timedelta(hours=6)
+"""How long an authority that cannot be asked for its wishes is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """When a certificate is to be renewed; None where the authority says nothing. And when to ask again."""
+
+    when: datetime | None
+    ask_again: datetime
 
 
 class Refused(SteelyardError):
@@ -48,13 +61,15 @@ class Authority:
                 f"{self._acme.directory} issued nothing for {', '.join(names)}: {told(error)}"
             ) from error
 
-    def renewal(self, chain: bytes) -> datetime | None:
-        """When the authority wishes the certificate to be renewed; None where it says nothing."""
+    def wish(self, chain: bytes) -> Wish:
+        """When the authority wishes the certificate to be renewed (RFC 9773)."""
         try:
-            when, _ = self._connected().renewal_time(chain)
+            when, ask_again = self._connected().renewal_time(chain)
+        except errors.ARIError as error:
+            return Wish(None, error.retry_after.astimezone())
         except (errors.Error, messages.Error, OSError, ValueError):
-            return None
-        return when
+            return Wish(None, datetime.now(UTC) + NO_WISH)
+        return Wish(when, ask_again.astimezone())
 
     def _obtain(self, names: Sequence[str], show: Callable[[Proofs], None]) -> tuple[bytes, str]:
         connected = self._connected()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from steelyard.acme.authority import Authority
+from steelyard.acme.authority import Authority, Wish
 from steelyard.acme.challenge import Proofs
 from steelyard.acme.store import Held, Store
 from steelyard.config import Config
@@ -25,6 +25,8 @@ LOOK_S = 3600.0
 RENEW_SHARE = 1 / 3
 """The share of its lifetime that a certificate has left when it is renewed, where nothing else is wished."""
 RENEW_SHARE_MAX = 3 / 4
+NEW = timedelta(days=1)
+"""So long a certificate is left alone: an authority that wished each one away would issue without end."""
 RETRY_FIRST = timedelta(minutes=1)
 RETRY_MAX = timedelta(hours=12)
 
@@ -45,6 +47,7 @@ class Keeper:
         self._show = show
         self._renewed = renewed
         self._failing: dict[Path, Failing] = {}
+        self._wishes: dict[Path, tuple[bytes, Wish]] = {}
         self._authority: tuple[Acme, Authority] | None = None
         self._config = config
         self._wake = threading.Event()
@@ -102,7 +105,7 @@ class Keeper:
         store = Store(folder_of(acme))
         try:
             held = store.held(path)
-            if held and not self._is_due(acme, held, name, now):
+            if held and not self._is_due(acme, path, held, name, now):
                 return
             key, chain = self._authority_of(acme).obtain([name], self._show)
             store.keep(path, key, chain)
@@ -114,14 +117,16 @@ class Keeper:
         log.info("obtained a certificate for %s from %s", name, acme.directory)
         self._renewed()
 
-    def _is_due(self, acme: Acme, held: Held, name: str, now: datetime) -> bool:
+    def _is_due(self, acme: Acme, path: Path, held: Held, name: str, now: datetime) -> bool:
         if is_due(held, name, now, acme.renew_before):
             return True
-        # In the first half of a lifetime no authority is asked for its wishes.
-        if acme.renew_before is not None or now < held.begins + (held.ends - held.begins) / 2:
+        if acme.renew_before is not None or now < held.begins + min(NEW, (held.ends - held.begins) / 2):
             return False
-        wished = self._authority_of(acme).renewal(held.chain)
-        return wished is not None and now >= wished
+        chain, wish = self._wishes.get(path, (b"", None))
+        if wish is None or chain != held.chain or now >= wish.ask_again:
+            wish = self._authority_of(acme).wish(held.chain)
+            self._wishes[path] = held.chain, wish
+        return wish.when is not None and now >= wish.when
 
     def _authority_of(self, acme: Acme) -> Authority:
         if self._authority is None or self._authority[0] != acme:

@@ -163,12 +163,16 @@ services:
     build:
       dockerfile_inline: |
         FROM python:3.13-slim
-        RUN pip install --no-cache-dir steelyard=={__version__}
+        RUN pip install --no-cache-dir "steelyard[acme]=={__version__}"
     command: ["steelyard", "run", "/etc/steelyard/steelyard.toml"]
     volumes:
       - {volume}
+      # Certificates that are obtained, and the account that they belong to.
+      - state:/var/lib/steelyard
     ports:
       - "8080:8080"
+      # - "80:80"                       # with automatic certificates
+      # - "443:443"
     extra_hosts:
       - "host.docker.internal:host-gateway"
     # Longer than drain_timeout, so that a stop can drain.
@@ -176,4 +180,6 @@ services:
     restart: unless-stopped
     ulimits:
       nofile: 1048576
+volumes:
+  state:
 """

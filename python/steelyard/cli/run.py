@@ -75,12 +75,17 @@ def run(source: ConfigSource, *, watch: bool, socket: Path | None) -> None:
     log.info("stopped")
 
 
+def obtains(loaded: config.Config) -> bool:
+    """Whether there are certificates to obtain, without which the libraries for it need not be there."""
+    return loaded.acme is not None and any(one.tls and one.tls.acme for one in loaded.listeners.values())
+
+
 def prepared(source: ConfigSource) -> ConfigSource:
     """The same, where certificates that are still to be obtained are stood in for once it has been read."""
 
     def load() -> config.Config:
         loaded = source.load()
-        if loaded.acme is not None:
+        if obtains(loaded):
             from steelyard import acme
 
             acme.prepare(loaded)
@@ -134,7 +139,7 @@ def obtaining(control: Control) -> Iterator[None]:
         def follow(loaded: config.Config) -> None:
             if begun:
                 begun[0].follow(loaded)
-            elif loaded.acme is not None:
+            elif obtains(loaded):
                 from steelyard.acme import Keeper
 
                 keeper = Keeper(loaded, lambda proofs: control.show(proofs.as_json()), control.follow_files)
