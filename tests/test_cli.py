@@ -101,6 +101,43 @@ def test_check_tells_every_mistake_on_standard_error(tmp_path: Path) -> None:
     )
 
 
+WEIGHED = """\
+[listeners.web]
+bind = ["127.0.0.1:0"]
+[pools.app]
+policy = {policy}
+endpoints = [{{ address = "127.0.0.1:9", weight = {first} }}, {{ address = "[::1]:9", weight = {second} }}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "weights", "warned"),
+    [
+        ("random", (3, 1), 'warning: c.toml:4:1: pools.app.policy: "random" takes every endpoint as often'),
+        ("join_idle_queue", (3, 1), 'warning: c.toml:4:1: pools.app.policy: "join_idle_queue" looks at'),
+        ("random", (3, 3), ""),
+        ("random", (1, 0), ""),
+        *((name, (3, 1), "") for name in config.POLICIES if name not in ("random", "join_idle_queue")),
+    ],
+)
+def test_weights_that_a_policy_does_not_look_at_are_told(
+    policy: str, weights: tuple[int, int], warned: str, tmp_path: Path
+) -> None:
+    settings = {"name": policy}
+    if policy in ("ring_hash", "maglev", "rendezvous", "bounded_hash"):
+        settings["key"] = "path"
+    if policy == "sticky":
+        (tmp_path / "secret").write_text("x" * 32)
+        (tmp_path / "secret").chmod(0o600)
+        settings["secret_file"] = "secret"
+    written = "{ " + ", ".join(f'{key} = "{value}"' for key, value in settings.items()) + " }"
+    text = WEIGHED.format(policy=written, first=weights[0], second=weights[1])
+    (tmp_path / "c.toml").write_text(text)
+    done = steelyard("check", "c.toml", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(warned) if warned else done.stderr == ""
+
+
 def test_a_scenario_is_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('arrivals = { kind = "poisson", rate = 2.0 }\nrequests = 5\n')
     done = steelyard("check", "s.toml", cwd=tmp_path)

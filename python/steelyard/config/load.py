@@ -14,6 +14,7 @@ from steelyard.config import later
 from steelyard.config.automatic import automatic_problems, is_of_obtained
 from steelyard.config.document import document
 from steelyard.config.files import tls_files
+from steelyard.config.ignored import ignored
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
@@ -122,7 +123,8 @@ def from_engine(config: Config, source: Source) -> list[Problem]:
 def warnings(config: Config, path: Path) -> list[Problem]:
     """What somebody should know of a sound configuration, which stands in `path`."""
     found: list[dict[str, Any]] = json.loads(_core.check_files(json.dumps(document(config))))["warnings"]
-    return [problem_in(path, str(path), tuple(one["path"]), one["message"], one["hint"]) for one in found]
+    told = [(tuple(one["path"]), one["message"], one["hint"]) for one in found]
+    return [problem_in(path, str(path), *one) for one in [*told, *ignored(config)]]
 
 
 def problem_in(path: Path, name: str, key: KeyPath, message: str, hint: str | None) -> Problem:
