@@ -182,6 +182,19 @@ def test_no_configuration_says_where_it_was_looked_for(tmp_path: Path) -> None:
             ["run", "--listen", ":0", "--to", "a:1", "--policy", "least_reqest"],
             'command line: --policy: unknown policy "least_reqest"\nhint: did you mean "least_request"?\n',
         ),
+        (
+            ["run", "--listen", ":0", "--to", "a:1", "--policy", "maglev:key=path,table_size=10"],
+            "command line: --policy: table_size: 10 is no prime\nhint: the next one is 11\n",
+        ),
+        (
+            ["run", "--listen", ":0", "--to", "a:1", "--policy", "maglev"],
+            "command line: --policy: maglev needs a key: what ties requests together\n"
+            "hint: write --policy 'maglev:key=address'\n",
+        ),
+        (
+            ["run", "--listen", ":0", "--to", "a:1", "--policy", "maglev:key='path"],
+            "error: the quote that the value of key begins with is not closed: 'path\n",
+        ),
         (["run", "--listen", ":0", "--to", "a:1", "--watch"], "error: --watch needs a file to watch\n"),
         (["weight", "a:1", "heavy"], 'error: "heavy" is no weight\n'),
         (["weight", "a:1", "-1"], 'error: "-1" is no weight\n'),

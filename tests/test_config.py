@@ -73,6 +73,13 @@ def written(policy: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in policy.items() if value is not None}
 
 
+def test_a_policy_of_the_command_line_has_settings() -> None:
+    written = 'ring_hash:key="query:a,b",ring_size=5_000'
+    loaded = config.from_arguments(listen=[":0"], to=["127.0.0.1:9"], policy=written, health=None)
+    policy = loaded.pools["app"].policy
+    assert (policy.name, policy.key, policy.ring_size) == ("ring_hash", "query:a,b", 5_000)
+
+
 def test_prequal_has_settings_of_its_own() -> None:
     policy = """{ name = "prequal", probe_path = "/load", probe_timeout = "20ms", probes_per_request = 2,
         probe_rate_max = 200, probes_in_flight_max = 8, q_rif = 0.6 }""".replace("\n", "")

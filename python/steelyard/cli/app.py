@@ -76,7 +76,8 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How one of --to is chosen; least_request unless given.",
+            help="How one of --to is chosen; least_request unless given. Settings follow a colon: "
+            "'ring_hash:key=address'.",
             autocompletion=complete.policies,
         ),
     ] = None,

@@ -19,6 +19,7 @@ from steelyard.config.problems import from_validation, present, without_what_is_
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
 from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
+from steelyard.config.written import read_policy
 from steelyard.errors import ConfigError, Problem
 
 __all__ = ["from_arguments", "load", "load_text", "problem_in", "warnings"]
@@ -48,19 +49,26 @@ def from_arguments(
     *, listen: Sequence[str], to: Sequence[str], policy: str | None, health: str | None
 ) -> Config:
     """The short form, given on a command line instead of in a file."""
-    given = {"listen": list(listen), "endpoints": list(to), "policy": policy, "health": health}
+    # Its name alone is looked at with the rest.
+    name, settings = read_policy(policy) if policy else (policy, {})
+    chosen = {"name": name, **settings} if settings else name
+    given = {"listen": list(listen), "endpoints": list(to), "policy": chosen, "health": health}
     try:
         return checked(
             Source("command line", {key: value for key, value in given.items() if value is not None})
         )
     except ConfigError as error:
-        raise ConfigError([replace(one, key=argument(one.key)) for one in error.problems]) from None
+        raise ConfigError([as_argument(one, name) for one in error.problems]) from None
 
 
-def argument(key: str | None) -> str | None:
-    """What the person wrote: `--to` where a file has `endpoints[0]`."""
-    name = (key or "").partition("[")[0]
-    return ARGUMENTS.get(name, key)
+def as_argument(problem: Problem, policy: str | None) -> Problem:
+    """In words of what the person wrote: `--to` where a file has `endpoints[0]`."""
+    name, _, setting = (problem.key or "").partition("[")[0].partition(".")
+    key = ": ".join(filter(None, (ARGUMENTS.get(name, problem.key), setting)))
+    if name == "policy" and problem.hint and problem.hint.startswith("write key = "):
+        # The engine shows a line of a file.
+        return replace(problem, key=key, hint=f"write --policy '{policy}:key=address'")
+    return replace(problem, key=key)
 
 
 # What a scenario of the simulator has, and no configuration.

@@ -65,6 +65,11 @@ def policy_or_score(value: object, info: ValidationInfo) -> object:
         )
     if isinstance(value, str) and is_score(value):
         return value
+    name = value.partition(":")[0] if isinstance(value, str) and ":" in value else None
+    if name in POLICIES:
+        raise refuse(
+            f'"{value}" names no policy', f'{name} takes settings so: {{ name = "{name}", key = ... }}'
+        )
     if isinstance(value, str) and ":" in value:
         raise refuse(
             f'"{value}" names no policy',
