@@ -272,6 +272,41 @@ def test_the_command_shows_endpoints_when_asked(small: Path) -> None:
     assert "\nslow " in done.stdout
 
 
+def test_names_of_a_scenario_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    # Words in brackets would be markup to the library for tables.
+    names = ("[red]a\x1b[31m", "[red]b\x9b2J")
+    result = result_of(
+        *(
+            policy(name, 1.0 + n) | {"share": (1.0,), "utilisation_by_endpoint": (0.5,)}
+            for n, name in enumerate(names)
+        ),
+        differences=({"a": names[0], "b": names[1], "mean_s": 0.5, "ci_s": (0.4, 0.6), "significant": True},),
+    )
+    command.show(result.model_copy(update={"endpoints": names[:1]}), names[0], endpoints=True)
+    shown = capsys.readouterr().out
+    assert all(one == "\n" or one.isprintable() for one in shown)
+    # In the headline, both tables, as the name of an endpoint, in the sentence and in the answer.
+    assert shown.count("[red]a\\x1b[31m") == 6
+    assert shown.count("[red]b\\x9b2J") == 3
+
+
+def test_which_format_a_trace_was_read_in_is_told(small: Path) -> None:
+    (small.parent / "access.log").write_text(
+        "".join(f'{{"time": {n / 10}, "duration": 0.1}}\n' for n in range(100)), encoding="utf-8"
+    )
+    trace = '{ kind = "trace", file = "access.log" }'
+    text = SMALL.partition("[[faults]]")[0].replace('{ kind = "poisson", rate = 1.5 }', trace)
+    small.write_text(text.replace("requests = 2_000", "requests = 100"), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == ("trace access.log: 100 lines read as JSON lines (told by line 1)")
+    small.write_text(text.replace('.log"', '.log", format = "json"'), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.stderr.splitlines()[0] == (
+        "trace access.log: 100 lines read as JSON lines (as the scenario says)"
+    )
+
+
 def test_json_has_the_names_of_the_manual(small: Path) -> None:
     done = steelyard("simulate", small.name, "--json", "--seed", "9", "--policy", "random", cwd=small.parent)
     found = json.loads(done.stdout)

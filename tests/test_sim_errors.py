@@ -10,6 +10,7 @@ from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.document import prepare
 from steelyard.sim.load import checked
 from steelyard.sim.scenario import Scenario
+from steelyard.sim.written import policy_of
 
 GOOD = """\
 policies = ["random", "least_request"]
@@ -353,6 +354,14 @@ def test_half_the_name_of_a_score_is_told_as_that() -> None:
     assert 'policies[0]: "x:" names no policy\nhint: one written in Python is "module:function"' in problem
 
 
+def test_a_setting_without_a_value_is_told_as_that() -> None:
+    (problem,) = told(with_policies('["random", "ring_hash:key"]'))
+    assert problem == (
+        's.toml:1:23: policies[1]: "ring_hash:key" names no policy\n'
+        'hint: ring_hash takes settings so: { name = "ring_hash", key = ... }'
+    )
+
+
 class TestPoliciesOfTheCommandLine:
     """They stand in no line of the scenario, so that none may be blamed for them."""
 
@@ -380,11 +389,73 @@ class TestPoliciesOfTheCommandLine:
         assert [one.name for one in result.policies] == ["maglev"]
 
     @pytest.mark.parametrize(
+        ("written", "settings"),
+        [
+            ('ring_hash:key="query:a,b",ring_size=64', {"key": "query:a,b", "ring_size": 64}),
+            ("ring_hash:ring_size=64,key='query:a\\,\"b'", {"key": 'query:a\\,"b', "ring_size": 64}),
+            (r'ring_hash:key = "query:a\",b" ,', {"key": 'query:a",b'}),
+            # An apostrophe within a text is a letter of it, and so is what looks like another setting.
+            ("ring_hash:key=query:it's,ring_size=64", {"key": "query:it's", "ring_size": 64}),
+            ('ring_hash:key="query:a=b,ring_size=5"', {"key": "query:a=b,ring_size=5"}),
+            ("bounded_hash:balance=1.5,key=path", {"balance": 1.5, "key": "path"}),
+            ("random", {}),
+        ],
+    )
+    def test_a_setting_may_hold_a_comma_in_quotes(self, written: str, settings: dict[str, object]) -> None:
+        read = policy_of(written, {}, Path())
+        assert read.model_dump(exclude_unset=True, exclude={"name"}) == settings
+
+    def test_a_module_of_a_policy_s_name_is_still_a_module(self, tmp_path: Path) -> None:
+        (tmp_path / "maglev.py").write_text("def key(endpoint):\n    return endpoint.in_flight\n")
+        assert policy_of("maglev:key", {}, tmp_path).score is not None
+
+    @pytest.mark.parametrize(
         ("written", "message"),
         [
             ("ring_hash:kye=address", 'policy ring_hash: kye: unknown key\nhint: did you mean "key"?'),
             ("maglev:key=address,table_size=x", "policy maglev: table_size: expected a whole number"),
-            ("maglev:key=address,101", '"101" is no setting of a policy'),
+            (
+                "maglev:key=address,101",
+                '"101" is no setting of a policy\nhint: write "maglev:101=...", or quotes around a value '
+                "that holds a comma",
+            ),
+            ("maglev:key=address,key=path", 'the setting "key" of maglev is given twice\nhint: keep one'),
+            (
+                'ring_hash:key="query:a,b',
+                'the quote that the value of key begins with is not closed: "query:a,b\n'
+                'hint: end it with ", within quotes for the shell: --policy \'NAME:key="VALUE"\'',
+            ),
+            (
+                "ring_hash:ring_size=5,key='path",
+                "the quote that the value of key begins with is not closed: 'path\nhint: end it with ', ",
+            ),
+            (
+                'ring_hash:key="path"x,ring_size=5',
+                'after the quoted value of key stands "x,ring_size=5"\nhint: a comma separates settings',
+            ),
+            (
+                r'ring_hash:key="a\q"',
+                "the value of key is no text: unescaped '\\' in a string\nhint: in '...' every letter stands",
+            ),
+            (
+                "ring_hash:key",
+                '"ring_hash:key" gives the setting "key" no value\nhint: write \'ring_hash:key=cookie:sid\'',
+            ),
+            (
+                "maglev:table_size",
+                '"maglev:table_size" gives the setting "table_size" no value\n'
+                "hint: write 'maglev:table_size=VALUE'",
+            ),
+            (
+                "random:choise",
+                'random has no setting "choise", and there is no module random for a policy in Python\n'
+                'hint: did you mean "choices"?',
+            ),
+            (
+                "ring_hash,key=path",
+                'unknown policy "ring_hash,key=path"\nhint: one written in Python is "module:function", and '
+                'a setting "ring_hash:key=cookie:sid"',
+            ),
             ("x:", 'unknown policy "x:"\nhint: one written in Python is "module:function"'),
         ],
     )

@@ -12,6 +12,7 @@ what could raise an error or allocate memory is refused when the configuration i
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import itertools
 import math
@@ -34,6 +35,7 @@ __all__ = [
     "ScoreFunction",
     "compile_score",
     "find_score",
+    "has_module",
     "is_score",
 ]
 
@@ -105,6 +107,13 @@ def is_score(name: str) -> bool:
     """Whether this names a function in a module, as "mymodule:score" does."""
     module, colon, function = name.partition(":")
     return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def has_module(name: str, folder: Path | None) -> bool:
+    """Whether there is a module of this plain name, other than Python's own. It is not imported."""
+    if folder is not None and (folder / f"{name}.py").is_file():
+        return True
+    return name not in sys.stdlib_module_names and importlib.util.find_spec(name) is not None
 
 
 def compile_score(name: str, folder: Path | None) -> Compiled:

@@ -18,6 +18,7 @@ from steelyard.sim.checks import (
     requests_a_second,
 )
 from steelyard.sim.policies import labels
+from steelyard.sim.result import TraceRead
 from steelyard.sim.scenario import Scenario
 from steelyard.sim.service import HyperExponential, LogNormal, Pareto, Service, ServiceTrace
 from steelyard.sim.trace import Trace, read_trace
@@ -36,6 +37,7 @@ class Prepared:
 
     document: dict[str, Any]
     notices: tuple[str, ...]
+    traces: tuple[TraceRead, ...]
 
 
 def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
@@ -85,6 +87,7 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
             ],
         },
         tuple(notices),
+        tuple(dict.fromkeys(one.read for one in (arrival_trace, service_trace) if one.read)),
     )
 
 

@@ -14,7 +14,7 @@ from steelyard.config.base import nearest
 from steelyard.errors import SteelyardError
 from steelyard.sim.units import parse_seconds
 
-__all__ = ["FORMATS", "BrokenLine", "Format", "Record", "recognised"]
+__all__ = ["EXAMPLES", "FORMATS", "NAMES", "BrokenLine", "Record", "recognised"]
 
 # A log in milliseconds writes 0 for what took less than one: half of one on average.
 UNDER_A_MILLISECOND_S = 0.0005
@@ -209,6 +209,14 @@ ENGLISH_MONTHS = {
 }
 
 FORMATS: dict[str, Callable[[], Format]] = {"json": JsonLines, "nginx": Nginx, "haproxy": HaProxy}
+NAMES = {"json": "JSON lines", "nginx": "nginx's combined log", "haproxy": "HAProxy's httplog"}
+EXAMPLES = {
+    "json": '{"time": "2026-01-31T12:00:00.123Z", "duration": 0.012, "status": 200}',
+    "nginx": '10.0.0.9 - - [31/Jan/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 612 "-" "curl/8" 0.012',
+    "haproxy": "10.0.0.9:33317 [31/Jan/2026:12:00:00.123] web app/s1 0/0/1/11/12 200 612 - - ---- 1/1/1/1/0 "
+    '0/0 "GET / HTTP/1.1"',
+}
+"""A line as each format expects it."""
 
 
 def recognised(line: str) -> str | None:

@@ -1,7 +1,8 @@
 """Traces: real requests, read from a log. What a log line says is in `formats.py`."""
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -12,7 +13,8 @@ from pydantic import BeforeValidator, Field
 from steelyard.config.base import Model, one_of
 from steelyard.config.units import count, refuse
 from steelyard.errors import ConfigError, Problem
-from steelyard.sim.formats import FORMATS, BrokenLine, Format, Record, recognised
+from steelyard.sim.formats import EXAMPLES, FORMATS, NAMES, BrokenLine, Record, recognised
+from steelyard.sim.result import TraceRead
 
 __all__ = ["Trace", "TraceTable", "read_trace"]
 
@@ -20,6 +22,8 @@ TRACE_LINES_MAX = 2_000_000
 LINE_BYTES_MAX = 64 * 1024
 # How far into the file its format is looked for.
 RECOGNISED_WITHIN_LINES = 50
+# How much of a line that nobody can read is shown.
+SHOWN_CHARACTERS_MAX = 80
 # Some answers are no service: the client left (499), the proxy or the server failed.
 SERVED_STATUS_MAX = 498
 
@@ -60,6 +64,7 @@ class Trace:
     durations_s: list[float] = field(default_factory=list)
     """How long each request that was answered well took."""
     notices: list[str] = field(default_factory=list)
+    read: TraceRead | None = None
 
 
 def read_trace(table: TraceTable, folder: Path) -> Trace:
@@ -98,9 +103,11 @@ def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> T
     first = list(islice(lines, RECOGNISED_WITHIN_LINES))
     if not first:
         raise ConfigError([Problem("the trace is empty", file=str(path))])
-    log = format_of(table, path, [line for _, line in first])
+    name, told_by = format_of(table, path, first)
+    log = FORMATS[name]()
     records: list[Record] = []
-    broken = read = 0
+    strange: Counter[str | None] = Counter()
+    read = 0
     trace = Trace()
     for number, line in chain(first, lines):
         if read == table.lines_max:
@@ -112,29 +119,69 @@ def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> T
                 raise BrokenLine(f"the line is longer than {LINE_BYTES_MAX // 1024} KiB")
             records.append(log.parse(line.rstrip()))
         except BrokenLine as error:
-            broken += 1
-            if not table.skip_broken:
-                hint = error.hint or "skip_broken = true leaves such lines out"
-                raise ConfigError(
-                    [Problem(error.reason, None, hint, str(path), number, error.column)]
-                ) from None
-    if broken:
-        trace.notices.append(f"{path}: {broken} of {read} lines could not be read and are left out")
+            other = other_format(line, name)
+            strange[other] += 1
+            if table.skip_broken:
+                continue
+            if other is not None:
+                raise mixed(path, number, other, name, told_by) from None
+            raise ConfigError([broken_line(path, number, error, told_by)]) from None
+    if strange:
+        left_out = strange.total()
+        notice = f"{path}: {left_out} of {read} lines could not be read and are left out"
+        others = (f"{count} written as {NAMES[other]}" for other, count in strange.items() if other)
+        trace.notices.append(", ".join([notice, *others]))
     trace.arrivals_s = arrivals(records, whole_seconds=log.whole_seconds)
     trace.durations_s = [
         one.duration_s for one in records if one.duration_s is not None and one.status <= SERVED_STATUS_MAX
     ]
+    trace.read = TraceRead(file=str(path), format=name, told_by_line=told_by, lines=read)
     return trace
 
 
-def format_of(table: TraceTable, path: Path, first: list[str]) -> Format:
+def format_of(table: TraceTable, path: Path, first: list[tuple[int, str]]) -> tuple[str, int | None]:
+    """The format's name, and which line told it where the scenario does not say it."""
     if table.format != "auto":
-        return FORMATS[table.format]()
-    found = next((name for line in first if (name := recognised(line))), None)
-    if found is None:
-        hint = 'write format = "json", "nginx" or "haproxy" to see what is wrong with its lines'
-        raise ConfigError([Problem("this is no log whose format is known", None, hint, str(path), 1)])
-    return FORMATS[found]()
+        return table.format, None
+    for number, line in first:
+        if name := recognised(line):
+            return name, number
+    number, line = first[0]
+    which = f"the first {len(first)} lines" if len(first) > 1 else "it"
+    problem = f"this line is of no format that is known, and so is none of {which}: {shown(line)}"
+    raise ConfigError([Problem(problem, None, expectations(FORMATS), str(path), number)])
+
+
+def other_format(line: str, name: str) -> str | None:
+    """The format that a line is written in which is no line of this one."""
+    found = recognised(line)
+    return None if found == name else found
+
+
+def mixed(path: Path, number: int, other: str, name: str, told_by: int | None) -> ConfigError:
+    why = "the scenario says" if told_by is None else f"line {told_by} is written in"
+    problem = f"this line is written as {NAMES[other]}, but {why} {NAMES[name]}"
+    return ConfigError([Problem(problem, None, expectations((name, other)), str(path), number)])
+
+
+def broken_line(path: Path, number: int, error: BrokenLine, told_by: int | None) -> Problem:
+    reason = error.reason
+    if told_by is not None and told_by > number:
+        reason = f"{reason}, which line {told_by} is written in"
+    hint = error.hint or "skip_broken = true leaves such lines out"
+    return Problem(reason, None, hint, str(path), number, error.column)
+
+
+def expectations(names: Iterable[str]) -> str:
+    """What a line of each of these formats looks like."""
+    lines = (f'  format = "{name}", {NAMES[name]}: {EXAMPLES[name]}' for name in names)
+    return "\n".join(["all lines of a trace are written in one format, such as", *lines])
+
+
+def shown(line: str) -> str:
+    """As much of a line as a message has room for."""
+    text = line.strip()
+    return f'"{text}"' if len(text) <= SHOWN_CHARACTERS_MAX else f'"{text[:SHOWN_CHARACTERS_MAX]}"...'
 
 
 def arrivals(records: list[Record], *, whole_seconds: bool) -> list[float]:
