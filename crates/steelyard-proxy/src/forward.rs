@@ -5,12 +5,14 @@
 
 mod admission;
 mod attempt;
+mod carry;
 mod edited;
 mod hops;
 mod relay;
 mod replay;
 mod route;
 mod slot;
+pub(crate) mod tcp;
 mod tunnel;
 mod upload;
 mod way;
@@ -186,7 +188,7 @@ async fn to_pool(
     let mut last = None;
     let mut tries = 0;
     loop {
-        let mut slot = match admission::admit(client, pool, &seeker, asked, plan.give_up).await {
+        let mut slot = match admission::admit(client, pool, &seeker, asked.gone(), plan.give_up).await {
             Ok(slot) => slot,
             Err(Refusal::Gone) => return After::Close.into(),
             Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await.into(),

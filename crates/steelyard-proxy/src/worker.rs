@@ -2,11 +2,11 @@
 
 mod accept;
 
+use crate::accepted;
 use crate::buffer::Buffers;
 use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
-use crate::http1::client;
 use crate::http2::client::Lines;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared};
@@ -188,7 +188,7 @@ impl Worker {
         // Entered before its task first runs, so that a drain in between does not pass it by.
         let place = self.registry.enter(socket);
         // A panic ends this one connection; the hook has logged it, and the guards give back what it held.
-        tokio::task::spawn_local(client::serve(self.clone(), seat, place, transport, peer));
+        tokio::task::spawn_local(accepted::serve(self.clone(), seat, place, transport, peer));
     }
 
     /// Whether an endpoint is still in the configuration; `pool` is as the request saw it.

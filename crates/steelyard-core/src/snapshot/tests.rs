@@ -1,5 +1,6 @@
 //! Sound documents become snapshots; every mistake of the others is told at once.
 
+mod layer4;
 mod tls;
 
 use super::*;

@@ -60,7 +60,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// It is loaded before the pool is in force.
-fn not_loaded() -> Fault {
+pub(super) fn not_loaded() -> Fault {
     Fault::Connect(std::io::Error::other("TLS has not been loaded"))
 }
 

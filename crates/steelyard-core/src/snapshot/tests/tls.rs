@@ -3,7 +3,7 @@
 use super::*;
 use crate::document::{Certificate, ClientAuth, Hsts, ListenerTls, PoolTls, TlsVersion};
 
-fn listener_tls() -> ListenerTls {
+pub(super) fn listener_tls() -> ListenerTls {
     ListenerTls {
         certificates: vec![Certificate { cert: "/site.pem".into(), key: "/site.key".into() }],
         alpn: vec!["http/1.1".into()],
