@@ -111,7 +111,7 @@ async fn turn_away(
                 return;
             }
         }
-        Insecure::Refused(_) | Insecure::Proved => {}
+        Insecure::Refused(_) | Insecure::Proved | Insecure::NoHttp2 => {}
         Insecure::TimedOut | Insecure::Gone(_) => return,
     }
     linger(transport, timer, worker).await;
