@@ -90,7 +90,7 @@ async fn turn_away(client: &Client<'_>, protocol: ListenerProtocol, transport: &
         Insecure::ClearText if protocol == ListenerProtocol::Http => {
             client::ask_for_tls(client, transport).await
         }
-        Insecure::Refused(_) | Insecure::Proved => true,
+        Insecure::Refused(_) | Insecure::Proved | Insecure::NoHttp2 => true,
         Insecure::ClearText | Insecure::TimedOut | Insecure::Gone(_) => false,
     };
     if told {

@@ -44,6 +44,7 @@ use steelyard_core::pool::Pool;
 use steelyard_core::route::RouteEdit;
 use steelyard_core::seeker::Seeker;
 pub(crate) use tunnel::Tunnel;
+pub(crate) use way::Way;
 
 /// Seconds that a client is asked to wait after a 503.
 const RETRY_AFTER_S: &str = "1";

@@ -73,11 +73,11 @@ pub(super) fn check_pool<'a>(
     mut endpoints: impl Iterator<Item = &'a EndpointAddress>,
     report: &mut Report,
 ) {
-    let Some(tls) = &config.tls else { return };
+    let Some(tls) = &config.tls else { return check_clear_text(config, report) };
     if config.protocol == Protocol::H2c {
         let refusal =
             Refusal::new("\"h2c\" is HTTP/2 in clear text, and these endpoints are spoken to over TLS");
-        report.refuse_at("protocol", refusal.hint("leave out protocol, or [pools.NAME.tls]"));
+        report.refuse_at("protocol", refusal.hint("write \"h2\", or take tls out of the pool"));
     }
     report.at("tls", |report| {
         check_pool_tls(tls, report);
@@ -87,6 +87,20 @@ pub(super) fn check_pool<'a>(
             report.refuse_at("server_name", refusal.hint("write server_name = \"app.internal\""));
         }
     });
+}
+
+/// What is agreed on within a handshake of TLS takes TLS.
+fn check_clear_text(config: &Pool, report: &mut Report) {
+    let refusal = match config.protocol {
+        Protocol::Http1 | Protocol::H2c => return,
+        Protocol::H2 => Refusal::new("\"h2\" is HTTP/2 over TLS, and this pool has no tls")
+            .hint("write tls = true beside it, or \"h2c\" for HTTP/2 in clear text"),
+        Protocol::Auto => {
+            Refusal::new("\"auto\" is decided within a handshake of TLS, and this pool has no tls")
+                .hint("write tls = true beside it, or \"h2c\" for HTTP/2 in clear text")
+        }
+    };
+    report.refuse_at("protocol", refusal);
 }
 
 fn check_pool_tls(tls: &PoolTls, report: &mut Report) {
