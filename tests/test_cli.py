@@ -101,6 +101,15 @@ def test_check_tells_every_mistake_on_standard_error(tmp_path: Path) -> None:
     )
 
 
+def test_a_scenario_is_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('arrivals = { kind = "poisson", rate = 2.0 }\nrequests = 5\n')
+    done = steelyard("check", "s.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "s.toml: this is a scenario, no configuration\nhint: steelyard simulate s.toml runs it\n"
+    )
+
+
 def test_check_json(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text(GOOD)
     (tmp_path / "bad.toml").write_text(GOOD + "foo = 1\n")

@@ -89,6 +89,21 @@ ONE_MISTAKE = [
         GOOD + '[faults]\nat = "1s"',
         "s.toml:5:2: faults: expected a list, found a table\nhint: write [[faults]] above each",
     ),
+    (
+        GOOD.replace("[{ count = 2 }, ", '["127.0.0.1:80", '),
+        's.toml:2:14: endpoints[0]: expected a table, found "127.0.0.1:80"\n'
+        "hint: for instance endpoints = [{ count = 10, concurrency = 4 }]",
+    ),
+    (
+        with_arrivals("2.0"),
+        "s.toml:3:1: arrivals: expected a table, found the number 2.0\n"
+        'hint: for instance arrivals = { kind = "poisson", rate = 100.0 }',
+    ),
+    (
+        'listen = ":80"\nendpoints = ["127.0.0.1:9001"]\nhealth = "/"\n',
+        "s.toml: this is a configuration, no scenario\n"
+        "hint: steelyard check reads it; examples/scenarios has some to begin with",
+    ),
     # kinds and policies that do not exist
     (
         with_arrivals('{ kind = "poison", rate = 2.0 }'),
@@ -123,6 +138,18 @@ ONE_MISTAKE = [
     (
         with_service('{ kind = "constant", mean = 1 }'),
         's.toml:4:32: service.mean: 1 has no unit\nhint: write "1s" for seconds or "1ms" for milliseconds',
+    ),
+    (
+        with_service('{ kind = "constant", mean = nan }'),
+        's.toml:4:32: service.mean: nan is no number\nhint: write a number with its unit, such as "5s"',
+    ),
+    (
+        with_service('{ kind = "constant", mean = "0s" }'),
+        's.toml:4:32: service.mean: "0s" is too short here\nhint: write a time above 0',
+    ),
+    (
+        with_policies('["random", { name = "bounded_hash", key = "path", balance = nan }]'),
+        "s.toml:1:62: policies[1].balance: nan is no number",
     ),
     (
         with_service('{ kind = "constant", mean = "1 sec" }'),
@@ -418,6 +445,17 @@ class TestPoliciesOfTheCommandLine:
                 "maglev:key=address,101",
                 '"101" is no setting of a policy\nhint: write "maglev:101=...", or quotes around a value '
                 "that holds a comma",
+            ),
+            (
+                "random,least_request",
+                'unknown policy "random,least_request"\nhint: give --policy once for each',
+            ),
+            ("p2c:", 'unknown policy "p2c:"\nhint: write "p2c" where there are no settings'),
+            ("ring_hash:name=p2c", '"name" is no setting of a policy\nhint: the policy is ring_hash already'),
+            ("ring_hash:=path", '"=path" is no setting of a policy\nhint: write "ring_hash:key=..."'),
+            (
+                "mine.py:score",
+                "policy mine.py:score: No module named 'mine'\nhint: a module is named without \".py\"",
             ),
             ("maglev:key=address,key=path", 'the setting "key" of maglev is given twice\nhint: keep one'),
             (

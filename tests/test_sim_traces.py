@@ -1,6 +1,8 @@
 """Logs as traces: what is read from each format, and how a line that cannot be read is told."""
 
 import json
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +111,8 @@ def test_a_broken_line_is_refused_with_its_place(tmp_path: Path) -> None:
         ('{"tiem": 1}', 'there is neither "time" nor "duration"\nhint: "time" is written "tiem" here'),
         ('{"time": "noon"}', '"noon" is no time\nhint: such as 2026-01-31T12:00:00.123Z'),
         ('{"time": true}', '"time" is no time\nhint: such as "2026-01-31T12:00:00.123Z", or seconds'),
+        ('{"time": 1769860800500}', '"time" is no time\nhint: seconds since 1970, not milliseconds'),
+        ('{"duration": 1e300}', '"duration" is longer than a year\nhint: a number of seconds'),
         ('{"duration": -1}', '"duration" is no number of seconds'),
         ('{"duration": NaN}', '"duration" is no number of seconds'),
         ('{"duration": "5 parsecs"}', '"duration": "parsecs" is no unit of time'),
@@ -245,6 +249,44 @@ def test_a_trace_that_does_not_say_what_is_needed_is_refused(tmp_path: Path) -> 
         "s.toml:4:29: service.file: no line of the trace says how long a request took\n"
         'hint: JSON lines need "duration"; nginx writes it with $request_time at the end of its log_format'
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "message"),
+    [
+        (['{"duration": 1}'] * 2, "arrivals", "no line of the trace says when a request arrived"),
+        (['{"time": 5, "duration": 1}'], "arrivals", "the trace has only one request"),
+        (['{"time": 5, "duration": 1}'] * 2, "arrivals", "all requests of the trace arrived at one moment"),
+        (
+            ['{"time": 5, "duration": 0}', '{"time": 6, "duration": 0}'],
+            "service",
+            "every request of the trace took no time at all",
+        ),
+    ],
+)
+def test_why_a_trace_does_not_do_is_told(lines: list[str], key: str, message: str, tmp_path: Path) -> None:
+    written(tmp_path, lines)
+    with pytest.raises(ConfigError) as caught:
+        prepared(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.message) == (f"{key}.file", message)
+    assert problem.hint is not None
+
+
+def test_a_log_for_both_tables_is_read_once_and_may_be_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "access.log")
+    text = "".join(f"{line}\n" for line in JSON)
+    writer = threading.Thread(target=(tmp_path / "access.log").write_text, args=(text,))
+    writer.start()
+    document = prepared(tmp_path).document
+    writer.join()
+    assert (document["requests"], document["service"]["samples_s"]) == (3, [0.25, 0.01])
+
+
+def test_a_device_is_no_trace(tmp_path: Path) -> None:
+    # It would never end.
+    with pytest.raises(ConfigError, match=r"\A/dev/zero: this is no file\Z"):
+        read_trace(TraceTable(file="/dev/zero"), tmp_path)
 
 
 def test_a_broken_trace_is_told_once_for_both_tables(tmp_path: Path) -> None:

@@ -63,7 +63,14 @@ def argument(key: str | None) -> str | None:
     return ARGUMENTS.get(name, key)
 
 
+# What a scenario of the simulator has, and no configuration.
+SCENARIO = {"arrivals", "service"}
+
+
 def checked(source: Source) -> Config:
+    if SCENARIO & source.data.keys() and not {"listen", "listeners", "pools"} & source.data.keys():
+        hint = f"steelyard simulate {source.name} runs it"
+        raise ConfigError([Problem("this is a scenario, no configuration", None, hint, source.name)])
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     # Policies written in Python are looked for beside the file first.
     context = {"folder": Path(source.name).parent if Path(source.name).is_file() else Path.cwd()}

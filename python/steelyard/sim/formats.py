@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from steelyard.config.base import nearest
 from steelyard.errors import SteelyardError
-from steelyard.sim.units import parse_seconds
+from steelyard.sim.units import SECONDS_MAX, parse_seconds
 
 __all__ = ["EXAMPLES", "FORMATS", "NAMES", "BrokenLine", "Record", "recognised"]
 
@@ -81,6 +81,10 @@ class JsonLines:
         )
 
 
+# The year 5138, in seconds; who is beyond it has written milliseconds.
+TIME_S_MAX = 1e11
+
+
 def time_of(value: Any) -> float:
     if isinstance(value, str):
         try:
@@ -90,6 +94,8 @@ def time_of(value: Any) -> float:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BrokenLine('"time" is no time', hint='such as "2026-01-31T12:00:00.123Z", or seconds')
+    if abs(value) > TIME_S_MAX:
+        raise BrokenLine('"time" is no time', hint="seconds since 1970, not milliseconds")
     return float(value)
 
 
@@ -101,6 +107,8 @@ def duration_of(value: Any) -> float:
             raise BrokenLine(f'"duration": {error.message()}') from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise BrokenLine('"duration" is no number of seconds')
+    if value > SECONDS_MAX:
+        raise BrokenLine('"duration" is longer than a year', hint="a number of seconds")
     return float(value)
 
 

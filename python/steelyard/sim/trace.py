@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -71,9 +71,11 @@ def read_trace(table: TraceTable, folder: Path) -> Trace:
     """Reads the file. Raises ConfigError with the place of a line that cannot be read."""
     path = folder / table.file
     try:
+        if path.is_char_device() or path.is_block_device():
+            # Some of them never end.
+            raise ConfigError([Problem("this is no file", file=str(path))])
         with path.open("rb") as file:
-            skip_mark(file, path)
-            numbered = enumerate(bounded_lines(file.readline), 1)
+            numbered = enumerate(bounded_lines(file.readline, path), 1)
             return gather(table, path, ((number, line) for number, line in numbered if line.strip()))
     except FileNotFoundError:
         raise ConfigError([Problem("there is no such file", file=str(path))]) from None
@@ -81,22 +83,22 @@ def read_trace(table: TraceTable, folder: Path) -> Trace:
         raise ConfigError([Problem((error.strerror or str(error)).lower(), file=str(path))]) from None
 
 
-def skip_mark(file: BinaryIO, path: Path) -> None:
-    """Goes beyond the byte order mark that some editors and shells put before UTF-8; UTF-16 is refused."""
-    start = file.read(len(codecs.BOM_UTF8))
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        hint = "write it anew in UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
-        raise ConfigError([Problem("the trace is written in UTF-16", None, hint, str(path), 1)])
-    if start != codecs.BOM_UTF8:
-        file.seek(0)
-
-
-def bounded_lines(readline: Callable[[int], bytes]) -> Iterator[str]:
+def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[str]:
     """Each line; of one that is too long only as much as shows that it is."""
-    while line := readline(LINE_BYTES_MAX + 1):
+    line = without_mark(readline(LINE_BYTES_MAX + 1), path)
+    while line:
         yield line.decode("utf-8", "replace")
         while line and not line.endswith(b"\n"):
             line = readline(LINE_BYTES_MAX)
+        line = readline(LINE_BYTES_MAX + 1)
+
+
+def without_mark(line: bytes, path: Path) -> bytes:
+    """The first line without the byte order mark that some editors and shells put before UTF-8."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "write it anew in UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
+        raise ConfigError([Problem("the trace is written in UTF-16", None, hint, str(path), 1)])
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> Trace:

@@ -57,7 +57,11 @@ def without_value(policy: str, word: str) -> UsageError:
 
 def unknown(name: str, known: Sequence[str]) -> UsageError:
     hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
-    if ":" in name or "=" in name:
+    if all(part in known for part in re.split("[, ]+", name)):
+        hint = "give --policy once for each"
+    elif name.removesuffix(":") in known:
+        hint = f'write "{name[:-1]}" where there are no settings'
+    elif ":" in name or "=" in name:
         hint = 'one written in Python is "module:function", and a setting "ring_hash:key=cookie:sid"'
     return UsageError(f'unknown policy "{name}"', hint=hint)
 
@@ -72,6 +76,8 @@ def read_policy(written: str) -> tuple[str, dict[str, Any]]:
         raise unknown(written, POLICIES)
     found: dict[str, Any] = {}
     for setting, text in settings_of(f"{key}={value}", name):
+        if setting == "name":
+            raise UsageError(f'"{setting}" is no setting of a policy', hint=f"the policy is {name} already")
         if setting in found:
             raise UsageError(f'the setting "{setting}" of {name} is given twice', hint="keep one of them")
         found[setting] = value_of(setting, text)
@@ -84,7 +90,7 @@ def settings_of(text: str, name: str) -> Iterator[tuple[str, str]]:
         pair = before_comma(text)
         key, equals, _ = pair.partition("=")
         if pair and (not equals or not key.strip()):
-            hint = f'write "{name}:{pair or "key"}=...", or quotes around a value that holds a comma'
+            hint = f'write "{name}:{key.strip() or "key"}=...", or quotes around a value that holds a comma'
             raise UsageError(f'"{pair}" is no setting of a policy', hint=hint)
         if not pair:
             text = text[1:]
