@@ -211,6 +211,14 @@ def test_a_restart_uses_what_is_there(tmp_path: Path) -> None:
     assert issuer.orders() == asked
 
 
+def test_nonces_that_are_refused_again_and_again_end_no_order(tmp_path: Path) -> None:
+    issuer = pebble(refused_nonces=25)
+    site = Site(issuer, tmp_path)
+    site.expect_issued()
+    assert issuer.orders() == 1
+    assert "tried again" not in site.running.errors()
+
+
 def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:
     issuer = pebble()
     old = authority().certificate("a.example", begins_in_days=-80, ends_in_days=5)

@@ -31,8 +31,8 @@ DIRECTORY_PORT, MANAGEMENT_PORT, DNS_PORT, TEST_PORT = 14000, 15000, 8053, 8055
 class Pebble:
     """Issues for any name, if whoever answers for it at `host` proves it."""
 
-    def __init__(self, sleep_s: int | None = None) -> None:
-        self._sleep_s = sleep_s
+    def __init__(self, refused_nonces: int, sleep_s: int | None) -> None:
+        self._refused_nonces, self._sleep_s = refused_nonces, sleep_s
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         # Its ports are its own at an address of its own: one that no other process of the tests uses.
@@ -83,11 +83,12 @@ class Pebble:
         for process in self._processes:
             process.send_signal(signal.SIGSTOP)
 
-    def orders(self) -> int:
-        return self.log().count("POST /order-plz")
-
     def log(self) -> str:
         return Path(self._log.name).read_text(errors="replace")
+
+    def orders(self) -> int:
+        """How many it has taken."""
+        return self.log().count("Added order")
 
     def roots(self) -> str:
         """The certificate (PEM) that what it issues leads to."""
@@ -105,7 +106,7 @@ class Pebble:
         # It looks without the pause that shall teach patience, unless one is asked for; refusing good nonces
         # now and then stays on.
         pause = {"PEBBLE_VA_SLEEPTIME": str(self._sleep_s)} if self._sleep_s else {"PEBBLE_VA_NOSLEEP": "1"}
-        environment = {**os.environ, **pause}
+        environment = {**os.environ, **pause, "PEBBLE_WFE_NONCEREJECT": str(self._refused_nonces)}
         return subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
 
     def _answers(self) -> bool:
@@ -118,9 +119,9 @@ class Pebble:
         return True
 
 
-def pebble(*, sleep_s: int | None = None) -> Pebble:
-    """It takes up to `sleep_s` before it looks for a proof."""
-    return keep(Pebble(sleep_s))
+def pebble(*, refused_nonces: int = 5, sleep_s: int | None = None) -> Pebble:
+    """It refuses so many in a hundred good nonces, and takes up to `sleep_s` before it looks for a proof."""
+    return keep(Pebble(refused_nonces, sleep_s))
 
 
 class Wishes:

@@ -100,6 +100,7 @@ health = "/healthz"                     # the path that is asked; without this l
 # [pools.api]
 # endpoints = ["127.0.0.1:9003"]
 # tls = true                            # endpoints speak TLS and prove their names; a table says more
+# protocol = "auto"                     # each of them says in its handshake whether it speaks HTTP/2
 """
 
 

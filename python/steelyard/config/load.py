@@ -15,6 +15,7 @@ from steelyard.config.automatic import automatic_problems, is_of_obtained
 from steelyard.config.document import document
 from steelyard.config.files import tls_files
 from steelyard.config.ignored import ignored
+from steelyard.config.layer4 import layer4_problems
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
@@ -101,6 +102,7 @@ def checked(source: Source) -> Config:
     config = file.expanded()
     automatic = list(automatic_problems(config, source))
     problems += automatic
+    problems += layer4_problems(config, source)
     if not incomplete and not automatic:
         problems += from_engine(config, source)
     elif not problems:
