@@ -262,7 +262,7 @@ async fn open(
     let Ok(Some(count)) = counted else { return Ok(None) };
     group.opening.set(Opening::Connecting);
     let give_up = timer.after(rules.connect_ms);
-    let transport = connect(endpoint.address(), Security::ClearText, timer, give_up).await?;
+    let transport = connect(endpoint.address(), &[], Security::ClearText, timer, give_up).await?;
     let meter = Meter::new(CONTROL_FRAMES_MAX, false);
     let pipe = Pipe::new(transport, Vec::new(), worker.vectors.clone(), meter);
     // It only writes, to where there is room.
