@@ -36,3 +36,15 @@ def test_https_is_redirected_to_and_renewed() -> None:
         "the certificate holds for 30 days",
         "the renewed one holds for 60 days",
     ]
+
+
+def test_connections_are_carried_and_one_that_ends_is_passed_over() -> None:
+    command = [sys.executable, str(EXAMPLES / "tcp" / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "first, for 127.0.0.1: SELECT 1",
+        "second, for 127.0.0.1: SELECT 1",
+        "second, for 127.0.0.1: STILL THERE?",
+        "second, for 127.0.0.1: STILL THERE?",
+    ]

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from steelyard import config
 from steelyard.config.document import document
 from steelyard.config.layer4 import layer4_problems
 from steelyard.config.root import Config, ConfigFile
 from steelyard.config.source import Source, read_text
+from steelyard.errors import ConfigError
 
 BASE = """\
 listeners.db.bind = [":5432"]
@@ -82,3 +84,57 @@ def test_what_is_carried_crosses_to_the_engine() -> None:
     for protocol in ("http", "tcp", "udp"):
         config, _ = read(f'{BASE}listeners.db.protocol = "{protocol}"\n')
         assert document(config)["listeners"][0]["protocol"] == protocol
+
+
+def test_of_two_kinds_of_listeners_each_has_its_own() -> None:
+    text = BASE + (
+        'listeners.db.protocol = "tcp"\n'
+        'listeners.web.bind = [":8080"]\n'
+        'listeners.web.pool = "app"\n'
+        'pools.app = { endpoints = ["10.0.0.2:80"], policy = { name = "maglev", key = "path" } }\n'
+        "[[routes]]\n"
+        'path = "/api/"\n'
+        'pool = "app"\n'
+        "[[routes]]\n"
+        'listener = "db"\n'
+        'host = "*.example.com"\n'
+        'pool = "db"\n'
+    )
+    assert config.load_text(text).listeners["db"].protocol == "tcp"
+
+
+TOLD = [
+    ("listeners.db.redirect_https = true", "listeners.db.redirect_https: a redirect belongs to HTTP"),
+    ("listeners.db.proxy_protocol = true", "listeners.db.proxy_protocol: nobody is believed"),
+    ('listeners.db.trusted_proxies = ["10.0.0.0/8"]', "listeners.db.trusted_proxies: a field that says who"),
+    ('pools.db.retry.on = ["5xx"]', "pools.db.retry.on[0]: a status is nothing that"),
+    ('pools.db.reported = "weight"', "pools.db.reported: endpoints report their load in responses"),
+    ('pools.db.threshold.latency = "1s"', "pools.db.threshold.latency: nothing measures response times"),
+    ('pools.db.send_proxy = "v3"', "pools.db.send_proxy: expected a version of the PROXY protocol"),
+    ("pools.db.send_proxy = true", "pools.db.send_proxy: expected a version of the PROXY protocol"),
+    ('pools.db = { send_proxy = "v1", protocol = "h2c" }', "pools.db.send_proxy: clients share connections"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), TOLD)
+def test_what_cannot_be_is_told_with_its_place(line: str, said: str) -> None:
+    text = f'{BASE}listeners.db.protocol = "tcp"\n{line}\n'
+    if line.startswith("pools.db = "):
+        text = text.replace('pools.db.endpoints = ["10.0.0.1:5432"]\n', "")
+        text = text.replace("{ send", '{ endpoints = ["10.0.0.1:5432"], send')
+    with pytest.raises(ConfigError) as caught:
+        config.load_text(text, "f.toml")
+    (problem,) = [str(one) for one in caught.value.problems]
+    assert said in problem
+    assert problem.startswith(f"f.toml:{text.count(chr(10))}:"), problem
+
+
+def test_what_is_believed_and_told_crosses_to_the_engine() -> None:
+    text = BASE + (
+        "listeners.db.proxy_protocol = true\n"
+        'listeners.db.trusted_proxies = ["10.0.0.0/8"]\n'
+        'pools.db.send_proxy = "v2"\n'
+    )
+    crossing = document(config.load_text(text))
+    assert crossing["listeners"][0]["proxy_protocol"] is True
+    assert crossing["pools"][0]["send_proxy"] == "v2"

@@ -14,6 +14,7 @@ use steelyard_proxy::http1::{
     request, response,
 };
 use steelyard_proxy::http2::translate;
+use steelyard_proxy::{hello, proxied};
 
 type Parsed<H, E> = Result<Option<(H, Fields)>, E>;
 
@@ -254,6 +255,50 @@ fn target(data: &[u8], head: &RequestHead) -> Vec<u8> {
         target.extend_from_slice(query.of(data));
     }
     target
+}
+
+/// A PROXY header is read the same however it is cut: what has not all come is neither one nor none, and what is behind it
+/// does not matter.
+pub fn proxy_header(data: &[u8]) {
+    let whole = proxied::read(data);
+    match whole {
+        Ok(Some(header)) => {
+            assert!((1..=data.len()).contains(&header.bytes));
+            assert!(header.bytes <= proxied::HEADER_BYTES_MAX);
+            assert_eq!(proxied::read(&data[..header.bytes]), whole, "it ends where it says");
+            for end in 0..header.bytes {
+                assert_eq!(proxied::read(&data[..end]), Ok(None), "cut at {end}");
+            }
+        }
+        Ok(None) => {
+            assert!(data.len() < proxied::HEADER_BYTES_MAX, "an endless header");
+            for end in 0..data.len() {
+                assert_eq!(proxied::read(&data[..end]), Ok(None), "cut at {end}");
+            }
+        }
+        Err(_) => {
+            for end in 0..data.len() {
+                let cut = proxied::read(&data[..end]);
+                assert!(!matches!(cut, Ok(Some(_))), "cut at {end}, it is one");
+            }
+        }
+    }
+}
+
+/// What a connection begins with is read the same however it is cut, and a name that is found can be one.
+pub fn client_hello(data: &[u8]) {
+    let whole = hello::read(data);
+    if let Ok(Some(hello::Beginning::Named(name))) = &whole {
+        assert!((1..=253).contains(&name.len()) && name.is_ascii() && !name.contains(['/', ' ', '\0']));
+        assert_eq!(**name, name.to_ascii_lowercase());
+    }
+    if whole == Ok(None) {
+        assert!(data.len() < hello::HELLO_BYTES_MAX, "an endless hello");
+    }
+    let cuts = (0..data.len()).map(|end| hello::read(&data[..end]));
+    for (end, cut) in cuts.enumerate().skip_while(|(_, cut)| *cut == Ok(None)) {
+        assert_eq!(cut, whole, "cut at {end}");
+    }
 }
 
 fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> RequestEdit<'a> {

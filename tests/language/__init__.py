@@ -8,6 +8,7 @@ told, a `proxy()` between, and in front of it `client`, `raw` bytes or a `load`.
 from language.client import Client, Reply, client, in_background, request
 from language.load import Load, Tally, load, steady_load
 from language.origins import Origin, ProcessOrigin, origin, process_origin
+from language.peers import Peer, haproxy, nginx_told
 from language.plan import Plan, endpoint, proxy
 from language.proxies import Running, SpawnedEngine
 from language.raw import Raw, raw
@@ -30,6 +31,7 @@ __all__ = [
     "OpenSsl",
     "Origin",
     "Pair",
+    "Peer",
     "Plan",
     "ProcessOrigin",
     "Raw",
@@ -46,10 +48,12 @@ __all__ = [
     "command",
     "endpoint",
     "eventually",
+    "haproxy",
     "in_background",
     "keep",
     "load",
     "names_of",
+    "nginx_told",
     "ok",
     "openssl_client",
     "origin",

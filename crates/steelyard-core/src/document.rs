@@ -10,8 +10,8 @@ mod tls;
 
 pub use policy::{Policy, SameSite, Score, Secret};
 pub use pool::{
-    Connections, Endpoint, Health, Load, Pool, PoolTimeouts, Protocol, Queue, Reported, ReportedAs, Retry,
-    RetryOn, SlowStart, Subset, Threshold,
+    Connections, Endpoint, Health, Load, Pool, PoolTimeouts, Protocol, ProxyVersion, Queue, Reported,
+    ReportedAs, Retry, RetryOn, SlowStart, Subset, Threshold,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -75,6 +75,9 @@ pub struct Listener {
     pub pool: Option<String>,
     /// CIDRs whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,
+    /// Whether connections from there, and from unix sockets, begin with a header of the PROXY protocol.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Whether `%2F` in a path is let through rather than answered 400.
     pub allow_encoded_slash: bool,
     /// TLS towards clients; `None` = clear text.

@@ -24,6 +24,10 @@ pub struct Listener {
     pub timeouts: ListenerTimeouts,
     /// Whose forwarding headers are believed.
     pub trusted: Trusted,
+    /// Whether connections of those, and of unix sockets, begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Whether a route goes by the host, so that it has to be known.
+    pub routes_by_host: bool,
     /// Whether an escaped slash in a path is let through; see [`crate::path::normalise`].
     pub allow_encoded_slash: bool,
     /// TLS towards clients; `None` = clear text.

@@ -111,6 +111,11 @@ impl Rule {
         Some(Self { host: host?, path: path?, fields: fields?, action: action?, edit: edit? })
     }
 
+    /// Whether it asks for a host.
+    pub fn goes_by_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     fn matches(&self, host: &[u8], request: &impl RouteView) -> bool {
         self.path.as_ref().is_none_or(|path| path.matches(request.path()))
             && self.host.as_ref().is_none_or(|pattern| pattern.matches(host))

@@ -206,6 +206,8 @@ impl ListenerPlan<'_> {
             limits: self.config.limits.clone(),
             timeouts: self.config.timeouts.clone(),
             trusted: self.trusted,
+            proxy_protocol: self.config.proxy_protocol,
+            routes_by_host: self.rules.iter().any(|rule| rule.goes_by_host()),
             allow_encoded_slash: self.config.allow_encoded_slash,
             tls: self.config.tls.clone(),
             prepared: Prepared::default(),

@@ -3,6 +3,7 @@
 
 use crate::forward::{Client, tcp};
 use crate::http1::client;
+use crate::proxied::{self, Addresses, Whence};
 use crate::registry::Place;
 use crate::secure::secure;
 use crate::shared::ListenerState;
@@ -14,6 +15,8 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
 use steelyard_core::document::ListenerProtocol;
 use steelyard_core::listener::Listener;
 
@@ -36,6 +39,15 @@ pub(crate) fn serve(
         let timer = Timer::new(worker.shared.clock);
         let Some(listener) = listener_of(&worker, state) else { return };
         let protocol = listener.protocol;
+        let mut said = None;
+        if listener.proxy_protocol && peer.is_none_or(|peer| listener.trusted.contains(peer)) {
+            let mut reading = Box::pin(announced(&transport, &listener, &worker, (state, &place, &timer)));
+            match woken(&timer, reading.as_mut()).await {
+                Some(addresses) => said = addresses,
+                None => return transport.reset_on_close(),
+            }
+        }
+        let peer = said.as_ref().map_or(peer, |said| Some(said.source.ip().to_canonical()));
         if listener.tls.is_some() {
             // In a box, since most of a connection's life is something else.
             let mut securing =
@@ -47,7 +59,10 @@ pub(crate) fn serve(
             drop(listener);
         }
         let facts = transport.facts();
-        let client = Client { worker: &worker, state, place: &place, timer: &timer, peer, facts };
+        let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Said);
+        let number = worker.number();
+        let client =
+            Client { worker: &worker, state, place: &place, timer: &timer, peer, facts, whence, number };
         match protocol {
             ListenerProtocol::Http => woken(&timer, pin!(client::serve(&client, &transport))).await,
             ListenerProtocol::Tcp => woken(&timer, Box::pin(tcp::carry(&client, &transport)).as_mut()).await,
@@ -65,6 +80,31 @@ fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Outpu
     })
 }
 
+/// Who the client is, as the header says that a connection from one that is believed begins with: `None` where there is no
+/// such header, `Some(None)` where it says that the connection is the balancer's own.
+async fn announced(
+    transport: &Transport,
+    listener: &Listener,
+    worker: &Worker,
+    (state, place, timer): (&ListenerState, &Place, &Timer),
+) -> Option<Option<Box<Addresses>>> {
+    let until = timer.after(listener.timeouts.handshake_ms);
+    let until = |cx: &mut Context<'_>| place.until(until, cx);
+    let looking = transport.look(proxied::HEADER_BYTES_MAX, &worker.buffers, timer, until, proxied::read);
+    let why = match looking.await {
+        Ok(Some(Ok(header))) => match transport.take(header.bytes) {
+            Ok(()) => return Some(header.addresses.map(Box::new)),
+            Err(error) => error.to_string(),
+        },
+        Ok(Some(Err(malformed))) => malformed.to_string(),
+        Ok(None) => "it ended before".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    state.bad_requests.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(listener = state.name, why, "a connection without the header of the PROXY protocol");
+    None
+}
+
 /// Lets TLS begin; `false` where it does not, and the client has been turned away.
 async fn secured(
     transport: &mut Transport,
@@ -77,7 +117,8 @@ async fn secured(
     match secure(transport, listener, worker, (state, place, timer), peer).await {
         Ok(()) => true,
         Err(why) => {
-            let client = Client { worker, state, place, timer, peer, facts: None };
+            let (whence, number) = (Whence::Socket(transport), worker.number());
+            let client = Client { worker, state, place, timer, peer, facts: None, whence, number };
             turn_away(&client, protocol, transport, &why).await;
             false
         }

@@ -4,10 +4,11 @@
 //! is sent an [`Ask`] and has [`Answered`]. Each part can be used while its neighbour is, so that both directions
 //! move at once.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Side};
 use crate::head::{FieldSpan, RequestHead, ResponseHead};
 use crate::http1::encode::{Local, RequestEdit, ResponseEdit};
 use crate::timer::GiveUp;
+use crate::transport::Transport;
 
 /// The fields of a trailer section and the bytes that their spans are of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,12 +28,40 @@ pub enum Piece<'a> {
     End(Trailers<'a>),
 }
 
+/// Where the rest of some content comes from as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'t> {
+    /// In clear text.
+    pub transport: &'t Transport,
+    /// Whose it is.
+    pub side: Side,
+    /// How many bytes follow.
+    pub left: u64,
+}
+
+/// Where content goes as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Sink<'t> {
+    /// In clear text.
+    pub transport: &'t Transport,
+    /// Whose it is.
+    pub side: Side,
+    /// How long a write may move nothing.
+    pub patience_ms: Option<u64>,
+}
+
 /// Reads the content of a message, without copying.
 pub trait ReadContent {
     /// What has already arrived; `None` = [`ReadContent::fill`] must bring more.
     fn arrived(&mut self) -> Result<Option<Piece<'_>>, Fault>;
     /// Reads more. Nothing is lost when it is dropped.
     async fn fill(&mut self, give_up: GiveUp) -> Result<(), Fault>;
+    /// Where so much more comes from that it is worth not to be looked at; [`ReadContent::passed`] hears of it.
+    fn source(&self) -> Option<Source<'_>> {
+        None
+    }
+    /// So much has been taken from the source.
+    fn passed(&mut self, _count: usize) {}
     /// Whether the end has been given out.
     fn is_ended(&self) -> bool;
     /// Whether bytes have arrived that have not been given out, be they of the content or behind it.
@@ -45,6 +74,10 @@ pub trait WriteContent {
     async fn data(&mut self, bytes: &[u8]) -> Result<(), Fault>;
     /// The end of the content.
     async fn end(&mut self, trailers: Trailers<'_>) -> Result<(), Fault>;
+    /// Where content may go without being looked at; nothing is gathered then.
+    fn sink(&self) -> Option<Sink<'_>> {
+        None
+    }
     /// Sends what was gathered.
     async fn flush(&mut self) -> Result<(), Fault>;
 }

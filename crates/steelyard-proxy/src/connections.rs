@@ -3,6 +3,7 @@
 //! Each worker keeps its own; the newest is used first, so that those in excess grow old and are closed.
 
 use crate::fault::Fault;
+use crate::proxied::{self, Told, Version};
 use crate::shared::{Command, Shared};
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::tls::{PoolTls, Spoken, same};
@@ -59,6 +60,8 @@ pub struct Connection {
     pub transport: Transport,
     /// Whether it has carried an exchange before.
     pub reused: bool,
+    /// The client that it is of alone; 0 = of any.
+    whose: u64,
     /// What it was secured by; `None` = it is in clear text.
     secured_by: Option<Arc<PoolTls>>,
     count: Counted,
@@ -67,7 +70,7 @@ pub struct Connection {
 impl Connection {
     /// One that has carried nothing yet.
     pub(crate) fn new(transport: Transport, security: Security<'_>, count: Counted) -> Self {
-        Self { transport, reused: false, secured_by: security.tls().cloned(), count }
+        Self { transport, reused: false, whose: 0, secured_by: security.tls().cloned(), count }
     }
 
     /// Whether HTTP/2 was agreed on.
@@ -164,6 +167,25 @@ pub(crate) struct Wanted<'a> {
     pub fresh: bool,
     /// What it has to be secured by.
     pub security: Security<'a>,
+    /// What it begins with, which makes it one client's alone.
+    pub preface: Option<Preface<'a>>,
+}
+
+/// A header of the PROXY protocol for one client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Preface<'a> {
+    /// The client's number on this worker; never 0.
+    pub whose: u64,
+    /// How it is written.
+    pub version: Version,
+    /// What it tells.
+    pub told: Told<'a>,
+}
+
+impl Wanted<'_> {
+    fn whose(&self) -> u64 {
+        self.preface.map_or(0, |preface| preface.whose)
+    }
 }
 
 /// What a connection to an endpoint has to be secured by.
@@ -217,14 +239,18 @@ impl Connections {
             Leave::Open(count) => count,
             Leave::Reuse(connection) => return Ok(connection),
         };
-        let connecting = connect(endpoint.address(), wanted.security, timer, give_up);
+        let mut first = Vec::new();
+        if let Some(preface) = wanted.preface {
+            proxied::write(preface.version, preface.told, &mut first);
+        }
+        let connecting = connect(endpoint.address(), &first, wanted.security, timer, give_up);
         let transport = connecting.await.map_err(|error| {
             // Cut off by the time for the whole request, it says nothing about the endpoint.
             let total =
                 error.kind() == io::ErrorKind::TimedOut && wanted.give_up == give_up && give_up.is_some();
             if total { Fault::TotalTimeout } else { Fault::Connect(error) }
         })?;
-        Ok(Connection::new(transport, wanted.security, count))
+        Ok(Connection { whose: wanted.whose(), ..Connection::new(transport, wanted.security, count) })
     }
 
     fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, wanted: &Wanted<'_>) -> Option<Connection> {
@@ -232,12 +258,14 @@ impl Connections {
         let mut all = self.idle.borrow_mut();
         let stack = all.get_mut(&key(endpoint)).filter(|stack| !stack.is_empty())?;
         let now = timer.now();
-        while let Some(newest) = stack.last() {
+        let is_meant = |idle: &Idle| idle.connection.whose == wanted.whose();
+        while let Some(at) = stack.iter().rposition(is_meant) {
+            let newest = &stack[at];
             if !repeatable && now.since(newest.since) > UNREPEATABLE_IDLE_MAX {
                 return None;
             }
             let expired = newest.until.is_some_and(|until| until <= now);
-            let connection = stack.pop()?.wake_up();
+            let connection = stack.remove(at).wake_up();
             // What the runtime has not heard of yet costs a repeat, where there may be one.
             let transport = &connection.transport;
             let is_sound = if repeatable { transport.is_quiet() } else { transport.is_silent() };
@@ -397,9 +425,10 @@ async fn wait_for_one(
     .await
 }
 
-/// Connects to an endpoint.
+/// Connects to an endpoint, which is told `first` before anything else, TLS included.
 pub(crate) async fn connect(
     address: &Address,
+    first: &[u8],
     security: Security<'_>,
     timer: &Timer,
     give_up: GiveUp,
@@ -420,6 +449,8 @@ pub(crate) async fn connect(
         std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
     });
     let transport = connected.await?;
+    // Into a socket's empty buffer, so that there is no wait.
+    transport.write_all(first, &[], timer, None).await?;
     match security {
         Security::ClearText => Ok(transport),
         // In a box, since connections in clear text would carry it too.

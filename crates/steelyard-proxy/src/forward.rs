@@ -8,6 +8,7 @@ mod attempt;
 mod carry;
 mod edited;
 mod hops;
+mod pass;
 mod relay;
 mod replay;
 mod route;
@@ -18,10 +19,12 @@ mod upload;
 mod way;
 
 use crate::codec::{Answer, Asked, Parts, Piece};
+use crate::connections::Preface;
 use crate::fault::{Fault, Side};
 use crate::head::{Framing, Method, RequestHead, Version};
 use crate::http1::encode::{Forwarded, Local, RequestEdit};
 use crate::http2::timeout_ms;
+use crate::proxied::{Told, Whence};
 use crate::registry::Place;
 use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};
@@ -59,6 +62,10 @@ pub(crate) struct Client<'a> {
     pub peer: Option<IpAddr>,
     /// What was agreed on and proved, where the connection speaks TLS.
     pub facts: Option<&'a Facts>,
+    /// How it is known where the connection came from.
+    pub whence: Whence<'a>,
+    /// The number of the connection on its worker; never 0.
+    pub number: u64,
 }
 
 /// What becomes of the client's connection.
@@ -333,6 +340,14 @@ async fn say(
 }
 
 impl Client<'_> {
+    /// What a connection to an endpoint of this pool is to begin with. `name` is what the client asks for where TLS passes
+    /// through.
+    fn preface<'c>(&'c self, pool: &Pool, name: Option<&'c str>) -> Option<Preface<'c>> {
+        let version = pool.config().send_proxy?;
+        let told = Told { whence: self.whence, facts: self.facts, name };
+        Some(Preface { whose: self.number, version, told })
+    }
+
     /// Whether the connection is to end after the response at hand.
     fn is_closing(&self) -> bool {
         self.place.is_closing()

@@ -1,5 +1,6 @@
 //! Which client connections a worker has, so that those of a closing listener can be told while they are idle.
 
+use crate::timer::{GiveUp, earlier};
 use slab::Slab;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -84,6 +85,16 @@ impl Place {
             entry.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+impl Place {
+    /// The earlier of `give_up` and the moment until which the connection may lie idle, where it is to end.
+    pub fn until(&self, give_up: GiveUp, cx: &mut Context<'_>) -> GiveUp {
+        match self.poll_closing(cx) {
+            Poll::Ready(closing) => earlier(give_up, Some(closing)),
+            Poll::Pending => give_up,
+        }
     }
 }
 

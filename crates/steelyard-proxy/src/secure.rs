@@ -2,14 +2,14 @@
 
 use crate::registry::Place;
 use crate::shared::ListenerState;
-use crate::timer::{Timer, earlier};
+use crate::timer::Timer;
 use crate::tls::{ListenerTls, proof};
 use crate::transport::{Insecure, Transport};
 use crate::worker::Worker;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::Context;
 use steelyard_core::listener::Listener;
 
 /// Lets TLS begin where the listener wants it, by the certificates that are in force at this moment. Where that fails the
@@ -32,10 +32,7 @@ pub(crate) async fn secure(
             drop(shown);
             let until = timer.after(listener.timeouts.handshake_ms);
             drop(listener);
-            let until = move |cx: &mut Context<'_>| match place.poll_closing(cx) {
-                Poll::Ready(closing) => earlier(until, Some(closing)),
-                Poll::Pending => until,
-            };
+            let until = move |cx: &mut Context<'_>| place.until(until, cx);
             transport.accept_tls(config, timer, until).await
         }
         // It is loaded before the listener is in force.

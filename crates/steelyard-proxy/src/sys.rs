@@ -31,6 +31,19 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Keeps SIGPIPE from this thread for good: splice(2), unlike send(2), cannot be told not to raise it, and a program that
+/// wants the signal for its own pipes must not be ended by a client that went away.
+pub fn block_broken_pipes() {
+    // SAFETY: `signals` is initialised by sigemptyset before it is read, both calls only touch what they are given, and a
+    // mask belongs to this thread alone.
+    unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut signals);
+        libc::sigaddset(&raw mut signals, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut());
+    }
+}
+
 /// Takes a signal away from whoever handled it before (Python's own handlers, which could only run once the
 /// interpreter is free), so that what is registered next is called alone.
 pub fn forget_handler(signal: i32) {

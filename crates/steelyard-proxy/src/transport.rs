@@ -6,6 +6,8 @@ mod handshake;
 mod socket;
 mod tls;
 
+use crate::buffer::Buffers;
+use crate::pipes::Pipe;
 use crate::timer::{GiveUp, Timer};
 pub use facts::Facts;
 pub(crate) use handshake::Insecure;
@@ -101,6 +103,65 @@ impl Transport {
     /// Whether something that was to be written has not left.
     fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// Whether the kernel could pass its bytes on by itself.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Moves what there is into a pipe, at most so many bytes; 0 at the end of the stream. Only for clear text.
+    pub(crate) fn poll_into(
+        &self,
+        pipe: &mut Pipe,
+        bytes_max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(self.is_clear(), "records are not content");
+        self.socket.poll_into(pipe, bytes_max, cx)
+    }
+
+    /// Moves what there is room for out of a pipe. Only for clear text.
+    pub(crate) fn poll_out_of(&self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        debug_assert!(self.is_clear(), "content is not records");
+        self.socket.poll_out_of(pipe, cx)
+    }
+
+    /// Looks at what has come, before TLS begins, until `read` has found what it looks for in it; `None` when the peer has
+    /// ended its side before. Nothing is taken, and nothing is held while nothing comes. `give_up` says until when that may
+    /// take; it is asked whenever nothing moves.
+    pub(crate) async fn look<T, E>(
+        &self,
+        bytes_max: usize,
+        buffers: &Buffers,
+        timer: &Timer,
+        mut give_up: impl FnMut(&mut Context<'_>) -> GiveUp,
+        mut read: impl FnMut(&[u8]) -> Result<Option<T>, E>,
+    ) -> io::Result<Option<Result<T, E>>> {
+        let mut seen = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut buffer = buffers.lend();
+                let room = buffer.room();
+                let size = room.len().min(bytes_max);
+                let Poll::Ready(outcome) = self.socket.poll_peek(&mut room[..size], seen, cx) else {
+                    let give_up = give_up(cx);
+                    return timer.poll(give_up, cx).map(|()| Err(timed_out()));
+                };
+                let count = outcome?;
+                match read(&room[..count]).transpose() {
+                    Some(found) => return Poll::Ready(Ok(Some(found))),
+                    None if count <= seen || count == size => return Poll::Ready(Ok(None)),
+                    None => seen = count,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes so many bytes, which have been looked at.
+    pub(crate) fn take(&self, count: usize) -> io::Result<()> {
+        self.socket.take(count)
     }
 
     /// Whether the connection has failed under a write. The system tells of a reset once: a read that comes after that

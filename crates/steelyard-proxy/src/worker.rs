@@ -8,8 +8,10 @@ use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
 use crate::http2::client::Lines;
+use crate::pipes::Pipes;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared};
+use crate::sys;
 use crate::tls::{PoolTls, same};
 use accept::{Accepted, listen};
 use arc_swap::{ArcSwap, Cache};
@@ -62,6 +64,7 @@ pub(crate) struct Worker {
     pub index: usize,
     pub shared: Arc<Shared>,
     pub buffers: Buffers,
+    pub pipes: Pipes,
     pub vectors: FreeList<u8>,
     pub fields: FreeList<FieldSpan>,
     pub rng: RefCell<Generator>,
@@ -70,6 +73,8 @@ pub(crate) struct Worker {
     pub registry: Rc<Registry>,
     pinned: RefCell<(Current, Rc<Pinned>)>,
     date: Cell<(u64, [u8; DATE_BYTES])>,
+    /// Connections taken in so far.
+    adopted: Cell<u64>,
     /// When accepting last paused for want of descriptors; one shortage is said once.
     out_of_descriptors: Cell<Option<Nanos>>,
 }
@@ -134,6 +139,7 @@ impl Worker {
             index,
             shared,
             buffers: Buffers::default(),
+            pipes: Pipes::default(),
             vectors: FreeList::default(),
             fields: FreeList::default(),
             rng: RefCell::new(Generator::seed_from_u64(seed)),
@@ -142,6 +148,7 @@ impl Worker {
             registry: Rc::default(),
             pinned: RefCell::new((current, pinned)),
             date: Cell::new((0, [0; DATE_BYTES])),
+            adopted: Cell::new(0),
             out_of_descriptors: Cell::new(None),
         }
     }
@@ -168,6 +175,12 @@ impl Worker {
         date.copy_from_slice(&text.as_bytes()[..DATE_BYTES]);
         self.date.set((second, date));
         date
+    }
+
+    /// A number that no other connection of this worker has; never 0.
+    pub fn number(&self) -> u64 {
+        self.adopted.set(self.adopted.get() + 1);
+        self.adopted.get()
     }
 
     /// 16 bytes at random.
@@ -238,6 +251,7 @@ pub fn spawn(
     // (descriptors) is tried here first, where there is someone to tell.
     drop(Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?);
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        sys::block_broken_pipes();
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => {
                 let worker = Rc::new(Worker::new(index, shared));

@@ -93,6 +93,20 @@ fn the_corpus_of_http2_requests_holds() {
     }
 }
 
+#[test]
+fn the_corpus_of_proxy_headers_holds() {
+    for input in corpus("proxy_header") {
+        properties::proxy_header(&input);
+    }
+}
+
+#[test]
+fn the_corpus_of_hellos_holds() {
+    for input in corpus("client_hello") {
+        properties::client_hello(&input);
+    }
+}
+
 /// An input of the corpus with some words put in or over it.
 fn mutated(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let edits = prop::collection::vec(
@@ -125,6 +139,16 @@ proptest! {
     #[test]
     fn mutated_http2_requests_hold(input in mutated("http2_request")) {
         properties::http2_request(&input);
+    }
+
+    #[test]
+    fn mutated_proxy_headers_hold(input in mutated("proxy_header")) {
+        properties::proxy_header(&input);
+    }
+
+    #[test]
+    fn mutated_hellos_hold(input in mutated("client_hello")) {
+        properties::client_hello(&input);
     }
 
     #[test]

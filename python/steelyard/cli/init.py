@@ -80,6 +80,13 @@ health = "/healthz"                     # the path that is asked; without this l
 # bind = [":80"]
 # redirect_https = true                 # every request to the same URL over HTTPS
 #
+# [listeners.db]
+# bind = [":5432"]
+# protocol = "tcp"                      # connections are carried as they are
+# pool = "db"
+# # proxy_protocol = true               # the balancer in front says who the client is
+# # trusted_proxies = ["10.0.0.0/8"]
+#
 # [[routes]]                            # the first that matches wins
 # path = "/api/"                        # a prefix; "=/exact"; "~regex"
 # pool = "api"
@@ -96,6 +103,10 @@ health = "/healthz"                     # the path that is asked; without this l
 #
 # [pools.app.threshold]                 # an endpoint that has so many gets no more; requests wait
 # requests = 100
+#
+# [pools.db]
+# endpoints = ["127.0.0.1:5432"]
+# send_proxy = "v2"                     # endpoints are told who the client is, in the PROXY protocol
 #
 # [pools.api]
 # endpoints = ["127.0.0.1:9003"]

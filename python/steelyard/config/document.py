@@ -37,6 +37,7 @@ def listener_of(name: str, listener: Listener, acme: Acme | None) -> dict[str, A
         "protocol": listener.protocol,
         "pool": listener.pool,
         "trusted_proxies": list(listener.trusted_proxies),
+        "proxy_protocol": listener.proxy_protocol,
         "allow_encoded_slash": listener.allow_encoded_slash,
         "tls": listener_tls_of(listener.tls, acme),
         "redirect_https": listener.redirect_https,
@@ -125,6 +126,7 @@ def pool_of(name: str, pool: Pool, own_zone: str | None, overlay: Overlay) -> di
             for endpoint in pool.endpoints
         ],
         "protocol": pool.protocol,
+        "send_proxy": pool.send_proxy,
         "fail_open": pool.fail_open,
         "panic_threshold": panic_of(pool, own_zone),
         "slow_start": slow_start_of(pool),

@@ -16,7 +16,6 @@ LATER_KEYS: dict[KeyPath, str] = {
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
     ("listeners", "*", "protocol"): (frozenset({"udp"}), 'the protocol "{}"'),
-    ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
 }
 
 

@@ -59,7 +59,7 @@ class ListenerTimeouts(Model):
     """How long a client may take."""
 
     handshake: DurationOrOff = Field(default="10s", validate_default=True)
-    """A TLS handshake, from when the connection was accepted."""
+    """A TLS handshake, or what goes before it: a PROXY header, and the name that a route goes by."""
     request_header: DurationOrOff = Field(default="10s", validate_default=True)
     """The whole request head."""
     request_body: DurationOrOff = Field(default="30s", validate_default=True)
@@ -77,10 +77,11 @@ class Listener(Model):
     """"http" routes requests one by one; "tcp" carries connections as they are, "udp" datagrams."""
     pool: Name | None = None
     """The pool for what no route claims; without it requests are answered 404, and connections end."""
-    proxy_protocol: Literal[False] = False
-    """Whether connections begin with a PROXY header; not there yet."""
+    proxy_protocol: bool = False
+    """Whether connections from `trusted_proxies`, and over unix sockets, begin with a header of the PROXY
+    protocol (version 1 or 2), which says who the client is."""
     trusted_proxies: Strings = ()
-    """Networks (CIDR) whose X-Forwarded-* fields are believed."""
+    """Networks (CIDR) whose X-Forwarded-* fields and PROXY headers are believed."""
     allow_encoded_slash: bool = False
     """Whether %2F in a path is let through; otherwise it is answered 400."""
     redirect_https: HttpsPort = None

@@ -327,6 +327,12 @@ def must_have_endpoints(value: object) -> object:
     return value
 
 
+def version_or_off(value: object) -> object:
+    if value is None or value in ("v1", "v2"):
+        return value
+    raise refuse("expected a version of the PROXY protocol", '"v1" or "v2"; take it out for none')
+
+
 PROTOCOLS = ("http1", "h2c", "h2", "auto")
 LOADS = ("requests", "latency", "bytes", "reported")
 
@@ -347,6 +353,9 @@ class Pool(Model):
     protocol: Annotated[Literal["http1", "h2c", "h2", "auto"], one_of("protocol", *PROTOCOLS)] = "http1"
     """What is spoken towards the endpoints: "h2c" is HTTP/2 in clear text, as servers of gRPC speak it, "h2"
     the same over TLS, and with "auto" the handshake of TLS decides between "h2" and "http1"."""
+    send_proxy: Annotated[Literal["v1", "v2"] | None, BeforeValidator(version_or_off)] = None
+    """The version of the PROXY protocol in which endpoints are told who the client is, "v1" or "v2"; a
+    connection to them is then of one client alone. Probes say that they are nobody's."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
     panic_threshold: PanicThreshold = "auto"

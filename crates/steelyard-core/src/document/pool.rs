@@ -22,6 +22,9 @@ pub struct Pool {
     /// What is spoken towards the endpoints.
     #[serde(default)]
     pub protocol: Protocol,
+    /// The header of the PROXY protocol that connections to the endpoints begin with; `None` = none.
+    #[serde(default)]
+    pub send_proxy: Option<ProxyVersion>,
     /// Whether unhealthy and ejected endpoints are used when no other is left.
     pub fail_open: bool,
     /// The percentage of available endpoints below which a level uses all that it has; `None` = never. It takes
@@ -76,6 +79,16 @@ impl Protocol {
     pub fn may_be_http2(self) -> bool {
         self != Self::Http1
     }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary, with what TLS has agreed on.
+    V2,
 }
 
 /// What `least_load` compares.

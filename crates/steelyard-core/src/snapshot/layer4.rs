@@ -68,6 +68,16 @@ fn check_listener(listener: &Listener, has_route: bool, report: &mut Report) {
             refusal.hint("take it out: what clients and endpoints agree on passes through"),
         );
     }
+    if listener.protocol == ListenerProtocol::Udp && listener.proxy_protocol {
+        let refusal = Refusal::new("datagrams do not begin with a header of the PROXY protocol");
+        report.refuse_at("proxy_protocol", refusal.hint("take it out"));
+    } else if !listener.proxy_protocol && !listener.trusted_proxies.is_empty() {
+        let refusal = http_alone("a field that says who a client is");
+        report.refuse_at(
+            "trusted_proxies",
+            refusal.hint("take it out, or write proxy_protocol = true beside it"),
+        );
+    }
     if listener.pool.is_none() && !has_route {
         let refusal = Refusal::new("what comes here goes nowhere");
         report.refuse(refusal.hint("write pool = \"app\""));

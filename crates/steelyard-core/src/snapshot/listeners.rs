@@ -63,9 +63,11 @@ fn plan_listeners<'d>(
             check_name("listener", &config.name, &mut taken, report);
             check_bounds(config, report);
             tls::check_listener(config, report);
+            let binds = report.at("bind", |report| binds(config, &plans, report));
+            check_proxies(config, &binds, report);
             ListenerPlan {
                 config,
-                binds: report.at("bind", |report| binds(config, &plans, report)),
+                binds,
                 trusted: report.at("trusted_proxies", |report| networks(config, report)),
                 rules: Vec::new(),
                 fallback: config.pool.as_ref().and_then(|pool| report.keep("pool", find(pool, pools))),
@@ -123,6 +125,16 @@ fn binds(config: &document::Listener, before: &[ListenerPlan<'_>], report: &mut 
         binds.push(bind);
     }
     binds
+}
+
+/// A header says who a client is: whoever could write one would be whoever they like.
+fn check_proxies(config: &document::Listener, binds: &[Bind], report: &mut Report) {
+    let has_unix = binds.iter().any(|bind| matches!(bind, Bind::Unix(_)));
+    if config.proxy_protocol && config.trusted_proxies.is_empty() && !has_unix {
+        let refusal = Refusal::new("nobody is believed who says who a client is");
+        report
+            .refuse_at("proxy_protocol", refusal.hint("write trusted_proxies = [\"10.0.0.0/8\"] beside it"));
+    }
 }
 
 fn networks(config: &document::Listener, report: &mut Report) -> Trusted {

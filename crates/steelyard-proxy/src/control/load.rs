@@ -1,10 +1,11 @@
 //! One question to an endpoint for its own load, over a connection that is kept for the next.
 
+use crate::proxied;
 use crate::tls::PoolTls;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use steelyard_core::document;
+use steelyard_core::document::{self, ProxyVersion};
 use steelyard_core::endpoint::Address;
 use steelyard_core::report::{REPORT_BYTES_MAX, REPORT_FIELD, Report};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -38,6 +39,8 @@ pub(super) struct Question {
     limit: Duration,
     /// TLS, and the name that the endpoint was configured with.
     tls: Option<(Arc<PoolTls>, String)>,
+    /// The header of the PROXY protocol that a connection begins with.
+    header: Vec<u8>,
 }
 
 /// What came of it, and the connection if it can be used again.
@@ -72,13 +75,22 @@ impl Question {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\r\n"
         );
         let limit = Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS));
-        Self { address, request: request.into_bytes(), limit, tls: None }
+        Self { address, request: request.into_bytes(), limit, tls: None, header: Vec::new() }
     }
 
     /// The same over TLS, to an endpoint that was configured as `configured`.
     #[must_use]
     pub fn over(self, tls: Option<&Arc<PoolTls>>, configured: &str) -> Self {
         Self { tls: tls.map(|tls| (Arc::clone(tls), configured.to_owned())), ..self }
+    }
+
+    /// The same to an endpoint that wants to be told whose each connection is: this is nobody's.
+    #[must_use]
+    pub fn announced(mut self, version: Option<ProxyVersion>) -> Self {
+        if let Some(version) = version {
+            proxied::local(version, &mut self.header);
+        }
+        self
     }
 
     /// Asks; takes no longer than its limit.
@@ -102,7 +114,8 @@ impl Question {
     async fn open(&self) -> io::Result<Line> {
         match &self.address {
             Address::Socket(address) => {
-                let stream = TcpStream::connect(address).await?;
+                let mut stream = TcpStream::connect(address).await?;
+                stream.write_all(&self.header).await?;
                 // Without it a question may wait for the acknowledgement of the last.
                 let _ = stream.set_nodelay(true);
                 Ok(match &self.tls {
@@ -111,7 +124,8 @@ impl Question {
                 })
             }
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await?;
+                let mut stream = UnixStream::connect(path).await?;
+                stream.write_all(&self.header).await?;
                 Ok(match &self.tls {
                     None => Line::Unix(stream),
                     Some((tls, configured)) => {

@@ -45,7 +45,8 @@ impl Loads {
             for member in pool.probes_wanted() {
                 let address = member.endpoint.address().clone();
                 let question = Question::new(&pool.config().policy, address, &member.configured)
-                    .over(pool.prepared.get(), &member.configured);
+                    .over(pool.prepared.get(), &member.configured)
+                    .announced(pool.config().send_proxy);
                 let kept = self.idle.remove(&key(&member.endpoint)).map(|kept| kept.line);
                 let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
                 self.running.spawn(async move {

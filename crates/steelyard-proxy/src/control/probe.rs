@@ -2,6 +2,7 @@
 
 mod http2;
 
+use crate::proxied;
 use crate::tls::{PoolTls, Spoken};
 use crate::transport::Insecure;
 use http::uri::Scheme;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use steelyard_core::document::{self, Protocol};
+use steelyard_core::document::{self, Protocol, ProxyVersion};
 use steelyard_core::endpoint::Address;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -31,6 +32,8 @@ pub struct Probe {
     spoken: Spoken,
     /// TLS, and the name that the endpoint was configured with.
     tls: Option<(Arc<PoolTls>, String)>,
+    /// The header of the PROXY protocol that comes before everything.
+    header: Vec<u8>,
 }
 
 /// What is asked once there is a connection.
@@ -93,13 +96,29 @@ impl Probe {
                 Http2::get(path, &scheme, host, expected()),
             ),
         };
-        Self { address, limit: Duration::from_millis(health.timeout_ms), question, spoken, tls: None }
+        Self {
+            address,
+            limit: Duration::from_millis(health.timeout_ms),
+            question,
+            spoken,
+            tls: None,
+            header: Vec::new(),
+        }
     }
 
     /// The same over TLS, as the pool's requests go, to an endpoint that was configured as `configured`.
     #[must_use]
     pub fn over(self, tls: Option<&Arc<PoolTls>>, configured: &str) -> Self {
         Self { tls: tls.map(|tls| (Arc::clone(tls), configured.to_owned())), ..self }
+    }
+
+    /// The same to an endpoint that wants to be told whose each connection is: this is nobody's.
+    #[must_use]
+    pub fn announced(mut self, version: Option<ProxyVersion>) -> Self {
+        if let Some(version) = version {
+            proxied::local(version, &mut self.header);
+        }
+        self
     }
 
     /// Runs it; takes no longer than its limit.
@@ -124,7 +143,10 @@ impl Probe {
         outcome.unwrap_or_else(|error| blame(&error))
     }
 
-    async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+    async fn secure(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+        if !self.header.is_empty() {
+            stream.write_all(&self.header).await?;
+        }
         let Some((tls, configured)) = &self.tls else { return self.ask(stream, self.spoken).await };
         match tls.connect(configured, stream).await {
             Ok((stream, spoken)) => self.ask(stream, spoken).await,

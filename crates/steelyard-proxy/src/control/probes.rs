@@ -42,7 +42,8 @@ impl Probes {
             let config = pool.config();
             let address = member.endpoint.address().clone();
             let probe = Probe::new(&config.health, config.protocol, address, &member.configured)
-                .over(pool.prepared.get(), &member.configured);
+                .over(pool.prepared.get(), &member.configured)
+                .announced(config.send_proxy);
             let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
             self.running.spawn(async move {
                 let verdict = probe.run().await;

@@ -128,6 +128,7 @@ impl Attempt<'_> {
             repeatable: replay.is_possible(),
             fresh: fresh.is_some(),
             security: Security::of(self.plan.pool, self.slot.endpoint()).ok_or_else(not_loaded)?,
+            preface: self.client.preface(self.plan.pool, None),
         };
         let Client { worker, timer, .. } = self.client;
         let endpoint = self.slot.endpoint();

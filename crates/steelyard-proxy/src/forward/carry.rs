@@ -1,12 +1,19 @@
 //! Bytes from one connection to another as they are, both ways at once.
 //!
-//! Small messages are copied through a lent buffer, one each way at the most; while nothing moves none is held.
+//! Small messages are copied through a lent buffer, one each way at the most; what comes in bulk in clear text is passed on
+//! by the kernel, through a lent pipe. While nothing moves neither is held.
 
 use crate::buffer::{Buffer, Buffers};
 use crate::fault::{Fault, Side};
+use crate::pipes::{Pipe, Pipes};
 use crate::transport::Transport;
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
+
+/// What is moved into a pipe at once.
+const BULK_BYTES: usize = 1 << 20;
+/// With less than this in a turn it is no bulk any more: a copy costs less than two more calls.
+const BULK_BYTES_MIN: usize = 32 * 1024;
 
 /// How a direction ended.
 #[derive(Debug)]
@@ -19,6 +26,9 @@ enum End {
     Unwanted,
 }
 
+/// Whom buffers and pipes are lent by.
+pub(super) type Lenders<'a> = (&'a Buffers, &'a Pipes);
+
 /// One direction of two connections.
 #[derive(Debug)]
 struct Direction<'a> {
@@ -26,7 +36,13 @@ struct Direction<'a> {
     to: &'a Transport,
     side: Side,
     buffers: &'a Buffers,
+    pipes: &'a Pipes,
     buffer: Option<Buffer>,
+    pipe: Option<Pipe>,
+    /// Whether so much comes that the kernel is to pass it on by itself.
+    bulk: bool,
+    /// Bytes that have been passed on so since there was nothing last.
+    passed: usize,
     /// Whether the sender's side has ended.
     read: bool,
     /// Whether the receiver is being told of that.
@@ -37,8 +53,22 @@ struct Direction<'a> {
 }
 
 impl<'a> Direction<'a> {
-    fn new(from: &'a Transport, to: &'a Transport, side: Side, buffers: &'a Buffers) -> Self {
-        Self { from, to, side, buffers, buffer: None, read: false, told: false, end: End::None, moved: 0 }
+    fn new(from: &'a Transport, to: &'a Transport, side: Side, (buffers, pipes): Lenders<'a>) -> Self {
+        Self {
+            from,
+            to,
+            side,
+            buffers,
+            pipes,
+            buffer: None,
+            pipe: None,
+            bulk: false,
+            passed: 0,
+            read: false,
+            told: false,
+            end: End::None,
+            moved: 0,
+        }
     }
 
     /// Puts bytes in front of what comes.
@@ -66,7 +96,7 @@ impl<'a> Direction<'a> {
         }
         loop {
             if ready!(self.poll_send(cx)).is_err() {
-                self.buffer = None;
+                self.let_go();
                 self.end = End::Unwanted;
                 return Poll::Ready(Ok(()));
             }
@@ -75,7 +105,7 @@ impl<'a> Direction<'a> {
                 return Poll::Ready(Ok(()));
             }
             if self.read {
-                self.buffer = None;
+                self.let_go();
                 self.told = true;
                 self.to.end();
                 continue;
@@ -83,7 +113,7 @@ impl<'a> Direction<'a> {
             let outcome = match self.poll_receive(cx) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => {
-                    self.buffer = None;
+                    self.let_go();
                     return Poll::Pending;
                 }
             };
@@ -91,6 +121,14 @@ impl<'a> Direction<'a> {
                 return Poll::Ready(Err(Fault::of_read(&error, self.side, true)));
             }
         }
+    }
+
+    /// There is nothing to move.
+    fn let_go(&mut self) {
+        self.buffer = None;
+        self.pipe = None;
+        self.bulk = self.bulk && self.passed >= BULK_BYTES_MIN;
+        self.passed = 0;
     }
 
     /// Ready when everything that was received has been sent.
@@ -102,11 +140,19 @@ impl<'a> Direction<'a> {
             buffer.consume(sent);
             self.moved += sent;
         }
+        while let Some(pipe) = &mut self.pipe
+            && pipe.held() > 0
+        {
+            self.moved += ready!(self.to.poll_out_of(pipe, cx))?;
+        }
         self.to.poll_flush(cx)
     }
 
     /// Receives something, or the sender's end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.bulk {
+            return self.poll_bulk(cx);
+        }
         if self.buffer.is_none() {
             ready!(self.from.poll_readable(cx))?;
         }
@@ -114,14 +160,35 @@ impl<'a> Direction<'a> {
         buffer.rewind(0);
         let count = ready!(self.from.poll_read(buffer.room(), cx))?;
         buffer.filled(count);
+        self.bulk = buffer.room().is_empty() && self.from.is_clear() && self.to.is_clear();
+        Poll::Ready(self.came(count))
+    }
+
+    /// The same in bulk.
+    fn poll_bulk(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.buffer = None;
+        if self.pipe.is_none() {
+            let Ok(pipe) = self.pipes.lend() else {
+                self.bulk = false;
+                return self.poll_receive(cx);
+            };
+            self.pipe = Some(pipe);
+        }
+        let Some(pipe) = &mut self.pipe else { return Poll::Pending };
+        let count = ready!(self.from.poll_into(pipe, BULK_BYTES, cx))?;
+        self.passed += count;
+        Poll::Ready(self.came(count))
+    }
+
+    fn came(&mut self, count: usize) -> std::io::Result<()> {
         if count == 0 {
             // The system tells of a reset once; what looks like an end may be one that a write was told of.
             if self.from.is_broken() {
-                return Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()));
+                return Err(std::io::ErrorKind::ConnectionReset.into());
             }
             self.read = true;
         }
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 }
 
@@ -134,10 +201,10 @@ pub(super) struct Carriage<'a> {
 
 impl<'a> Carriage<'a> {
     /// Joins a client's connection and an endpoint's.
-    pub fn new(client: &'a Transport, endpoint: &'a Transport, buffers: &'a Buffers) -> Self {
+    pub fn new(client: &'a Transport, endpoint: &'a Transport, lenders: Lenders<'a>) -> Self {
         Self {
-            up: Direction::new(client, endpoint, Side::Client, buffers),
-            down: Direction::new(endpoint, client, Side::Endpoint, buffers),
+            up: Direction::new(client, endpoint, Side::Client, lenders),
+            down: Direction::new(endpoint, client, Side::Endpoint, lenders),
         }
     }
 

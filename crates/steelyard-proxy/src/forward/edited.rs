@@ -1,14 +1,17 @@
 //! Trailers towards an endpoint: what a route sets or removes does not pass in them either.
 
-use crate::codec::{Trailers, WriteContent};
+use crate::codec::{Sink, Trailers, WriteContent};
 use crate::fault::Fault;
 use crate::head::FieldSpan;
 use crate::http1::encode::RequestEdit;
+use std::cell::Cell;
 
 /// A request's content on its way to the endpoint, its trailers edited as its head was.
 pub(super) struct Edited<'a, A> {
     pub ask: &'a mut A,
     pub edit: &'a RequestEdit<'a>,
+    /// Whether content is kept for another try, so that it has to be looked at.
+    pub keeps: &'a Cell<bool>,
 }
 
 impl<A: WriteContent> WriteContent for Edited<'_, A> {
@@ -24,6 +27,10 @@ impl<A: WriteContent> WriteContent for Edited<'_, A> {
         }
         let fields: Vec<_> = fields.iter().filter(|field| !is_edited(field)).copied().collect();
         self.ask.end(Trailers { section, fields: &fields }).await
+    }
+
+    fn sink(&self) -> Option<Sink<'_>> {
+        if self.keeps.get() { None } else { self.ask.sink() }
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {

@@ -1,35 +1,56 @@
 //! Moving content from one connection to another.
 //!
-//! There is never more in memory than one read buffer: a writer that cannot keep up stops the reading. Bodies in
-//! clear text pass through [`relay`] alone, which is where they could stay in the kernel.
+//! There is never more in memory than one read buffer: a writer that cannot keep up stops the reading. Large bodies in
+//! clear text stay in the kernel.
 
+use super::pass::pass;
 use crate::codec::{Piece, ReadContent, WriteContent};
 use crate::fault::Fault;
-use crate::timer::GiveUp;
+use crate::pipes::Pipes;
+use crate::timer::{GiveUp, Timer};
 
-/// How many bytes of content a piece has.
-pub(super) fn size(piece: &Piece<'_>) -> usize {
-    match piece {
-        Piece::Data(bytes) => bytes.len(),
-        Piece::End(_) => 0,
+/// What has moved.
+pub(super) enum Moved<'a> {
+    /// A piece that is about to be written.
+    Piece(&'a Piece<'a>),
+    /// So many bytes that nobody has looked at.
+    Passed(usize),
+}
+
+impl Moved<'_> {
+    /// How many bytes of content that is.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Piece(Piece::Data(bytes)) => bytes.len(),
+            Self::Piece(Piece::End(_)) => 0,
+            Self::Passed(count) => *count,
+        }
     }
 }
 
-/// Moves all content. `patience` says, before each read, when that read gives up; `moved` hears of every piece
-/// before it is written.
+/// Moves all content. `patience` says, before each read, when that read gives up; `moved` hears of everything.
 pub(super) async fn relay(
     from: &mut impl ReadContent,
     to: &mut impl WriteContent,
+    means: (&Pipes, &Timer),
     patience: impl Fn() -> GiveUp,
-    mut moved: impl FnMut(&Piece<'_>),
+    mut moved: impl FnMut(Moved<'_>),
 ) -> Result<(), Fault> {
     loop {
         let Some(piece) = from.arrived()? else {
             to.flush().await?;
-            from.fill(patience()).await?;
+            if let Some(source) = from.source()
+                && let Some(sink) = to.sink()
+                && let Some(count) = Box::pin(pass(source, sink, means, patience())).await?
+            {
+                from.passed(count);
+                moved(Moved::Passed(count));
+            } else {
+                from.fill(patience()).await?;
+            }
             continue;
         };
-        moved(&piece);
+        moved(Moved::Piece(&piece));
         match piece {
             Piece::Data(bytes) => to.data(bytes).await?,
             Piece::End(trailers) => {

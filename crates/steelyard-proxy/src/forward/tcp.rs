@@ -12,6 +12,7 @@ use super::way::Passage;
 use crate::accepted::listener_of;
 use crate::connections::{Connection, Security, Wanted};
 use crate::fault::Fault;
+use crate::hello::{self, Beginning};
 use crate::timer::GiveUp;
 use crate::transport::Transport;
 use std::future::{Future, poll_fn};
@@ -19,7 +20,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use steelyard_core::histogram::bump;
 use steelyard_core::key::KeyView;
 use steelyard_core::listener::Listener;
@@ -77,8 +78,13 @@ pub(crate) async fn carry(client: &Client<'_>, transport: &Transport) {
 async fn establish(client: &Client<'_>, transport: &Transport) -> Option<Box<Tunnel>> {
     let listener = listener_of(client.worker, client.state)?;
     client.state.requests.fetch_add(1, Ordering::Relaxed);
-    let host = client.facts.and_then(|facts| facts.server_name.as_deref()).unwrap_or_default();
-    let view = View { peer: client.peer, host: host.as_bytes() };
+    let name = match client.facts {
+        Some(facts) => facts.server_name.clone(),
+        None if listener.routes_by_host => name_of(client, transport, &listener).await?,
+        None => None,
+    };
+    let name = name.as_deref();
+    let view = View { peer: client.peer, host: name.unwrap_or_default().as_bytes() };
     let pool = choose(client, &listener, &view)?;
     let timeouts = &pool.config().timeouts;
     let give_up = client.timer.after(timeouts.total_ms);
@@ -96,7 +102,7 @@ async fn establish(client: &Client<'_>, transport: &Transport) -> Option<Box<Tun
         if last.is_some() {
             bump(&slot.cells().retries, 1);
         }
-        match connect(client, pool, &slot, transport.reset(), give_up).await {
+        match connect(client, pool, &slot, name, transport.reset(), give_up).await {
             Ok(connection) => {
                 let mut slot = slot;
                 slot.tunnelled(client.timer.now());
@@ -117,6 +123,33 @@ async fn establish(client: &Client<'_>, transport: &Transport) -> Option<Box<Tun
             }
         }
     }
+}
+
+/// The name that a client asks for in the TLS that it begins with the endpoint, where it asks for one; `None` where it does not
+/// come to say.
+async fn name_of(
+    client: &Client<'_>,
+    transport: &Transport,
+    listener: &Listener,
+) -> Option<Option<Box<str>>> {
+    let until = client.timer.after(listener.timeouts.handshake_ms);
+    let until = |cx: &mut Context<'_>| client.place.until(until, cx);
+    let buffers = &client.worker.buffers;
+    let looking = transport.look(hello::HELLO_BYTES_MAX, buffers, client.timer, until, hello::read);
+    let why = match looking.await {
+        Ok(Some(Ok(Beginning::Named(name)))) => return Some(Some(name)),
+        Ok(Some(Ok(Beginning::Nameless | Beginning::Other))) => return Some(None),
+        Ok(Some(Err(malformed))) => malformed.to_string(),
+        Ok(None) => "it ended before it said".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::debug!(
+        listener = client.state.name,
+        why,
+        "a connection that did not come to say where it wants to go"
+    );
+    client.count_bad_request();
+    None
 }
 
 /// The pool that a route names for the connection, or that of the listener.
@@ -143,6 +176,7 @@ async fn connect(
     client: &Client<'_>,
     pool: &Pool,
     slot: &Slot,
+    name: Option<&str>,
     gone: impl Future<Output = ()>,
     give_up: GiveUp,
 ) -> Result<Connection, Fault> {
@@ -154,6 +188,7 @@ async fn connect(
         repeatable: true,
         fresh: true,
         security: Security::of(pool, slot.endpoint()).ok_or_else(not_loaded)?,
+        preface: client.preface(pool, name),
     };
     let mut taking =
         pin!(client.worker.idle.take(slot.endpoint(), &client.worker.shared, client.timer, &wanted));

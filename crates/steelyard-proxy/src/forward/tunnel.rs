@@ -4,7 +4,7 @@
 //! the request began with.
 
 use super::carry::Carriage;
-use super::relay::{relay, size};
+use super::relay::relay;
 use super::slot::Slot;
 use super::upload::Upload;
 use super::way::Passage;
@@ -78,7 +78,8 @@ impl Tunnel {
     pub async fn carry_as_it_is(self, client: &Client<'_>, transport: &Transport) {
         let Self { slot, passage, idle_ms, give_up } = self;
         let Passage::Http1(connection, unread) = passage else { return };
-        let mut carriage = Carriage::new(transport, &connection.transport, &client.worker.buffers);
+        let mut carriage =
+            Carriage::new(transport, &connection.transport, (&client.worker.buffers, &client.worker.pipes));
         carriage.begin_with(&[], &unread);
         let ends = Ends { slot: &slot, idle_ms, give_up };
         if let Err(fault) = ends.carry(client, &mut carriage).await {
@@ -138,21 +139,24 @@ impl Ends<'_> {
             let idle = self.idle_ms.map(|ms| moved.get().plus(Nanos::from_millis(ms)));
             earlier(idle, self.give_up)
         };
+        let means = (&client.worker.pipes, timer);
         let up = relay(
             asked,
             ask,
+            means,
             || None,
             |piece| {
-                self.slot.count(0, size(piece));
+                self.slot.count(0, piece.size());
                 moved.set(timer.now());
             },
         );
         let down = relay(
             answered,
             answer,
+            means,
             || None,
             |piece| {
-                self.slot.count(size(piece), 0);
+                self.slot.count(piece.size(), 0);
                 moved.set(timer.now());
             },
         );

@@ -10,7 +10,7 @@ use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::{self, Local};
 use crate::http2;
-use crate::timer::{GiveUp, earlier};
+use crate::timer::GiveUp;
 use crate::transport::Transport;
 use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering;
@@ -104,10 +104,7 @@ async fn wakes_up(client: &Client<'_>, transport: &Transport, give_up: GiveUp) -
         if transport.poll_readable(cx).is_ready() {
             return Poll::Ready(true);
         }
-        let give_up = match client.place.poll_closing(cx) {
-            Poll::Ready(until) => earlier(give_up, Some(until)),
-            Poll::Pending => give_up,
-        };
+        let give_up = client.place.until(give_up, cx);
         client.timer.poll(give_up, cx).map(|()| false)
     })
     .await

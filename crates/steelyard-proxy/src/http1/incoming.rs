@@ -2,7 +2,7 @@
 
 use super::{Limits, chunked, request, response};
 use crate::buffer::{Buffer, Buffers};
-use crate::codec::{Answered, Asked, Parts, Piece, ReadContent, Trailers};
+use crate::codec::{Answered, Asked, Parts, Piece, ReadContent, Source, Trailers};
 use crate::fault::{Fault, Side};
 use crate::free::{FreeList, Lent};
 use crate::head::{FieldSpan, Framing, Method, RequestHead, ResponseHead};
@@ -17,6 +17,9 @@ use std::task::Poll;
 /// Behind a head that nearly fills the buffer it grows: content that came in a few bytes a read would cost a write for
 /// each of them.
 const CONTENT_ROOM_BYTES_MIN: usize = 4 * 1024;
+
+/// With less than this still to come it is copied: that costs less than two more calls.
+const SOURCE_BYTES_MIN: u64 = 32 * 1024;
 
 /// Where the content stands.
 #[derive(Debug)]
@@ -297,6 +300,26 @@ impl<H> ReadContent for Incoming<'_, H> {
             }
             (_, Side::Client) => Err(Fault::ClientGone),
             (_, Side::Endpoint) => Err(Fault::CutShort),
+        }
+    }
+
+    fn source(&self) -> Option<Source<'_>> {
+        match self.content {
+            Content::Length(left)
+                if left >= SOURCE_BYTES_MIN && !self.has_unread() && self.transport.is_clear() =>
+            {
+                Some(Source { transport: self.transport, side: self.side, left })
+            }
+            _ => None,
+        }
+    }
+
+    fn passed(&mut self, count: usize) {
+        if let Content::Length(left) = &mut self.content {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                self.content = Content::Arrived;
+            }
         }
     }
 

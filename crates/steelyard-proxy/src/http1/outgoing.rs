@@ -1,7 +1,7 @@
 //! Writing HTTP/1.1 messages to a connection: heads and small content gathered into one write.
 
 use super::{chunked, encode};
-use crate::codec::{Answer, Ask, Parts, Trailers, WriteContent};
+use crate::codec::{Answer, Ask, Parts, Sink, Trailers, WriteContent};
 use crate::fault::{Fault, Side};
 use crate::free::{FreeList, Lent};
 use crate::head::{Framing, RequestHead, ResponseHead};
@@ -83,6 +83,15 @@ impl WriteContent for Outgoing<'_> {
             }
         }
         Ok(())
+    }
+
+    fn sink(&self) -> Option<Sink<'_>> {
+        let as_it_is = matches!(self.mode, Mode::Framed(Framing::Length(_)));
+        (as_it_is && self.gathered.is_empty() && self.transport.is_clear()).then_some(Sink {
+            transport: self.transport,
+            side: self.side,
+            patience_ms: self.patience_ms,
+        })
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {

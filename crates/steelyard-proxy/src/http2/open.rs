@@ -103,7 +103,7 @@ async fn open(
         None => Security::ClearText,
         Some(tls) => Security::Tls(tls, &rules.configured),
     };
-    let transport = connect(endpoint.address(), security, timer, give_up).await?;
+    let transport = connect(endpoint.address(), &[], security, timer, give_up).await?;
     let connection = Connection::new(transport, security, count);
     if group.leaves_it_open() && !connection.speaks_http2() {
         return Ok(Opened::Older(connection));

@@ -4,8 +4,14 @@ use super::certificate::{address, fingerprint, written};
 use rustls::pki_types::CertificateDer;
 use std::fmt::Write;
 use x509_cert::der::Decode;
+use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// What X.520 allows, in letters of up to four bytes.
+const COMMON_NAME_BYTES_MAX: usize = 4 * 64;
 
 /// A longer text is not passed on: an endpoint might not take such a head. The fingerprint always is.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -15,6 +21,8 @@ const TEXT_BYTES_MAX: usize = 4096;
 pub struct Identity {
     /// Its subject, as RFC 4514 writes it, in ASCII.
     pub subject: Box<str>,
+    /// The common name of its subject, where it has one.
+    pub common_name: Option<Box<str>>,
     /// Its other names, as `DNS:a.example, URI:spiffe://b`; each in ASCII without commas and blanks.
     pub names: Box<str>,
     /// The SHA-256 of its certificate, in hexadecimal digits.
@@ -24,12 +32,17 @@ pub struct Identity {
 impl Identity {
     /// The identity in a certificate that has been verified.
     pub(crate) fn of(der: &CertificateDer<'_>) -> Self {
-        let mut identity =
-            Self { subject: "".into(), names: "".into(), fingerprint: fingerprint(der).into() };
+        let mut identity = Self {
+            subject: "".into(),
+            common_name: None,
+            names: "".into(),
+            fingerprint: fingerprint(der).into(),
+        };
         // What the verifier has taken can be read; if not, the fingerprint has to do.
         if let Ok(parsed) = x509_cert::Certificate::from_der(der) {
             let of = parsed.tbs_certificate();
             identity.subject = bounded(subject(&written(of.subject())));
+            identity.common_name = common_name(of.subject());
             if let Ok(Some((_, names))) = of.get_extension::<SubjectAltName>() {
                 let names: Vec<String> = names.0.iter().filter_map(name).collect();
                 identity.names = bounded(names.join(", "));
@@ -37,6 +50,13 @@ impl Identity {
         }
         identity
     }
+}
+
+/// The most specific one, as others tell it too.
+fn common_name(name: &Name) -> Option<Box<str>> {
+    let of = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?;
+    let text = std::str::from_utf8(of.value.value()).ok()?;
+    (text.len() <= COMMON_NAME_BYTES_MAX).then(|| text.into())
 }
 
 fn bounded(text: String) -> Box<str> {

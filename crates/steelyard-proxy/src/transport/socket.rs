@@ -1,5 +1,6 @@
 //! A connected stream of bytes: a TCP or a unix socket, without a wait.
 
+use crate::pipes::Pipe;
 use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
@@ -133,6 +134,77 @@ impl Socket {
         }
     }
 
+    /// Looks at what has come without taking it, once that is more than `seen` bytes or fills the room; no more than that
+    /// when the peer has ended its side.
+    pub fn poll_peek(&self, room: &mut [u8], seen: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match rustix::net::recv(self.as_fd(), &mut *room, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+                Ok((count, _)) => {
+                    // The runtime may hear of these bytes no more.
+                    self.left_unread.set(true);
+                    if count > seen || count == room.len() || self.has_hung_up() {
+                        return Poll::Ready(Ok(count));
+                    }
+                }
+            }
+            ready!(self.poll_event(cx))?;
+            let _: io::Result<()> = self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        }
+    }
+
+    /// Takes so many bytes, which have been looked at.
+    pub fn take(&self, mut count: usize) -> io::Result<()> {
+        let mut room = [0; 512];
+        while count > 0 {
+            let part = count.min(room.len());
+            match self.receive(&mut room[..part])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                taken => count -= taken,
+            }
+        }
+        self.left_unread.set(true);
+        Ok(())
+    }
+
+    /// Moves what there is into a pipe, at most so many bytes; 0 at the end of the stream.
+    pub fn poll_into(
+        &self,
+        pipe: &mut Pipe,
+        bytes_max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.left_unread.take() {
+            match pipe.take_in(self, bytes_max) {
+                Err(error) if is_early(&error) => {}
+                outcome => {
+                    self.left_unread.set(true);
+                    return Poll::Ready(outcome);
+                }
+            }
+        }
+        loop {
+            ready!(self.poll_event(cx))?;
+            match self.try_io(Interest::READABLE, || pipe.take_in(self, bytes_max)) {
+                Err(error) if is_early(&error) => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Moves what there is room for out of a pipe.
+    pub fn poll_out_of(&self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_io(Interest::WRITABLE, || pipe.give_out(self)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
     /// Writes what there is room for.
     pub fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
@@ -148,14 +220,17 @@ impl Socket {
             match outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(cx))?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // A broken pipe is no more than an end: the peer had ended its side before it reset the rest.
-                    self.broken.set(self.broken.get() || error.kind() != io::ErrorKind::BrokenPipe);
-                    return Poll::Ready(Err(error));
-                }
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
                 written => return Poll::Ready(written),
             }
         }
+    }
+
+    /// A write has met this.
+    fn failed(&self, error: io::Error) -> io::Error {
+        // A broken pipe is no more than an end: the peer had ended its side before it reset the rest.
+        self.broken.set(self.broken.get() || error.kind() != io::ErrorKind::BrokenPipe);
+        error
     }
 
     /// Whether the connection has failed under a write. The system tells of a reset once: a read that comes after that
@@ -233,4 +308,9 @@ impl Socket {
         // An error means that the connection is gone already.
         let _ = rustix::net::sockopt::set_socket_linger(self.as_fd(), Some(std::time::Duration::ZERO));
     }
+}
+
+/// Whether there is nothing yet, or somebody interrupted.
+fn is_early(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

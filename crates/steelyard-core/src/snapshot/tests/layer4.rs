@@ -52,6 +52,11 @@ fn what_belongs_to_http_is_refused_on_other_listeners() {
         };
         of(|one| one.redirect_https = Some(443), "listeners.web.redirect_https: a redirect", "take it out");
         of(|one| one.allow_encoded_slash = true, "listeners.web.allow_encoded_slash: a path", "take it out");
+        of(
+            |one| one.trusted_proxies = vec!["10.0.0.0/8".into()],
+            "listeners.web.trusted_proxies: a field that says who a client is belongs to HTTP",
+            "proxy_protocol = true",
+        );
         of(|one| one.pool = None, "listeners.web: what comes here goes nowhere", "pool = \"app\"");
     }
     let hsts = || {
@@ -200,5 +205,67 @@ fn a_pool_that_is_reached_by_a_route_is_looked_at_too() {
         },
         "pools.other.retry.on[0]: ",
         "",
+    );
+}
+
+#[test]
+fn a_header_is_believed_of_somebody() {
+    refused(
+        |document| document.listeners[0].proxy_protocol = true,
+        "listeners.web.proxy_protocol: nobody is believed",
+        "trusted_proxies = [\"10.0.0.0/8\"]",
+    );
+    let mut document = mixed();
+    for listener in &mut document.listeners {
+        listener.proxy_protocol = true;
+        listener.trusted_proxies = vec!["10.0.0.0/8".into()];
+    }
+    let snapshot = build(&document, None);
+    assert!(snapshot.listeners.iter().all(|listener| listener.proxy_protocol));
+    // Who may open a unix socket its permissions say.
+    document = with(|document| {
+        document.listeners[0].bind = vec!["unix:/run/web.sock".into()];
+        document.listeners[0].proxy_protocol = true;
+    });
+    build(&document, None);
+    let believing = |document: &mut Document| {
+        document.listeners[0].proxy_protocol = true;
+        document.listeners[0].trusted_proxies = vec!["10.0.0.0/8".into()];
+    };
+    refused_of(
+        ListenerProtocol::Udp,
+        believing,
+        "listeners.web.proxy_protocol: datagrams do not",
+        "take it out",
+    );
+}
+
+#[test]
+fn a_listener_knows_whether_it_has_to_know_the_host() {
+    let with_host = |host: Option<&str>| {
+        let mut document = mixed();
+        let mut route = route(Action::Pool("app".into()));
+        route.listener = Some("db".into());
+        route.host = host.map(str::to_owned);
+        document.routes = vec![route];
+        build(&document, None).listener("db").unwrap().routes_by_host
+    };
+    assert!(with_host(Some("a.example")));
+    assert!(!with_host(None));
+}
+
+#[test]
+fn who_a_client_is_can_be_told_where_connections_are_not_shared() {
+    let telling = |document: &mut Document| {
+        document.pools[0].send_proxy = Some(document::ProxyVersion::V2);
+    };
+    build(&with(telling), None);
+    refused(
+        |document| {
+            telling(document);
+            document.pools[0].protocol = Protocol::H2c;
+        },
+        "pools.app.send_proxy: clients share connections of HTTP/2",
+        "protocol",
     );
 }

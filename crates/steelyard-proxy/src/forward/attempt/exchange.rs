@@ -6,7 +6,7 @@ use crate::codec::{Answer, Answered, Ask, Asked, Parts, Piece};
 use crate::fault::Fault;
 use crate::forward::After;
 use crate::forward::edited::Edited;
-use crate::forward::relay::{relay, size};
+use crate::forward::relay::{Moved, relay};
 use crate::forward::replay::Replay;
 use crate::forward::upload::Upload;
 use crate::head::{FieldSpan, Framing, ResponseHead, Version};
@@ -119,7 +119,8 @@ impl Attempt<'_> {
         progress.begun.set(true);
         self.slot.count(head.head_bytes as usize, 0);
         let patience = || timer.after(self.timeouts().idle_ms);
-        let down = relay(answered, answer, patience, |piece| self.slot.count(size(piece), 0));
+        let means = (&self.client.worker.pipes, timer);
+        let down = relay(answered, answer, means, patience, |moved| self.slot.count(moved.size(), 0));
         upload.race_behind(pin!(down), timer, || self.plan.give_up, || Fault::TotalTimeout).await?;
         let after = match (keep, early || self.plan.head.keep_alive) {
             (true, _) => After::Keep,
@@ -243,13 +244,16 @@ impl Attempt<'_> {
         let timer = self.client.timer;
         let patience = || timer.after(self.plan.body_ms);
         let edit = self.plan.request_edit(self.slot.endpoint());
-        relay(asked, &mut Edited { ask, edit: &edit }, patience, |piece| {
-            self.slot.count(0, size(piece));
-            match piece {
-                Piece::Data(bytes) => replay.keep(bytes),
-                Piece::End(trailers) if trailers.fields.is_empty() => replay.whole = true,
-                Piece::End(_) => replay.give_up(),
+        let keeps = &Cell::new(replay.is_known());
+        let means = (&self.client.worker.pipes, timer);
+        relay(asked, &mut Edited { ask, edit: &edit, keeps }, means, patience, |moved| {
+            self.slot.count(0, moved.size());
+            match moved {
+                Moved::Piece(Piece::Data(bytes)) => replay.keep(bytes),
+                Moved::Piece(Piece::End(trailers)) if trailers.fields.is_empty() => replay.whole = true,
+                Moved::Piece(Piece::End(_)) | Moved::Passed(_) => replay.give_up(),
             }
+            keeps.set(replay.is_known());
             progress.repeatable.set(replay.is_possible());
         })
         .await
