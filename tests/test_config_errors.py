@@ -240,7 +240,6 @@ def test_one_mistake_is_told_once(text: str, message: str) -> None:
 
 
 LATER = [
-    ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
     ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
     ('pools.app.protocol = "h2"', "pools.app.protocol"),
     ('pools.app.protocol = "auto"', "pools.app.protocol"),

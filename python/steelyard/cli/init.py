@@ -82,6 +82,12 @@ health = "/healthz"                     # the path that is asked; without this l
 # bind = [":80"]
 # redirect_https = true                 # every request to the same URL over HTTPS
 #
+# [listeners.dns]
+# bind = [":53"]
+# protocol = "udp"                      # datagrams as they are: DNS, QUIC, syslog
+# responses = 1                         # a session ends with its answer; without it after timeouts.idle
+# pool = "dns"
+#
 # [[routes]]                            # the first that matches wins
 # path = "/api/"                        # a prefix; "=/exact"; "~regex"
 # pool = "api"
@@ -102,6 +108,10 @@ health = "/healthz"                     # the path that is asked; without this l
 # [pools.api]
 # endpoints = ["127.0.0.1:9003"]
 # tls = true                            # endpoints speak TLS and prove their names; a table says more
+#
+# [pools.dns]
+# endpoints = ["127.0.0.1:5301", "127.0.0.1:5302"]
+# health = {{ port = 5380, path = "/healthz" }}     # what is probed of datagrams; udp = "..." sends one
 """
 
 

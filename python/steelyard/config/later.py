@@ -15,7 +15,6 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "token_file"): "the admin API over TCP",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
-    ("listeners", "*", "protocol"): (frozenset({"udp"}), 'the protocol "{}"'),
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
     ("pools", "*", "protocol"): (frozenset({"h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }

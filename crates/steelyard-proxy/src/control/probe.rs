@@ -6,12 +6,13 @@ use crate::tls::PoolTls;
 use http2::Http2;
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use steelyard_core::document::{self, Protocol};
 use steelyard_core::endpoint::Address;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{Instant, timeout};
 
 /// Bytes of a response that are looked at.
@@ -35,6 +36,8 @@ enum Question {
     Nothing,
     Http1(Http),
     Http2(Http2),
+    /// What is sent in a datagram, without any connection.
+    Datagram(Vec<u8>),
 }
 
 /// What an HTTP probe asks and expects.
@@ -74,7 +77,14 @@ impl Probe {
         let own = if configured.starts_with("unix:") { "localhost" } else { configured };
         let host = health.host.as_deref().unwrap_or(own);
         let expected = || health.expect_status.clone();
+        let address = match (address, health.port) {
+            (Address::Socket(address), Some(port)) => Address::Socket((address.ip(), port).into()),
+            (address, _) => address,
+        };
         let question = match (&health.grpc, &health.path, protocol) {
+            _ if health.udp.is_some() => {
+                Question::Datagram(health.udp.as_deref().map(bytes).unwrap_or_default())
+            }
             (Some(service), ..) => Question::Http2(Http2::grpc(service, host)),
             (None, None, _) => Question::Nothing,
             (None, Some(path), Protocol::H2c) => Question::Http2(Http2::get(path, host, expected())),
@@ -101,6 +111,9 @@ impl Probe {
 
     async fn check(&self) -> Verdict {
         let outcome = match &self.address {
+            Address::Socket(address) if let Question::Datagram(bytes) = &self.question => {
+                datagram(*address, bytes).await
+            }
             Address::Socket(address) => match TcpStream::connect(address).await {
                 Ok(stream) => self.secure(stream).await,
                 Err(error) => Err(error),
@@ -128,7 +141,7 @@ impl Probe {
     async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
         match &self.question {
             Question::Nothing if self.tls.is_some() => Ok(Verdict::Good("connected over TLS".to_owned())),
-            Question::Nothing => Ok(Verdict::Good("connected".to_owned())),
+            Question::Nothing | Question::Datagram(_) => Ok(Verdict::Good("connected".to_owned())),
             Question::Http1(http) => http.ask(stream).await,
             Question::Http2(http) => http.ask(stream).await,
         }
@@ -154,6 +167,26 @@ impl Http {
             }
         }
     }
+}
+
+/// Sends a datagram: any that comes back is an answer, whatever it says. Silence is none.
+async fn datagram(address: SocketAddr, bytes: &[u8]) -> io::Result<Verdict> {
+    let start = Instant::now();
+    let here: SocketAddr =
+        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(here).await?;
+    socket.connect(address).await?;
+    socket.send(bytes).await?;
+    // Of what comes only that it came is looked at.
+    socket.recv(&mut [0; 1]).await?;
+    Ok(Verdict::Good(format!("answered in {}", Span(start.elapsed()))))
+}
+
+/// The bytes that hexadecimal digits stand for; the configuration has been checked for others.
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digits = hexadecimal.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
+    digits.map(|pair| byte(pair).unwrap_or_default()).collect()
 }
 
 /// What a status is worth.
