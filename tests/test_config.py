@@ -58,7 +58,7 @@ queue = { size = "off", timeout = "off" }
 connections = { idle_timeout = "off", idle_max = 2, max = 20 }
 timeouts = { connect = "1s", response = "off", idle = "2s", tunnel = "off", total = "9s" }
 retry = { attempts = 3, on = ["connect", "5xx", "timeout"], body_bytes_max = "1k", budget = "off" }
-health = { path = "/h", host = "app", interval = "off", timeout = "1s", rise = 1, fall = 2, expect_status = ["200", "204-210", 301] }
+health = { path = "/h", port = 81, host = "app", interval = "off", timeout = "1s", rise = 1, fall = 2, expect_status = ["200", "204-210", 301] }
 [pools.next]
 endpoints = ["[::1]:80"]
 """  # noqa: E501 - an inline table stands on one line
@@ -128,6 +128,8 @@ def test_every_default_is_that_of_the_manual() -> None:
     assert pool["queue"] == {"size": 1024, "timeout_ms": 5000}
     assert pool["health"] == {
         "path": "/healthz",
+        "udp": None,
+        "port": None,
         "grpc": None,
         "host": None,
         "interval_ms": 5000,
@@ -261,6 +263,8 @@ def test_every_key_arrives_in_the_document() -> None:
     assert list(app["retry"].values()) == [3, ["connect", "5xx", "timeout"], 1024, None]
     assert list(app["health"].values()) == [
         "/h",
+        None,
+        81,
         None,
         "app",
         None,

@@ -240,7 +240,6 @@ def test_one_mistake_is_told_once(text: str, message: str) -> None:
 
 
 LATER = [
-    ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
     ('admin.token_file = "token"', "admin.token_file"),

@@ -74,7 +74,7 @@ class TestRefusals:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             assert self.refused(f"127.0.0.1:{taken.getsockname()[1]}") == (
                 "address already in use\n"
-                "hint: another process listens there (ss -ltnp shows which); stop it or choose another port"
+                "hint: another process listens there (ss -ltunp shows which); stop it or choose another port"
             )
         assert self.refused("192.0.2.1:8080") == (
             "cannot assign requested address\n"

@@ -48,3 +48,13 @@ def test_connections_are_carried_and_one_that_ends_is_passed_over() -> None:
         "second, for 127.0.0.1: STILL THERE?",
         "second, for 127.0.0.1: STILL THERE?",
     ]
+
+
+def test_queries_of_dns_are_balanced_one_by_one() -> None:
+    command = [sys.executable, str(EXAMPLES / "dns" / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "three answer: 192.0.2.1 10, 192.0.2.2 10, 192.0.2.3 10",
+        "two answer: 192.0.2.1 15, 192.0.2.2 15",
+    ]

@@ -38,7 +38,7 @@ def test_the_long_form_in_its_comments_is_sound_too(tmp_path: Path) -> None:
     pair.cert.rename(tmp_path / "site.pem")
     pair.key.rename(tmp_path / "site.key")
     (tmp_path / "steelyard.toml").write_text(text)
-    assert set(config.load(tmp_path / "steelyard.toml").pools) == {"app", "api", "db"}
+    assert set(config.load(tmp_path / "steelyard.toml").pools) == {"app", "api", "db", "dns"}
 
 
 def test_its_first_line_names_the_schema_that_is_shipped(tmp_path: Path) -> None:

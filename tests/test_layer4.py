@@ -8,6 +8,7 @@ from steelyard import config
 from steelyard.config.document import document
 from steelyard.config.layer4 import layer4_problems
 from steelyard.config.root import Config, ConfigFile
+from steelyard.config.show import show
 from steelyard.config.source import Source, read_text
 from steelyard.errors import ConfigError
 
@@ -39,7 +40,6 @@ def problems(text: str) -> list[str]:
         ("limits.control_frames = 1000", "take it out"),
         ('timeouts.request_header = "10s"', "take it out"),
         ('timeouts.request_body = "30s"', "take it out"),
-        ('timeouts.idle = "60s"', "how long nothing may move is timeouts.tunnel of the pool"),
     ],
 )
 def test_what_has_a_default_is_refused_once_it_is_set(protocol: str, line: str, hint: str) -> None:
@@ -50,6 +50,12 @@ def test_what_has_a_default_is_refused_once_it_is_set(protocol: str, line: str, 
     assert problem.startswith("f.toml:5:")
     assert problem.endswith(f": listeners.db.{key}: {said}\nhint: {hint}")
     assert problems(f"{BASE}listeners.db.{line}\n") == []
+
+
+def test_what_idles_is_a_tunnel() -> None:
+    text = f'{BASE}listeners.db.protocol = "tcp"\nlisteners.db.timeouts.idle = "60s"\n'
+    (problem,) = problems(text)
+    assert problem.endswith("\nhint: how long nothing may move is timeouts.tunnel of the pool")
 
 
 def test_certificates_are_not_obtained_for_it() -> None:
@@ -138,3 +144,11 @@ def test_what_is_believed_and_told_crosses_to_the_engine() -> None:
     crossing = document(config.load_text(text))
     assert crossing["listeners"][0]["proxy_protocol"] is True
     assert crossing["pools"][0]["send_proxy"] == "v2"
+
+
+def test_the_effective_configuration_shows_nothing_that_would_be_refused() -> None:
+    text = f'{BASE}listeners.db.protocol = "tcp"\n'
+    shown = show(config.load_text(text))
+    assert "connections" in shown
+    assert "header_bytes" not in shown
+    assert document(config.load_text(shown)) == document(config.load_text(text))

@@ -6,6 +6,15 @@ told, a `proxy()` between, and in front of it `client`, `raw` bytes or a `load`.
 """
 
 from language.client import Client, Reply, client, in_background, request
+from language.datagrams import (
+    UdpClient,
+    UdpPeer,
+    UdpServer,
+    udp_client,
+    udp_peer,
+    udp_refused_address,
+    udp_server,
+)
 from language.load import Load, Tally, load, steady_load
 from language.origins import Origin, ProcessOrigin, origin, process_origin
 from language.peers import Peer, haproxy, nginx_told
@@ -43,6 +52,9 @@ __all__ = [
     "Site",
     "SpawnedEngine",
     "Tally",
+    "UdpClient",
+    "UdpPeer",
+    "UdpServer",
     "authority",
     "client",
     "command",
@@ -68,4 +80,8 @@ __all__ = [
     "scripted",
     "site",
     "steady_load",
+    "udp_client",
+    "udp_peer",
+    "udp_refused_address",
+    "udp_server",
 ]

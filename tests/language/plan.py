@@ -74,6 +74,8 @@ POOL_TLS: Settings = {
 # Off where the tests want quiet: no probes unless a test asks for them.
 HEALTH: Settings = {
     "path": None,
+    "udp": None,
+    "port": None,
     "grpc": None,
     "host": None,
     "interval_ms": None,
@@ -186,6 +188,7 @@ class Plan:
         proxy_protocol: bool = False,
         allow_encoded_slash: bool = False,
         tls: Settings | None = None,
+        responses: int | None = None,
         redirect_https: int | None = None,
         limits: Settings | None = None,
         timeouts: Settings | None = None,
@@ -201,6 +204,7 @@ class Plan:
                 "proxy_protocol": proxy_protocol,
                 "allow_encoded_slash": allow_encoded_slash,
                 "tls": None if tls is None else laid_over(LISTENER_TLS, tls),
+                "responses": responses,
                 "redirect_https": redirect_https,
                 "limits": laid_over(LIMITS, limits),
                 "timeouts": laid_over(LISTENER_TIMEOUTS, timeouts),

@@ -83,6 +83,9 @@ pub struct Listener {
     /// TLS towards clients; `None` = clear text.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Datagrams that come back for each of a client's, after which a session ends; `None` = it is not known.
+    #[serde(default)]
+    pub responses: Option<u32>,
     /// The port of the same host that every request is sent to instead, over TLS; `None` = requests are served.
     #[serde(default)]
     pub redirect_https: Option<u16>,
@@ -96,7 +99,7 @@ pub struct Listener {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerLimits {
-    /// Open connections over all workers; `None` = bounded by descriptors.
+    /// Open connections, or sessions of datagrams, over all workers; `None` = bounded by descriptors.
     pub connections: Option<u32>,
     /// Bytes of one request head.
     pub header_bytes_max: u32,
@@ -138,7 +141,7 @@ pub struct ListenerTimeouts {
     pub request_header_ms: Option<u64>,
     /// Between bytes of a request body.
     pub request_body_ms: Option<u64>,
-    /// Between requests on one connection.
+    /// Between requests on one connection, or datagrams of one session.
     pub idle_ms: Option<u64>,
 }
 

@@ -18,6 +18,8 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// What is carried.
     pub protocol: ListenerProtocol,
+    /// Datagrams that come back for each of a client's, after which a session ends; not 0.
+    pub responses: Option<u32>,
     /// Bounds on what a client may send; none is 0.
     pub limits: ListenerLimits,
     /// How long a client may take; none is 0.

@@ -76,6 +76,17 @@ impl Router {
         }
     }
 
+    /// Whether anything may go to the pool of this name.
+    pub fn leads_to(&self, pool: &str) -> bool {
+        let is_it = |place: usize| self.pools[place].name() == pool;
+        self.fallback.is_some_and(is_it)
+            || self.rules.iter().any(|rule| match &rule.action {
+                Action::Pool(place) => is_it(*place),
+                Action::Split(split) => split.upper.iter().any(|(_, place)| is_it(*place)),
+                Action::Redirect(_) | Action::Respond(_) => false,
+            })
+    }
+
     fn to_pool<'s>(&'s self, pool: usize, edit: &'s RouteEdit) -> Decision<'s> {
         Decision::Pool { pool: &self.pools[pool], edit }
     }

@@ -36,6 +36,7 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
         proxy_protocol: false,
         allow_encoded_slash: false,
         tls: None,
+        responses: None,
         redirect_https: None,
         limits: ListenerLimits {
             connections: None,
@@ -93,6 +94,8 @@ pub(crate) fn pool(name: &str, addresses: &[&str]) -> Pool {
         queue: Queue { size: Some(1024), timeout_ms: Some(5_000) },
         health: Health {
             path: None,
+            udp: None,
+            port: None,
             grpc: None,
             host: None,
             interval_ms: Some(5_000),

@@ -7,6 +7,7 @@ mod layer4;
 mod listeners;
 mod pools;
 mod tls;
+mod udp;
 
 use crate::address::EndpointAddress;
 use crate::document::Document;
@@ -203,6 +204,7 @@ impl ListenerPlan<'_> {
             name: self.config.name.clone(),
             binds: self.binds,
             protocol: self.config.protocol,
+            responses: self.config.responses,
             limits: self.config.limits.clone(),
             timeouts: self.config.timeouts.clone(),
             trusted: self.trusted,

@@ -15,6 +15,7 @@ mod route;
 mod slot;
 pub(crate) mod tcp;
 mod tunnel;
+pub(crate) mod udp;
 mod upload;
 mod way;
 

@@ -108,6 +108,8 @@ pub struct ListenerState {
     pub resumed: AtomicU64,
     /// TLS handshakes that did not go well, connections that ended before any among them.
     pub handshake_failures: AtomicU64,
+    /// What a listener of datagrams has carried.
+    pub datagrams: Datagrams,
     /// Notified when a connection closes while the listener was full.
     pub freed: Notify,
     /// Its last configuration, once it has left: for requests that come before their connections have ended.
@@ -127,8 +129,75 @@ impl ListenerState {
             handshakes: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
             handshake_failures: AtomicU64::new(0),
+            datagrams: Datagrams::default(),
             freed: Notify::new(),
             farewell: OnceLock::new(),
+        }
+    }
+}
+
+/// What a listener of datagrams has carried, over all workers.
+#[derive(Debug, Default)]
+pub struct Datagrams {
+    /// Datagrams from clients.
+    pub received: AtomicU64,
+    /// Datagrams to clients.
+    pub sent: AtomicU64,
+    /// Bytes from clients.
+    pub bytes_in: AtomicU64,
+    /// Bytes to clients.
+    pub bytes_out: AtomicU64,
+    /// Sessions that ended to make room for others.
+    pub evicted: AtomicU64,
+    /// Datagrams that went nowhere, in the order of [`Dropped::ALL`].
+    pub dropped: [AtomicU64; Dropped::ALL.len()],
+}
+
+/// Why a datagram went nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// No endpoint could serve it.
+    NoEndpoint,
+    /// Every endpoint was at its threshold.
+    Busy,
+    /// There were as many sessions as there may be, and none of a stranger's.
+    Sessions,
+    /// No descriptor or no port was left for another session.
+    Descriptors,
+    /// It would have begun a session while the process drains.
+    Draining,
+    /// It is larger than what can be received, or sent where it was to go.
+    TooLarge,
+    /// The system would not take it for the endpoint at that moment.
+    ToEndpoint,
+    /// The system would not take it for the client.
+    ToClient,
+}
+
+impl Dropped {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::NoEndpoint,
+        Self::Busy,
+        Self::Sessions,
+        Self::Descriptors,
+        Self::Draining,
+        Self::TooLarge,
+        Self::ToEndpoint,
+        Self::ToClient,
+    ];
+
+    /// Its name in the status.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NoEndpoint => "no_endpoint",
+            Self::Busy => "busy",
+            Self::Sessions => "sessions",
+            Self::Descriptors => "descriptors",
+            Self::Draining => "draining",
+            Self::TooLarge => "too_large",
+            Self::ToEndpoint => "to_endpoint",
+            Self::ToClient => "to_client",
         }
     }
 }
@@ -140,6 +209,8 @@ pub enum Socket {
     Tcp(std::net::TcpListener),
     /// A unix socket.
     Unix(std::os::unix::net::UnixListener),
+    /// UDP, which takes datagrams.
+    Udp(std::net::UdpSocket),
 }
 
 /// What a worker is told.

@@ -4,6 +4,7 @@
 //! fails is dropped and closes only what it had opened itself.
 
 mod tcp;
+mod udp;
 mod unix;
 
 use crate::shared::Socket;
@@ -13,6 +14,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use steelyard_core::address::Bind;
+use steelyard_core::document::ListenerProtocol;
 use steelyard_core::listener::Listener;
 use unix::UnixSocket;
 
@@ -55,6 +57,8 @@ struct Bound {
     id: u64,
     listener: String,
     bind: Bind,
+    /// An address of UDP and one of TCP are two.
+    is_udp: bool,
     /// What it is really bound to: port 0 resolved.
     local: String,
     /// The file of a unix socket goes with the last who holds it.
@@ -98,12 +102,13 @@ impl Sockets {
                 let kept = self.bounds.iter().find(|bound| {
                     bound.bind == *bind
                         && bound.listener == listener.name
+                        && bound.is_udp == is_udp(listener)
                         && prepared.bounds.iter().all(|taken| taken.id != bound.id)
                 });
                 match kept {
                     Some(bound) => prepared.bounds.push(bound.clone()),
                     None => {
-                        self.open(bind, &listener.name, workers, &mut prepared)
+                        self.open(bind, listener, workers, &mut prepared)
                             .map_err(|failure| bind_error(&listener.name, bind, failure))?;
                     }
                 }
@@ -115,10 +120,15 @@ impl Sockets {
     fn open(
         &mut self,
         bind: &Bind,
-        listener: &str,
+        listener: &Listener,
         workers: usize,
         prepared: &mut Prepared,
     ) -> Result<(), Failure> {
+        let is_udp = is_udp(listener);
+        let ours = || {
+            let overlaps = |bound: &Bound| bound.bind == *bind || bound.bind.conflicts(bind);
+            self.bounds.iter().any(|bound| bound.is_udp == is_udp && overlaps(bound))
+        };
         let (local, unix, sockets): (_, _, Vec<Socket>) = match bind {
             Bind::Unix(path) => {
                 let unix = self.unix(path).map_or_else(|| UnixSocket::bind(path).map(Arc::new), Ok)?;
@@ -126,9 +136,13 @@ impl Sockets {
                     (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
                 (bind.to_string(), Some(unix), sockets)
             }
+            Bind::Any { .. } | Bind::Socket(_) if is_udp => {
+                let sockets = udp::bind(bind, workers, ours())?;
+                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), udp::local_address)?;
+                (local, None, sockets.into_iter().map(Socket::Udp).collect())
+            }
             Bind::Any { .. } | Bind::Socket(_) => {
-                let ours = self.bounds.iter().any(|bound| bound.bind == *bind || bound.bind.conflicts(bind));
-                let sockets = tcp::listen(bind, workers, ours)?;
+                let sockets = tcp::listen(bind, workers, ours())?;
                 let local = sockets.first().map_or_else(|| Ok(bind.to_string()), tcp::local_address)?;
                 (local, None, sockets.into_iter().map(Socket::Tcp).collect())
             }
@@ -137,12 +151,20 @@ impl Sockets {
             match socket {
                 Socket::Tcp(socket) => sys::close_in_forks(socket),
                 Socket::Unix(socket) => sys::close_in_forks(socket),
+                Socket::Udp(socket) => sys::close_in_forks(socket),
             }
         }
         self.next_id += 1;
         let id = self.next_id;
-        let listener = listener.to_owned();
-        prepared.bounds.push(Bound { id, listener: listener.clone(), bind: bind.clone(), local, unix });
+        let listener = listener.name.clone();
+        prepared.bounds.push(Bound {
+            id,
+            listener: listener.clone(),
+            bind: bind.clone(),
+            is_udp,
+            local,
+            unix,
+        });
         prepared.opened.push(Opened { id, listener, sockets });
         Ok(())
     }
@@ -175,6 +197,10 @@ impl Sockets {
     }
 }
 
+fn is_udp(listener: &Listener) -> bool {
+    listener.protocol == ListenerProtocol::Udp
+}
+
 fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {
     let Failure { source, message, hint } = failure;
     // The number that the system's words end with is there in `source`.
@@ -191,7 +217,7 @@ fn hint_for(bind: &Bind, error: &io::Error) -> Option<&'static str> {
         (Bind::Unix(_), io::ErrorKind::PermissionDenied) => "choose a directory that this user may write to",
         (Bind::Unix(_), _) => return None,
         (_, io::ErrorKind::AddrInUse) => {
-            "another process listens there (ss -ltnp shows which); stop it or choose another port"
+            "another process listens there (ss -ltunp shows which); stop it or choose another port"
         }
         (_, io::ErrorKind::PermissionDenied) => {
             "ports below 1024 need a privilege: give the process CAP_NET_BIND_SERVICE (under systemd \

@@ -1,10 +1,12 @@
 //! The status, read from the snapshot in force and the live cells.
 
 use crate::engine::{LiveListener, State};
+use crate::shared::{Datagrams, Dropped};
 use crate::tls::{ListenerTls, PoolTls, Shown, date, days_until};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use steelyard_core::document::ListenerProtocol;
 use steelyard_core::endpoint::{Cells, Endpoint, Over};
 use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
@@ -34,7 +36,9 @@ pub(crate) fn render(state: &State) -> String {
 }
 
 fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
-    let tls = snapshot.listener(&live.state.name).and_then(|listener| listener.prepared.get());
+    let listener = snapshot.listener(&live.state.name);
+    let tls = listener.and_then(|listener| listener.prepared.get());
+    let is_udp = listener.is_some_and(|listener| listener.protocol == ListenerProtocol::Udp);
     json!({
         "name": live.state.name,
         "bind": live.addresses,
@@ -43,7 +47,22 @@ fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
         "accepted": live.state.accepted.load(Ordering::Relaxed),
         "requests": live.state.requests.load(Ordering::Relaxed),
         "bad_requests": live.state.bad_requests.load(Ordering::Relaxed),
+        "udp": is_udp.then(|| datagrams(&live.state.datagrams)),
         "tls": tls.map(|tls: &Arc<ListenerTls>| listener_tls(live, tls)),
+    })
+}
+
+fn datagrams(datagrams: &Datagrams) -> Value {
+    let dropped = Dropped::ALL.iter().zip(&datagrams.dropped);
+    json!({
+        "received": datagrams.received.load(Ordering::Relaxed),
+        "sent": datagrams.sent.load(Ordering::Relaxed),
+        "bytes_in": datagrams.bytes_in.load(Ordering::Relaxed),
+        "bytes_out": datagrams.bytes_out.load(Ordering::Relaxed),
+        "evicted": datagrams.evicted.load(Ordering::Relaxed),
+        "dropped": dropped
+            .map(|(why, count)| (why.label().to_owned(), json!(count.load(Ordering::Relaxed))))
+            .collect::<serde_json::Map<_, _>>(),
     })
 }
 

@@ -1,8 +1,13 @@
 //! The few calls to the system that no safe crate offers. All unsafe code of the engine's own side lives here.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+pub mod datagrams;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Descriptors of connections that are known to the handler of forks, 64 to a word. Beyond them, a fork keeps what it
 /// inherits.
@@ -23,6 +28,13 @@ struct Listening {
 
 static LISTENING: [Listening; LISTENING_MAX] =
     [const { Listening { descriptor: AtomicI32::new(-1), cookie: AtomicU64::new(0) } }; LISTENING_MAX];
+
+/// Lets the runtime wait until a descriptor is readable. Must be called within one.
+pub fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: whoever owns a descriptor keeps it open; the `AsyncFd` owns it from here on, gives it to nobody, and what an
+    // `OwnedFd` says it is never changes.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
 
 /// Ends the process at once: no exit handlers, no destructors. For when the interpreter is stuck and would never
 /// come round to ending it.

@@ -1,6 +1,7 @@
 //! One data-plane thread: a runtime of its own, its sockets, its connections. No work is stolen.
 
 mod accept;
+mod datagrams;
 
 use crate::accepted;
 use crate::buffer::Buffers;
@@ -10,13 +11,15 @@ use crate::head::FieldSpan;
 use crate::http2::client::Lines;
 use crate::pipes::Pipes;
 use crate::registry::Registry;
-use crate::shared::{Command, ListenerState, Shared};
+use crate::shared::{Command, ListenerState, Shared, Socket};
 use crate::sys;
+use crate::sys::datagrams::Batch;
 use crate::tls::{PoolTls, same};
+pub(crate) use accept::is_want_of_descriptors;
 use accept::{Accepted, listen};
 use arc_swap::{ArcSwap, Cache};
 use rand::{Rng, SeedableRng};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -71,6 +74,10 @@ pub(crate) struct Worker {
     pub idle: Connections,
     pub lines: Lines,
     pub registry: Rc<Registry>,
+    /// Notified when a new snapshot is in force.
+    pub reloads: Notify,
+    /// Room for datagrams, made when the first is to come.
+    batch: OnceCell<RefCell<Batch>>,
     pinned: RefCell<(Current, Rc<Pinned>)>,
     date: Cell<(u64, [u8; DATE_BYTES])>,
     /// Connections taken in so far.
@@ -87,6 +94,11 @@ impl Pinned {
     /// The listener of this name, unless it has left the configuration.
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.0.listener(name)
+    }
+
+    /// Every pool.
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.0.pools
     }
 
     /// The endpoints, each with its pool.
@@ -106,7 +118,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes a seat if one is free. With `beyond` one more is taken all the same: what a closing socket has already
     /// accepted is not sent away.
-    fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>, beyond: bool) -> Option<Self> {
+    pub fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>, beyond: bool) -> Option<Self> {
         let max = listener.connections_max.load(Ordering::Relaxed);
         let one_more = |count: u32| (beyond || count < max).then_some(count + 1);
         listener.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
@@ -146,6 +158,8 @@ impl Worker {
             idle: Connections::default(),
             lines: Lines::default(),
             registry: Rc::default(),
+            reloads: Notify::new(),
+            batch: OnceCell::new(),
             pinned: RefCell::new((current, pinned)),
             date: Cell::new((0, [0; DATE_BYTES])),
             adopted: Cell::new(0),
@@ -181,6 +195,11 @@ impl Worker {
     pub fn number(&self) -> u64 {
         self.adopted.set(self.adopted.get() + 1);
         self.adopted.get()
+    }
+
+    /// Room for datagrams, for as long as nobody waits.
+    pub fn batch(&self) -> RefMut<'_, Batch> {
+        self.batch.get_or_init(RefCell::default).borrow_mut()
     }
 
     /// 16 bytes at random.
@@ -233,6 +252,7 @@ impl Worker {
         };
         self.idle.retain(|endpoint, tls| keeps(endpoint, tls, Protocol::may_be_http1));
         self.lines.retain(|endpoint, tls| keeps(endpoint, tls, Protocol::may_be_http2));
+        self.reloads.notify_waiters();
     }
 }
 
@@ -270,6 +290,16 @@ struct Closing {
     told: Cell<Option<std::sync::mpsc::Sender<()>>>,
 }
 
+impl Closing {
+    /// Whether somebody waits for it to close, because the address is given up.
+    fn is_awaited(&self) -> bool {
+        let told = self.told.take();
+        let is_awaited = told.is_some();
+        self.told.set(told);
+        is_awaited
+    }
+}
+
 /// Does what it is told until it is told to end.
 async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
     let mut sockets: HashMap<u64, Rc<Closing>> = HashMap::new();
@@ -293,7 +323,10 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 accepting.set(accepting.get() + 1);
                 let (worker, accepting) = (worker.clone(), accepting.clone());
                 tokio::task::spawn_local(async move {
-                    listen(&worker, id, &listener, socket, &closing.now).await;
+                    match socket {
+                        Socket::Udp(socket) => datagrams::carry(&worker, &listener, socket, &closing).await,
+                        socket => listen(&worker, id, &listener, socket, &closing.now).await,
+                    }
                     drop(closing.told.take());
                     worker.registry.close(Some(id), worker.grace());
                     accepting.set(accepting.get() - 1);

@@ -87,6 +87,12 @@ health = "/healthz"                     # the path that is asked; without this l
 # # proxy_protocol = true               # the balancer in front says who the client is
 # # trusted_proxies = ["10.0.0.0/8"]
 #
+# [listeners.dns]
+# bind = [":53"]
+# protocol = "udp"                      # datagrams as they are: DNS, QUIC, syslog
+# responses = 1                         # a session ends with its answer; without it after timeouts.idle
+# pool = "dns"
+#
 # [[routes]]                            # the first that matches wins
 # path = "/api/"                        # a prefix; "=/exact"; "~regex"
 # pool = "api"
@@ -112,6 +118,10 @@ health = "/healthz"                     # the path that is asked; without this l
 # endpoints = ["127.0.0.1:9003"]
 # tls = true                            # endpoints speak TLS and prove their names; a table says more
 # protocol = "auto"                     # each of them says in its handshake whether it speaks HTTP/2
+#
+# [pools.dns]
+# endpoints = ["127.0.0.1:5301", "127.0.0.1:5302"]
+# health = {{ port = 5380, path = "/healthz" }}     # what is probed of datagrams; udp = "..." sends one
 """
 
 

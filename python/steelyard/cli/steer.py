@@ -117,11 +117,28 @@ def headline(answer: dict[str, Any]) -> str:
 
 
 def listener_line(listener: dict[str, Any]) -> str:
+    if udp := listener["udp"]:
+        return f"listener {listener['name']} on {', '.join(listener['bind'])}: {udp_text(listener, udp)}"
     return (
         f"listener {listener['name']} on {', '.join(listener['bind'])}: "
         f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
         f"{listener['bad_requests']} bad"
     )
+
+
+def udp_text(listener: dict[str, Any], udp: dict[str, Any]) -> str:
+    """What came from clients and what went to them, and why something went nowhere."""
+    parts = [
+        counted(listener["connections"], "session"),
+        f"{counted(udp['received'], 'datagram')} ({byte_text(udp['bytes_in'])}) in",
+        f"{udp['sent']} ({byte_text(udp['bytes_out'])}) out",
+    ]
+    if udp["evicted"]:
+        parts.append(f"{counted(udp['evicted'], 'session')} ended to make room")
+    if dropped := {why: count for why, count in udp["dropped"].items() if count}:
+        reasons = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in dropped.items())
+        parts.append(f"{sum(dropped.values())} dropped ({reasons})")
+    return ", ".join(parts)
 
 
 def tls_lines(tls: dict[str, Any] | None) -> list[Text]:

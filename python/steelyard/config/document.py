@@ -40,6 +40,7 @@ def listener_of(name: str, listener: Listener, acme: Acme | None) -> dict[str, A
         "proxy_protocol": listener.proxy_protocol,
         "allow_encoded_slash": listener.allow_encoded_slash,
         "tls": listener_tls_of(listener.tls, acme),
+        "responses": listener.responses,
         "redirect_https": listener.redirect_https,
         "limits": {
             "connections": limits.connections,
@@ -224,6 +225,8 @@ def health_of(pool: Pool) -> dict[str, Any]:
     health = pool.health
     return {
         "path": health.path,
+        "udp": None if health.udp is None else health.udp.hex(),
+        "port": health.port,
         "grpc": health.grpc,
         "host": health.host,
         "interval_ms": health.interval,

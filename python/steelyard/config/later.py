@@ -14,27 +14,15 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "listen"): "the admin API over TCP",
     ("admin", "token_file"): "the admin API over TCP",
 }
-LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
-    ("listeners", "*", "protocol"): (frozenset({"udp"}), 'the protocol "{}"'),
-}
 
 
 def take_out(source: Source) -> list[Problem]:
     """Takes out of `source.data` what is not there yet, and says so for each."""
     problems = []
-
-    def later(path: KeyPath, what: str, hint: str | None = None) -> None:
-        problems.append(source.problem(path, f"{what} is not there yet", hint or "take it out until it is"))
-
     for pattern, what in LATER_KEYS.items():
         for path, table, _ in found(source.data, pattern):
-            later(path, what)
+            problems.append(source.problem(path, f"{what} is not there yet", "take it out until it is"))
             del table[path[-1]]
-    for pattern, (values, what) in LATER_VALUES.items():
-        for path, table, value in found(source.data, pattern):
-            if isinstance(value, str | bool) and value in values:
-                later(path, what.format(value))
-                del table[path[-1]]
     return problems
 
 

@@ -10,7 +10,7 @@ from steelyard.config.root import Config
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import Problem
 
-__all__ = ["layer4_problems"]
+__all__ = ["is_set", "layer4_problems", "useless"]
 
 TAKE_IT_OUT = "take it out"
 HTTP_ALONE: dict[KeyPath, str] = {
@@ -29,13 +29,21 @@ HTTP_ALONE: dict[KeyPath, str] = {
 
 def layer4_problems(config: Config, source: Source) -> Iterator[Problem]:
     """One for each setting that would do nothing."""
+    for path, reason, hint in useless(config):
+        if is_set(source, path):
+            yield source.problem(path, reason, hint)
+
+
+def useless(config: Config) -> Iterator[tuple[KeyPath, str, str]]:
+    """Each key that has a default and means nothing, why, and what to do instead."""
     for name, listener in config.listeners.items():
         if listener.protocol == "http":
             continue
         for key, hint in HTTP_ALONE.items():
-            if is_set(source, ("listeners", name, *key)):
+            # Sessions of datagrams idle as connections of HTTP do.
+            if key != ("timeouts", "idle") or listener.protocol != "udp":
                 reason = f'this belongs to HTTP, and the listener has protocol = "{listener.protocol}"'
-                yield source.problem(("listeners", name, *key), reason, hint)
+                yield ("listeners", name, *key), reason, hint
 
 
 def is_set(source: Source, path: KeyPath) -> bool:

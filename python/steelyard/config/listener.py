@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.tls import HttpsPort, ListenerTls
-from steelyard.config.units import Count, DurationOrOff, Size, WrittenCount, parse_count, refuse
+from steelyard.config.units import Count, CountOrOff, DurationOrOff, Size, WrittenCount, parse_count, refuse
 
 __all__ = ["Listener", "Strings"]
 
@@ -39,7 +39,8 @@ class ListenerLimits(Model):
         BeforeValidator(auto_or_count, json_schema_input_type=WrittenCount | Literal["auto"]),
         PlainSerializer(lambda value: "auto" if value is None else value),
     ] = Field(default="auto", validate_default=True)
-    """Open connections; "auto" is bounded by the file descriptors of the process."""
+    """Open connections, over UDP sessions; "auto" is bounded by the file descriptors of the process, and for
+    sessions by the ports that the system gives out."""
     header_bytes: Size = Field(default="64k", validate_default=True)
     """The whole head of one request."""
     header_count: Count = 100
@@ -65,7 +66,7 @@ class ListenerTimeouts(Model):
     request_body: DurationOrOff = Field(default="30s", validate_default=True)
     """Between bytes of a request body."""
     idle: DurationOrOff = Field(default="60s", validate_default=True)
-    """Between requests on one connection."""
+    """Between requests on one connection; over UDP, how long nothing may move in a session."""
 
 
 class Listener(Model):
@@ -84,6 +85,8 @@ class Listener(Model):
     """Networks (CIDR) whose X-Forwarded-* fields and PROXY headers are believed."""
     allow_encoded_slash: bool = False
     """Whether %2F in a path is let through; otherwise it is answered 400."""
+    responses: CountOrOff = None
+    """UDP: a session ends once so many datagrams have come back for each of the client's; 1 fits DNS."""
     redirect_https: HttpsPort = None
     """true sends every request to the same URL over HTTPS; or the port to send it to."""
     tls: ListenerTls | None = None

@@ -20,6 +20,7 @@ from steelyard.config.problems import from_validation, present, without_what_is_
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
 from steelyard.config.source import KeyPath, Source, key_text, read, read_file, read_text
+from steelyard.config.udp import settled, udp_problems
 from steelyard.config.written import read_policy
 from steelyard.errors import ConfigError, Problem
 
@@ -99,10 +100,11 @@ def checked(source: Source) -> Config:
         except ValidationError:
             raise refused(problems) from None
     incomplete = short_form_problems(source)
-    config = file.expanded()
+    config = settled(file.expanded())
     automatic = list(automatic_problems(config, source))
     problems += automatic
     problems += layer4_problems(config, source)
+    problems += udp_problems(config, source)
     if not incomplete and not automatic:
         problems += from_engine(config, source)
     elif not problems:

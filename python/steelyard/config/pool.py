@@ -211,11 +211,44 @@ StatusRange = Annotated[
 ]
 
 
+HEX = "hex:"
+
+
+def parse_payload(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise refuse("expected text or hexadecimal digits", 'for instance "ping" or "hex:0a1b"')
+    if not value.startswith(HEX):
+        return value.encode()
+    try:
+        return bytes.fromhex(value.removeprefix(HEX))
+    except ValueError:
+        hint = 'two digits for each byte, such as "hex:0a1b"'
+        raise refuse(f'"{value}" is not in hexadecimal', hint) from None
+
+
+def write_payload(payload: bytes) -> str:
+    text = payload.decode("ascii", "replace")
+    return text if text.isprintable() and not text.startswith(HEX) else HEX + payload.hex()
+
+
+Payload = Annotated[
+    bytes,
+    BeforeValidator(parse_payload, json_schema_input_type=str),
+    PlainSerializer(lambda payload: None if payload is None else write_payload(payload)),
+]
+
+
 class Health(Model):
     """Active health checks."""
 
     path: Annotated[str, Field(pattern="^/")] | None = None
     """The path of an HTTP probe; without it the probe is a TCP connect."""
+    udp: Payload | None = None
+    """A datagram that is sent instead: text, or bytes as "hex:0a1b"; any that comes back is a good answer."""
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """The port that is probed; without it the endpoint's own."""
     grpc: str | None = None
     """The service of a gRPC health check (grpc.health.v1), "" for the whole server; needs HTTP/2."""
     host: str | None = None
@@ -232,6 +265,16 @@ class Health(Model):
         default=["200-399"], validate_default=True
     )
     """Good status codes."""
+
+    @property
+    def says_what(self) -> bool:
+        """Whether it is written what is asked, or whom."""
+        return not {"path", "udp", "port", "grpc"}.isdisjoint(self.model_fields_set)
+
+    @property
+    def says_when(self) -> bool:
+        """Whether it is written how often."""
+        return "interval" in self.model_fields_set
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,9 @@ import re
 from datetime import date, time
 from typing import Any
 
+from steelyard.config import layer4, udp
 from steelyard.config.root import Config
+from steelyard.config.source import KeyPath
 
 __all__ = ["show", "value_of"]
 
@@ -15,8 +17,19 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def show(config: Config) -> str:
     """The whole configuration in its long form, defaults included. What is absent by default stays absent."""
     lines: list[str] = []
-    table(present(config.model_dump(mode="json")), "", lines)
+    values = present(config.model_dump(mode="json"))
+    for path in (*(path for path, *_ in layer4.useless(config)), *(path for path, _ in udp.useless(config))):
+        take_out(values, path)
+    table(values, "", lines)
     return "\n".join(lines).strip() + "\n"
+
+
+def take_out(values: dict[str, Any], path: KeyPath) -> None:
+    """What means nothing is not shown: a file that says it is refused."""
+    *above, last = path
+    for step in above:
+        values = values.get(str(step), {})
+    values.pop(str(last), None)
 
 
 def present(values: dict[str, Any]) -> dict[str, Any]:

@@ -213,6 +213,12 @@ pub struct Queue {
 pub struct Health {
     /// The target of an HTTP probe; `None` = a TCP connect.
     pub path: Option<String>,
+    /// A datagram that is sent instead, in hexadecimal: any that comes back is a good answer; `None` = none.
+    #[serde(default)]
+    pub udp: Option<String>,
+    /// The port that is probed; `None` = the endpoint's own.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// The service of a gRPC health check, empty for the whole server; `None` = none.
     #[serde(default)]
     pub grpc: Option<String>,

@@ -103,6 +103,14 @@ impl Pool {
         self.shared.queue.is_empty() && (any(&self.plan()) || any(&self.derive()))
     }
 
+    /// Whether those who have this endpoint are better off with another: it is down, and requests go to others now.
+    pub fn has_given_up(&self, endpoint: &Endpoint) -> bool {
+        endpoint.is_down()
+            && self
+                .member_of(endpoint)
+                .is_none_or(|member| !endpoint.accepted(self.levels[usize::from(member.level)].accept()))
+    }
+
     /// The index of the endpoint that the request's session is with, of whatever level, if that is in the pool, was not
     /// tried, and `may`, given the verdicts that its level accepts.
     pub(super) fn session_with(

@@ -248,3 +248,15 @@ fn edits_that_mean_nothing_or_break_framing_are_refused() {
     refused(strip(to("app")), "routes[0].strip_prefix: there is no path to strip");
     refused(strip(at("~^/a", to("app"))), "routes[0].strip_prefix: only a path that is a prefix");
 }
+
+#[test]
+fn a_router_knows_where_it_may_lead() {
+    let split = route(To::Split(vec![("next".into(), 1), ("app".into(), 0)]));
+    let snapshot = snapshot(vec![split]);
+    let leads = |listener: &str, pool: &str| snapshot.listener(listener).unwrap().router.leads_to(pool);
+    assert!(leads("web", "app") && leads("web", "next") && leads("bare", "next"));
+    assert!(!leads("web", "other"));
+    let bare = self::snapshot(vec![route(To::Respond(204)), to("next")]);
+    assert!(!bare.listener("bare").unwrap().router.leads_to("app"));
+    assert!(bare.listener("bare").unwrap().router.leads_to("next"));
+}

@@ -31,7 +31,7 @@ pub(super) fn check(document: &Document, report: &mut Report) {
 }
 
 /// Whether anything that comes to the listener may go to this pool.
-fn leads(document: &Document, listener: &Listener, pool: &str) -> bool {
+pub(super) fn leads(document: &Document, listener: &Listener, pool: &str) -> bool {
     let by_route = |route: &Route| match &route.action {
         Action::Pool(name) => name == pool,
         Action::Split(shares) => shares.iter().any(|(name, _)| name == pool),

@@ -1,6 +1,6 @@
 //! What makes a listener and its routes sound.
 
-use super::{check_name, layer4, refuse_zero, tls, zero};
+use super::{check_name, layer4, refuse_zero, tls, udp, zero};
 use crate::address::Bind;
 use crate::document::{self, Document, ListenerProtocol};
 use crate::problem::{Refusal, Report, did_you_mean};
@@ -43,6 +43,7 @@ pub(super) fn plan<'d>(document: &'d Document, report: &mut Report) -> Vec<Liste
         }
     });
     layer4::check(document, report);
+    udp::check(document, report);
     listeners
 }
 
@@ -113,7 +114,11 @@ fn binds(config: &document::Listener, before: &[ListenerPlan<'_>], report: &mut 
     let mut binds: Vec<Bind> = Vec::with_capacity(config.bind.len());
     for (index, text) in config.bind.iter().enumerate() {
         let Some(bind) = report.keep(index, text.parse::<Bind>()) else { continue };
-        let others = before.iter().map(|plan| (plan.config.name.as_str(), plan.binds.as_slice()));
+        // An address of TCP and one of UDP are two.
+        let others = before
+            .iter()
+            .filter(|plan| is_udp(plan.config) == is_udp(config))
+            .map(|plan| (plan.config.name.as_str(), plan.binds.as_slice()));
         let taken = others
             .chain([(config.name.as_str(), binds.as_slice())])
             .find_map(|(name, others)| Some((name, others.iter().find(|other| bind.conflicts(other))?)));
@@ -135,6 +140,10 @@ fn check_proxies(config: &document::Listener, binds: &[Bind], report: &mut Repor
         report
             .refuse_at("proxy_protocol", refusal.hint("write trusted_proxies = [\"10.0.0.0/8\"] beside it"));
     }
+}
+
+fn is_udp(config: &document::Listener) -> bool {
+    config.protocol == ListenerProtocol::Udp
 }
 
 fn networks(config: &document::Listener, report: &mut Report) -> Trusted {

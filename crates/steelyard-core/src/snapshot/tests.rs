@@ -2,6 +2,7 @@
 
 mod layer4;
 mod tls;
+mod udp;
 
 use super::*;
 use crate::document::{self, Action, Protocol};

@@ -164,6 +164,26 @@ fn when_none_is_usable_the_bad_are_used_and_the_draining_never() {
 }
 
 #[test]
+fn those_who_have_an_endpoint_leave_it_only_for_a_better_one() {
+    let both = pool("round_robin", &[1, 1], |_| {});
+    let [one, two] = [0, 1].map(|index| Arc::clone(&both.members()[index].endpoint));
+    let now = millis(0);
+    assert!(!both.has_given_up(&one));
+    fail(&both, 3, now);
+    assert!(both.has_given_up(&one) && !both.has_given_up(&two), "another is well");
+    for _ in 0..3 {
+        both.learn(&two, Outcome::Failure("reset"), None, now);
+    }
+    assert!(one.is_down() && two.is_down());
+    assert!(!both.has_given_up(&one) && !both.has_given_up(&two), "the pool fails open");
+    let closed = pool("round_robin", &[1], |document| document["fail_open"] = false.into());
+    fail(&closed, 3, now);
+    assert!(closed.has_given_up(&closed.members()[0].endpoint), "nobody is used");
+    let drained = pool("round_robin", &[1, 1], |document| document["endpoints"][0]["drain"] = true.into());
+    assert!(!drained.has_given_up(&drained.members()[0].endpoint), "it keeps what it has");
+}
+
+#[test]
 fn the_unknown_are_used_only_while_none_is_healthy() {
     let pool = pool("round_robin", &[1, 1, 1], |document| document["health"]["interval_ms"] = 1_000.into());
     let mut rng = generator();

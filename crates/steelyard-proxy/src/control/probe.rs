@@ -9,12 +9,13 @@ use http::uri::Scheme;
 use http2::Http2;
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use steelyard_core::document::{self, Protocol, ProxyVersion};
 use steelyard_core::endpoint::Address;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{Instant, timeout};
 
 /// Bytes of a response that are looked at.
@@ -44,6 +45,8 @@ enum Question {
     Path(Http, Http2),
     /// A service of gRPC.
     Service(Http2),
+    /// What is sent in a datagram, without any connection.
+    Datagram(Vec<u8>),
 }
 
 /// What an HTTP probe asks and expects.
@@ -83,12 +86,19 @@ impl Probe {
         let own = if configured.starts_with("unix:") { "localhost" } else { configured };
         let host = health.host.as_deref().unwrap_or(own);
         let expected = || health.expect_status.clone();
+        let address = match (address, health.port) {
+            (Address::Socket(address), Some(port)) => Address::Socket((address.ip(), port).into()),
+            (address, _) => address,
+        };
         let (spoken, scheme) = match protocol {
             Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
             Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
             Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
         };
         let question = match (&health.grpc, &health.path) {
+            _ if health.udp.is_some() => {
+                Question::Datagram(health.udp.as_deref().map(bytes).unwrap_or_default())
+            }
             (Some(service), _) => Question::Service(Http2::grpc(service, &scheme, host)),
             (None, None) => Question::Nothing,
             (None, Some(path)) => Question::Path(
@@ -131,6 +141,9 @@ impl Probe {
 
     async fn check(&self) -> Verdict {
         let outcome = match &self.address {
+            Address::Socket(address) if let Question::Datagram(bytes) = &self.question => {
+                datagram(*address, bytes).await
+            }
             Address::Socket(address) => match TcpStream::connect(address).await {
                 Ok(stream) => self.secure(stream).await,
                 Err(error) => Err(error),
@@ -167,7 +180,7 @@ impl Probe {
             (Question::Nothing, _) if self.tls.is_some() => {
                 Ok(Verdict::Good("connected over TLS".to_owned()))
             }
-            (Question::Nothing, _) => Ok(Verdict::Good("connected".to_owned())),
+            (Question::Nothing | Question::Datagram(_), _) => Ok(Verdict::Good("connected".to_owned())),
             (Question::Path(http, _), Spoken::Http1) => http.ask(stream).await,
             (Question::Path(_, http) | Question::Service(http), Spoken::Http2) => http.ask(stream).await,
             (Question::Service(_), Spoken::Http1) => {
@@ -196,6 +209,26 @@ impl Http {
             }
         }
     }
+}
+
+/// Sends a datagram: any that comes back is an answer, whatever it says. Silence is none.
+async fn datagram(address: SocketAddr, bytes: &[u8]) -> io::Result<Verdict> {
+    let start = Instant::now();
+    let here: SocketAddr =
+        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(here).await?;
+    socket.connect(address).await?;
+    socket.send(bytes).await?;
+    // Of what comes only that it came is looked at.
+    socket.recv(&mut [0; 1]).await?;
+    Ok(Verdict::Good(format!("answered in {}", Span(start.elapsed()))))
+}
+
+/// The bytes that hexadecimal digits stand for; the configuration has been checked for others.
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digits = hexadecimal.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
+    digits.map(|pair| byte(pair).unwrap_or_default()).collect()
 }
 
 /// What a status is worth.

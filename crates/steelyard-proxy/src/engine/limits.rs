@@ -6,6 +6,10 @@ use std::thread::available_parallelism;
 
 /// Descriptors kept for what is no connection: files, sockets that listen, probes, Python.
 const RESERVE: u64 = 256;
+/// The ports that are given out for sockets that name none.
+const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+/// How many those are where nobody has changed it.
+const PORTS_USUAL: u32 = 28_232;
 /// What is taken where the system names no limit.
 const DESCRIPTORS_UNLIMITED: u64 = 1 << 20;
 
@@ -30,6 +34,20 @@ pub fn connections(descriptors: u64) -> u32 {
     u32::try_from(each_with_its_other).unwrap_or(u32::MAX).max(1)
 }
 
+/// The sessions of datagrams that so many connections and the ports of this machine allow: each writes to its endpoint
+/// from a port of its own.
+pub fn sessions(connections: u32) -> u32 {
+    let range = std::fs::read_to_string(PORTS).unwrap_or_default();
+    connections.min(ports(&range).unwrap_or(PORTS_USUAL))
+}
+
+/// How many ports a range has, as the kernel writes it.
+fn ports(range: &str) -> Option<u32> {
+    let mut ends = range.split_ascii_whitespace().map(str::parse::<u16>);
+    let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    (low <= high).then(|| u32::from(high - low) + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +58,15 @@ mod tests {
         assert_eq!(connections(64), 24);
         assert_eq!(connections(0), 1);
         assert_eq!(connections(u64::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn sessions_are_no_more_than_there_are_ports() {
+        assert_eq!(ports("32768\t60999\n"), Some(PORTS_USUAL));
+        for nonsense in ["", "32768", "60999 32768", "a b"] {
+            assert_eq!(ports(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(sessions(24), 24);
+        assert!(sessions(u32::MAX) <= 1 << 16);
     }
 }

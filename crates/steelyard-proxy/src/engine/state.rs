@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
-use steelyard_core::document::Document;
+use steelyard_core::document::{Document, ListenerProtocol};
 use steelyard_core::listener::Listener;
 use steelyard_core::pool;
 use steelyard_core::problem::Problem;
@@ -220,7 +220,10 @@ impl State {
     fn live(&self, listeners: &[Arc<Listener>], sockets: &Sockets) -> Vec<LiveListener> {
         let before = self.lock_listeners().clone();
         let live = listeners.iter().map(|listener| {
-            let most = listener.limits.connections.unwrap_or(self.connections_auto);
+            let most = listener.limits.connections.unwrap_or_else(|| match listener.protocol {
+                ListenerProtocol::Udp => limits::sessions(self.connections_auto),
+                _ => self.connections_auto,
+            });
             let kept = before.iter().find(|live| live.state.name == listener.name);
             let state = kept.map_or_else(
                 || Arc::new(ListenerState::new(listener.name.clone(), most)),

@@ -3,13 +3,16 @@
 use super::Client;
 use super::slot::Slot;
 use crate::timer::{GiveUp, earlier};
+use crate::worker::Worker;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use steelyard_core::pool::{Pick, Pool};
 use steelyard_core::queue::{Grant, Ticket};
 use steelyard_core::seeker::Seeker;
+use steelyard_core::time::Nanos;
 
 /// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +64,27 @@ pub(super) async fn admit(
     gone: impl Future<Output = ()>,
     give_up: GiveUp,
 ) -> Result<Slot, Refusal> {
-    let now = client.timer.now();
-    let pick = pool.admit(now, &mut *client.worker.rng.borrow_mut(), seeker);
+    match at_once(client.worker, pool, seeker, client.timer.now()) {
+        Err(Refusal::Full) => wait(client, pool, seeker, gone, give_up).await,
+        outcome => outcome,
+    }
+}
+
+/// A slot without waiting for one. Where others wait it is full.
+pub(super) fn at_once(
+    worker: &Rc<Worker>,
+    pool: &Arc<Pool>,
+    seeker: &Seeker,
+    now: Nanos,
+) -> Result<Slot, Refusal> {
+    let pick = pool.admit(now, &mut *worker.rng.borrow_mut(), seeker);
     if pool.calls_for_probes() {
-        client.worker.shared.load_calls.notify_one();
+        worker.shared.load_calls.notify_one();
     }
     match pick {
-        Pick::Taken(index) => Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone())),
+        Pick::Taken(index) => Ok(Slot::new(worker, pool, pool.members()[index].endpoint.clone())),
         Pick::Nobody => Err(Refusal::Nobody),
-        Pick::Full => wait(client, pool, seeker, gone, give_up).await,
+        Pick::Full => Err(Refusal::Full),
     }
 }
 

@@ -81,15 +81,33 @@ impl Slot {
 
     /// The head of a final response has come.
     pub fn answered(&self, status: u16, now: Nanos) {
+        let lasted = self.answer_begins(now);
+        if status >= 500 {
+            bump(&self.cells().failures, 1);
+            self.settle(Outcome::Failure("answered with errors of its own"), lasted, now);
+        } else {
+            self.answers_well(lasted, now);
+        }
+    }
+
+    /// The first datagram has come back.
+    pub fn replied(&self, now: Nanos) {
+        let lasted = self.answer_begins(now);
+        self.answers_well(lasted, now);
+    }
+
+    /// Counts how long the answer took to begin.
+    fn answer_begins(&self, now: Nanos) -> Option<Nanos> {
         let lasted = self.sent.get().map(|sent| now.since(sent));
         if let Some(lasted) = lasted {
             self.cells().times.record(lasted.0);
         }
         self.begins();
-        if status >= 500 {
-            bump(&self.cells().failures, 1);
-            self.settle(Outcome::Failure("answered with errors of its own"), lasted, now);
-        } else if let Held::Pool(pool) = &self.pool {
+        lasted
+    }
+
+    fn answers_well(&self, lasted: Option<Nanos>, now: Nanos) {
+        if let Held::Pool(pool) = &self.pool {
             self.stage.set(Stage::Begun);
             if let Some(lasted) = lasted {
                 pool.teach(&self.endpoint, lasted.as_secs_f32(), now);
@@ -108,6 +126,22 @@ impl Slot {
     pub fn let_pool_go(&mut self) {
         if let Held::Pool(pool) = &self.pool {
             self.pool = Held::Shared(Arc::clone(pool.shared()));
+        }
+    }
+
+    /// The pool, unless it was let go.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        match &self.pool {
+            Held::Pool(pool) => Some(pool),
+            Held::Shared(_) => None,
+        }
+    }
+
+    /// Holds the pool of a newer snapshot, in which the endpoint still is; `None` lets it go.
+    pub fn follow(&mut self, pool: Option<&Arc<Pool>>) {
+        match pool {
+            Some(pool) => self.pool = Held::Pool(Arc::clone(pool)),
+            None => self.let_pool_go(),
         }
     }
 

@@ -27,10 +27,10 @@ use steelyard_core::listener::Listener;
 use steelyard_core::pool::Pool;
 use steelyard_core::route::{Decision, RouteView};
 
-/// A connection as routes and keys see it: whence it comes, and whither it wants to go.
-struct View<'a> {
-    peer: Option<IpAddr>,
-    host: &'a [u8],
+/// What is carried as it is, as routes and keys see it: whence it comes, and whither it wants to go.
+pub(super) struct View<'a> {
+    pub peer: Option<IpAddr>,
+    pub host: &'a [u8],
 }
 
 impl RouteView for View<'_> {

@@ -8,7 +8,7 @@ use steelyard_core::address::Bind;
 
 /// The family of what is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(super) enum Family {
     V4,
     V6,
     /// IPv6 that takes IPv4 as well.
@@ -76,7 +76,7 @@ fn bound(address: SocketAddr, family: Family, reuse_port: bool) -> io::Result<So
 }
 
 /// Whether this machine has IPv6 switched off.
-fn is_without_ipv6(error: &io::Error) -> bool {
+pub(super) fn is_without_ipv6(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let without = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
     error.raw_os_error().is_some_and(|number| without.iter().any(|errno| errno.raw_os_error() == number))

@@ -33,6 +33,8 @@ impl Accepting {
         Ok(match socket {
             Socket::Tcp(socket) => Self::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Socket::Unix(socket) => Self::Unix(tokio::net::UnixListener::from_std(socket)?),
+            // It has a way of its own: nothing is accepted from it.
+            Socket::Udp(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 
@@ -180,7 +182,7 @@ async fn wait_for_room(listener: &ListenerState) {
     }
 }
 
-fn is_want_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_want_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let code = error.raw_os_error();
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|e| code == Some(e.raw_os_error()))

@@ -20,6 +20,9 @@ fn refused_of(carried: ListenerProtocol, change: impl FnOnce(&mut Document), exp
     refused(
         |document| {
             document.listeners[0].protocol = carried;
+            if carried == ListenerProtocol::Udp {
+                document.pools[0].health.interval_ms = None;
+            }
             change(document);
         },
         expected,

@@ -7,6 +7,8 @@ use tokio::io::{DuplexStream, duplex};
 fn health(path: Option<&str>) -> Health {
     Health {
         path: path.map(str::to_owned),
+        udp: None,
+        port: None,
         grpc: None,
         host: None,
         interval_ms: Some(1_000),

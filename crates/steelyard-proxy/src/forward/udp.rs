@@ -1,0 +1,552 @@
+//! The story of datagrams: whose session they are of, which endpoint it is with, what comes back.
+//!
+//! A session holds a slot of its endpoint and a connected socket, and no buffers. It has no end of its own: it ends when
+//! nothing has moved for a while, after as many replies as were promised, or to make room for another.
+
+mod session;
+mod sessions;
+
+use super::admission::{Refusal, at_once};
+use super::slot::Slot;
+use super::tcp::View;
+use crate::connections::key;
+use crate::fault::Fault;
+use crate::shared::{Dropped, ListenerState};
+use crate::sys::{
+    self,
+    datagrams::{BATCH, Batch},
+};
+use crate::timer::{GiveUp, earlier};
+use crate::worker::{Pinned, Seat, Worker, is_want_of_descriptors};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use session::{Connected, Link, Session};
+use sessions::{Pair, Sessions, Standing};
+use std::collections::HashMap;
+use std::io;
+use std::mem::{MaybeUninit, take};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use steelyard_core::endpoint::Address;
+use steelyard_core::listener::Listener;
+use steelyard_core::pool::Pool;
+use steelyard_core::route::Decision;
+use steelyard_core::time::Nanos;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Sessions whose endpoints are heard at once.
+const EVENTS: usize = 32;
+/// Endpoints that one datagram tries. Few fail at once: most say only later that nobody is there.
+const TRIES_MAX: u32 = 8;
+
+/// A shortage of descriptors or ports is over when there was none for this long.
+const SHORTAGE: Nanos = Nanos::from_millis(5_000);
+
+/// Carries the datagrams of one socket.
+pub(crate) struct Carrier {
+    worker: Rc<Worker>,
+    state: Arc<ListenerState>,
+    socket: tokio::net::UdpSocket,
+    /// Ready when any session's endpoint has written; events carry tokens of sessions.
+    answers: AsyncFd<OwnedFd>,
+    sessions: Sessions<Session>,
+    /// The snapshot that the sessions follow.
+    pinned: Rc<Pinned>,
+    /// Whether it takes in new sessions.
+    open: bool,
+    tally: Tally,
+    /// When descriptors or ports were last short.
+    said_short: Option<Nanos>,
+}
+
+/// Datagrams and bytes that have been counted and not yet told.
+#[derive(Default)]
+struct Tally {
+    received: [u64; 2],
+    sent: [u64; 2],
+    dropped: [u64; Dropped::ALL.len()],
+    evicted: u64,
+}
+
+impl Carrier {
+    /// Must be called within the runtime.
+    pub fn new(
+        worker: &Rc<Worker>,
+        state: &Arc<ListenerState>,
+        socket: std::net::UdpSocket,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            worker: worker.clone(),
+            state: state.clone(),
+            socket: tokio::net::UdpSocket::from_std(socket)?,
+            answers: sys::readable(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
+            sessions: Sessions::default(),
+            pinned: worker.pin(),
+            open: true,
+            tally: Tally::default(),
+            said_short: None,
+        })
+    }
+
+    /// Waits for datagrams of either side, and carries some. Nothing is lost when the future is dropped.
+    pub async fn carry(&mut self) -> io::Result<()> {
+        tokio::select! {
+            ready = self.socket.readable() => {
+                ready?;
+                self.take_asked();
+            }
+            ready = self.answers.readable() => {
+                drop(ready?);
+                self.take_answers();
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries what clients have written already, as much as goes into one batch; says whether there was any. The system
+    /// itself is asked: the runtime may not have heard of it yet.
+    pub fn take_waiting(&mut self) -> bool {
+        let worker = self.worker.clone();
+        let batch = &mut *worker.batch();
+        let received = batch.receive(&self.socket, 0);
+        self.take(batch, received)
+    }
+
+    /// Carries what clients have written, as much as goes into one batch.
+    fn take_asked(&mut self) {
+        let worker = self.worker.clone();
+        let batch = &mut *worker.batch();
+        let socket = &self.socket;
+        let received = socket.try_io(Interest::READABLE, || batch.receive(socket, 0));
+        self.take(batch, received);
+    }
+
+    fn take(&mut self, batch: &mut Batch, received: io::Result<usize>) -> bool {
+        let count = match received {
+            Ok(count) => count,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    tracing::debug!(listener = self.state.name, %error, "could not receive");
+                }
+                return false;
+            }
+        };
+        // What comes after a change is carried by it.
+        self.follow();
+        let now = self.worker.shared.clock.now();
+        let mut start = 0;
+        while start < count {
+            let pair = pair_of(batch, start);
+            let alike = |place: &usize| batch.head(*place).whole && pair_of(batch, *place) == pair;
+            let end = start + (start..count).take_while(alike).count();
+            for place in start..end.max(start + 1) {
+                let length = batch.head(place).length as u64;
+                add(&mut self.tally.received, 1, length);
+            }
+            if end == start {
+                self.drop(Dropped::TooLarge, 1);
+                start += 1;
+                continue;
+            }
+            self.pass_on(batch, start..end, pair, now);
+            start = end;
+        }
+        self.tell();
+        true
+    }
+
+    /// Passes datagrams of one client on to its session's endpoint.
+    fn pass_on(&mut self, batch: &mut Batch, mut places: Range<usize>, pair: Pair, now: Nanos) {
+        let place = match self.sessions.find(&pair) {
+            Some(place) => {
+                if self.sessions[place].answered > 0 {
+                    self.sessions.know(place);
+                }
+                self.sessions.touch(place, now);
+                place
+            }
+            None => match self.take_in(pair, now) {
+                Ok(place) => place,
+                Err(why) => return self.drop(why, places.len()),
+            },
+        };
+        let mut tries = 0;
+        while !places.is_empty() {
+            let linked =
+                if tries < TRIES_MAX { self.see_to_link(place, now) } else { Err(Dropped::NoEndpoint) };
+            if let Err(why) = linked {
+                self.drop(why, places.len());
+                break;
+            }
+            let session = &mut self.sessions[place];
+            let Some(link) = &session.link else { break };
+            match batch.send(&link.socket, places.clone(), false) {
+                Ok(sent) => {
+                    let bytes = (places.start..places.start + sent).map(|place| batch.head(place).length);
+                    link.slot.count(0, bytes.sum());
+                    if link.slot.sent().is_none() && !link.answered {
+                        link.slot.set_sent(Some(now));
+                    }
+                    session.asked += sent as u64;
+                    session.owed = true;
+                    places.start += sent;
+                }
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::MSGSIZE) => {
+                        self.drop(Dropped::TooLarge, 1);
+                        places.start += 1;
+                    }
+                    Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
+                        self.drop(Dropped::ToEndpoint, places.len());
+                        break;
+                    }
+                    // Most often this tells of an earlier datagram, which is lost. This one tries another endpoint.
+                    _ => {
+                        self.refused(place, error);
+                        tries += 1;
+                    }
+                },
+            }
+        }
+        // One that has never had an endpoint is none.
+        if self.sessions[place].asked == 0 {
+            self.end(place, now);
+        }
+    }
+
+    /// A session for a pair that has none.
+    fn take_in(&mut self, pair: Pair, now: Nanos) -> Result<usize, Dropped> {
+        if !self.open {
+            return Err(Dropped::Draining);
+        }
+        let seat = |carrier: &Self| Seat::take(&carrier.state, &carrier.worker.shared, false);
+        let seat = match seat(self) {
+            Some(seat) => Some(seat),
+            None if self.make_room(None, now) => seat(self),
+            None => None,
+        };
+        let seat = seat.ok_or(Dropped::Sessions)?;
+        Ok(self.sessions.insert(pair, now, Session::new(seat)))
+    }
+
+    /// Ends the session that has been silent for longest among those of strangers, but for this one; says whether there was
+    /// one.
+    fn make_room(&mut self, but: Option<usize>, now: Nanos) -> bool {
+        match self.sessions.oldest(Standing::Stranger) {
+            Some((place, _)) if Some(place) != but => {
+                self.tally.evicted += 1;
+                self.end(place, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sees to it that a session has an endpoint, and not one that has left or is down while others are not.
+    fn see_to_link(&mut self, place: usize, now: Nanos) -> Result<(), Dropped> {
+        let session = &mut self.sessions[place];
+        if let Some(link) = &session.link {
+            if link.is_sound() {
+                return Ok(());
+            }
+            session.part(now);
+        }
+        let listener = self.listener().ok_or(Dropped::NoEndpoint)?;
+        let view = view_of(self.sessions.pair(place));
+        let session = &mut self.sessions[place];
+        let decision = listener.router.decide(&view, &mut *self.worker.rng.borrow_mut());
+        let Decision::Pool { pool, .. } = decision else { return Err(Dropped::NoEndpoint) };
+        let mut seeker = session.seeker.take().map_or_else(|| pool.seeker(&view), |seeker| *seeker);
+        if session.asked == 0 {
+            pool.count_request();
+        }
+        let mut tried = 0;
+        loop {
+            let slot = match at_once(&self.worker, pool, &seeker, now) {
+                Ok(slot) => slot,
+                // Where all have refused it, all are asked again.
+                Err(Refusal::Nobody) if !seeker.excludes_none() => {
+                    seeker = pool.seeker(&view);
+                    at_once(&self.worker, pool, &seeker, now).map_err(reason)?
+                }
+                Err(refusal) => return Err(reason(refusal)),
+            };
+            let outcome = match self.open_link(place, &slot) {
+                Err(error) if is_short(&error) => {
+                    self.say_short(&error, now);
+                    if !self.make_room(Some(place), now) {
+                        return Err(Dropped::Descriptors);
+                    }
+                    self.open_link(place, &slot)
+                }
+                outcome => outcome,
+            };
+            match outcome {
+                Ok(socket) => {
+                    let session = &mut self.sessions[place];
+                    session.link = Some(Link { slot, socket, answered: false });
+                    session.seeker = (!seeker.excludes_none()).then(|| Box::new(seeker));
+                    return Ok(());
+                }
+                Err(error) if is_short(&error) => return Err(Dropped::Descriptors),
+                Err(error) => {
+                    slot.fail(&Fault::Connect(error));
+                    seeker.exclude(slot.endpoint());
+                    tried += 1;
+                    if tried == TRIES_MAX {
+                        return Err(Dropped::NoEndpoint);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A socket to the endpoint of this slot, whose answers are heard as those of this session.
+    fn open_link(&self, place: usize, slot: &Slot) -> io::Result<Connected> {
+        // The configuration knows no others here.
+        let Address::Socket(address) = *slot.endpoint().address() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let socket = Connected::to(address)?;
+        let token = epoll::EventData::new_u64(self.sessions.token(place));
+        epoll::add(self.answers.get_ref(), &socket, token, epoll::EventFlags::IN)?;
+        Ok(socket)
+    }
+
+    /// The endpoint of a session could not be reached, or says that nobody is there.
+    fn refused(&mut self, place: usize, error: io::Error) {
+        let view = view_of(self.sessions.pair(place));
+        let session = &mut self.sessions[place];
+        let Some(link) = session.link.take() else { return };
+        if let Some(pool) = link.slot.pool() {
+            let seeker = session.seeker.get_or_insert_with(|| Box::new(pool.seeker(&view)));
+            seeker.exclude(link.slot.endpoint());
+        }
+        link.slot.fail(&Fault::Connect(error));
+    }
+
+    /// Carries what endpoints have written.
+    fn take_answers(&mut self) {
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let events = self.answers.try_io(Interest::READABLE, |answers| {
+            match epoll::wait(answers, &mut room, Some(&at_once))?.0 {
+                [] => Err(io::ErrorKind::WouldBlock.into()),
+                events => Ok(events),
+            }
+        });
+        let Ok(events) = events else { return };
+        let worker = self.worker.clone();
+        let batch = &mut *worker.batch();
+        let now = worker.shared.clock.now();
+        let mut filled = 0;
+        for event in &*events {
+            if filled == BATCH {
+                self.send_back(batch, take(&mut filled));
+            }
+            if let Some(place) = self.sessions.named(event.data.u64()) {
+                filled += self.hear(place, batch, filled, now);
+            }
+        }
+        self.send_back(batch, filled);
+        self.tell();
+    }
+
+    /// Takes what the endpoint of a session has written behind the first `filled` places; returns how many came.
+    fn hear(&mut self, place: usize, batch: &mut Batch, filled: usize, now: Nanos) -> usize {
+        let responses = self.listener().and_then(|listener| listener.responses);
+        let Pair { client, local } = self.sessions.pair(place);
+        let session = &mut self.sessions[place];
+        let Some(link) = &mut session.link else { return 0 };
+        let count = match batch.receive(&link.socket, filled) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+            Err(error) => {
+                self.refused(place, error);
+                return 0;
+            }
+        };
+        let mut bytes = 0;
+        for place in filled..filled + count {
+            let head = batch.head_mut(place);
+            (head.peer, head.local) = (client, local);
+            bytes += head.length;
+        }
+        link.slot.count(bytes, 0);
+        if !link.answered {
+            link.answered = true;
+            link.slot.replied(now);
+        }
+        session.answered += count as u64;
+        session.seeker = None;
+        // Where it is known how many are to come, these were not the last.
+        session.owed = responses.is_some();
+        if session.is_complete(responses) {
+            self.end(place, now);
+        } else {
+            self.sessions.touch(place, now);
+        }
+        count
+    }
+
+    /// Sends the first `filled` datagrams to their clients.
+    fn send_back(&mut self, batch: &mut Batch, filled: usize) {
+        let mut start = 0;
+        while start < filled {
+            let end = start + (start..filled).take_while(|&place| batch.head(place).whole).count();
+            if end == start {
+                self.drop(Dropped::TooLarge, 1);
+                start += 1;
+                continue;
+            }
+            match batch.send(&self.socket, start..end, true) {
+                Ok(sent) => {
+                    for place in start..start + sent {
+                        add(&mut self.tally.sent, 1, batch.head(place).length as u64);
+                    }
+                    start += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.drop(Dropped::ToClient, end - start);
+                    start = end;
+                }
+                Err(error) => {
+                    let too_large = Errno::from_io_error(&error) == Some(Errno::MSGSIZE);
+                    self.drop(if too_large { Dropped::TooLarge } else { Dropped::ToClient }, 1);
+                    start += 1;
+                }
+            }
+        }
+    }
+
+    /// When the next session ends if nothing moves in it.
+    pub fn due(&self) -> GiveUp {
+        let idle = self.idle()?;
+        let end = |standing| self.sessions.oldest(standing).map(|(_, touched)| touched.plus(idle));
+        earlier(end(Standing::Stranger), end(Standing::Known))
+    }
+
+    /// Ends the sessions in which nothing has moved for as long as may be.
+    pub fn expire(&mut self, now: Nanos) {
+        let Some(idle) = self.idle() else { return };
+        for standing in [Standing::Stranger, Standing::Known] {
+            while let Some((place, touched)) = self.sessions.oldest(standing)
+                && touched.plus(idle) <= now
+            {
+                self.end(place, now);
+            }
+        }
+    }
+
+    /// Turns away whoever has no session from here on.
+    pub fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Ends the sessions that are owed nothing and in which nothing has moved for so long; says whether none is left.
+    pub fn end_quiet(&mut self, quiet: Nanos, now: Nanos) -> bool {
+        for place in self.sessions.all(|session, touched| !session.owed && touched.plus(quiet) <= now) {
+            self.end(place, now);
+        }
+        self.sessions.is_empty()
+    }
+
+    /// Follows a new snapshot, if there is one: what its sessions may go on with is settled by it.
+    pub fn follow(&mut self) {
+        let pinned = self.worker.pin();
+        if Rc::ptr_eq(&pinned, &self.pinned) {
+            return;
+        }
+        self.pinned = pinned;
+        let listener = self.listener();
+        let leads = |pool: &Pool| listener.as_ref().is_some_and(|one| one.router.leads_to(pool.name()));
+        let pools: Vec<_> = self.pinned.pools().iter().filter(|pool| leads(pool)).cloned().collect();
+        let members = pools.iter().flat_map(|pool| pool.members().iter().map(move |member| (member, pool)));
+        let present: HashMap<usize, _> =
+            members.map(|(member, pool)| (key(&member.endpoint), pool)).collect();
+        for session in self.sessions.iter_mut() {
+            // Names of endpoints are those of one pool, which may be another now.
+            session.seeker = None;
+            if let Some(link) = &mut session.link {
+                link.slot.follow(present.get(&key(link.slot.endpoint())).copied());
+            }
+        }
+    }
+
+    fn end(&mut self, place: usize, now: Nanos) {
+        self.sessions.remove(place).part(now);
+    }
+
+    /// The listener in force; its last one, once it has left.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.pinned.listener(&self.state.name).or_else(|| self.state.farewell.get()).cloned()
+    }
+
+    fn idle(&self) -> Option<Nanos> {
+        self.listener()?.timeouts.idle_ms.map(Nanos::from_millis)
+    }
+
+    fn drop(&mut self, why: Dropped, count: usize) {
+        self.tally.dropped[why as usize] += count as u64;
+    }
+
+    /// Says that descriptors or ports are short, unless it has been said a while ago.
+    fn say_short(&mut self, error: &io::Error, now: Nanos) {
+        if self.said_short.replace(now).is_none_or(|last| now.since(last) >= SHORTAGE) {
+            tracing::warn!(
+                listener = self.state.name,
+                worker = self.worker.index,
+                %error,
+                "no descriptor or port for another session; raise the limit of open files or the range of ports \
+                 (net.ipv4.ip_local_port_range), or lower limits.connections"
+            );
+        }
+    }
+
+    /// Tells what has been counted, once for many datagrams: other workers count in the same place.
+    fn tell(&mut self) {
+        let tally = take(&mut self.tally);
+        let told = &self.state.datagrams;
+        let pairs = [
+            (&told.received, tally.received[0]),
+            (&told.bytes_in, tally.received[1]),
+            (&told.sent, tally.sent[0]),
+            (&told.bytes_out, tally.sent[1]),
+            (&told.evicted, tally.evicted),
+        ];
+        let dropped = told.dropped.iter().zip(tally.dropped);
+        for (told, count) in pairs.into_iter().chain(dropped).filter(|(_, count)| *count > 0) {
+            let told: &AtomicU64 = told;
+            told.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+fn reason(refusal: Refusal) -> Dropped {
+    if refusal == Refusal::Full { Dropped::Busy } else { Dropped::NoEndpoint }
+}
+
+/// What routes and policies see of a session's client.
+fn view_of(pair: Pair) -> View<'static> {
+    View { peer: Some(pair.client.ip().to_canonical()), host: b"" }
+}
+
+fn pair_of(batch: &Batch, place: usize) -> Pair {
+    let head = batch.head(place);
+    Pair { client: head.peer, local: head.local }
+}
+
+fn add(sum: &mut [u64; 2], datagrams: u64, bytes: u64) {
+    sum[0] += datagrams;
+    sum[1] += bytes;
+}
+
+/// Whether this process lacks what a session needs: a descriptor, or a port to write from.
+fn is_short(error: &io::Error) -> bool {
+    let ports = [Errno::AGAIN, Errno::ADDRNOTAVAIL, Errno::ADDRINUSE, Errno::NOSPC];
+    is_want_of_descriptors(error) || ports.iter().any(|errno| Errno::from_io_error(error) == Some(*errno))
+}
