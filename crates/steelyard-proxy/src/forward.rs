@@ -17,9 +17,9 @@ mod way;
 
 use crate::codec::{Answer, Asked, Parts, Piece};
 use crate::fault::{Fault, Side};
+use crate::grpc::timeout_ms;
 use crate::head::{Framing, Method, RequestHead, Version};
 use crate::http1::encode::{Forwarded, Local, RequestEdit};
-use crate::http2::timeout_ms;
 use crate::registry::Place;
 use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};

@@ -11,15 +11,11 @@ pub(crate) mod ask;
 mod asked;
 pub(crate) mod client;
 mod content;
-mod grpc;
 mod io;
 mod line;
 mod meter;
 pub(crate) mod server;
 pub mod translate;
-
-pub(crate) use grpc::timeout_ms;
-pub(crate) use translate::websocket;
 
 /// What an HTTP/2 client sends first of all (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

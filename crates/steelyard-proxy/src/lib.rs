@@ -2,6 +2,7 @@
 //!
 //! One current-thread runtime per worker, no work stealing; one native control thread. Nothing here calls Python.
 
+mod account;
 pub mod buffer;
 pub mod clock;
 mod codec;
@@ -11,11 +12,13 @@ pub mod engine;
 pub mod fault;
 mod forward;
 mod free;
+mod grpc;
 pub mod head;
 pub mod http1;
 pub mod http2;
 pub mod logging;
 pub mod proofs;
+mod pseudo;
 mod registry;
 mod secure;
 pub mod shared;

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::head::{Framing, Method, RequestHead, ResponseHead, Span};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::response::upgrade_agreed;
-use crate::http2::websocket::{self, ACCEPT_BYTES};
+use crate::pseudo::websocket::{self, ACCEPT_BYTES};
 
 /// The change of protocol that a client offers.
 pub(super) struct Offer {

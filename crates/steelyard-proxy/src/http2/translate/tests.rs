@@ -1,6 +1,7 @@
 //! The rules between versions, one by one.
 
 use super::*;
+use crate::head::Span;
 use crate::http1::encode::{Forwarded, RequestEdit};
 
 const KEY: [u8; KEY_BYTES] = *b"dGhlIHNhbXBsZSBub25jZQ==";
