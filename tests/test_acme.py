@@ -191,14 +191,22 @@ def test_a_restart_uses_what_is_there(tmp_path: Path) -> None:
     issuer = pebble()
     site = Site(issuer, tmp_path)
     site.expect_issued()
-    before, asked = site.shown(), issuer.log().count("POST /order-plz")
+    before, asked = site.shown(), issuer.orders()
     assert asked == 1
     site.running.close()
     again = Site(issuer, tmp_path)
     eventually(again.is_issued, "it serves")
     assert again.told()["state"] == "valid"
     assert again.shown() == before
-    assert issuer.log().count("POST /order-plz") == asked
+    assert issuer.orders() == asked
+
+
+def test_nonces_that_are_refused_again_and_again_end_no_order(tmp_path: Path) -> None:
+    issuer = pebble(refused_nonces=25)
+    site = Site(issuer, tmp_path)
+    site.expect_issued()
+    assert issuer.orders() == 1
+    assert "tried again" not in site.running.errors()
 
 
 def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:

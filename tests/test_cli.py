@@ -1,16 +1,21 @@
 """What a person at a terminal gets: messages, exit codes, and what is printed where."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from steelyard import __version__, config
+from steelyard.cli import logs, steer
+from steelyard.config.show import value_of
 
 GOOD = 'listen = "127.0.0.1:0"\nendpoints = ["127.0.0.1:9"]\n'
 COMMANDS = [
@@ -93,6 +98,15 @@ def test_check_tells_every_mistake_on_standard_error(tmp_path: Path) -> None:
         'bad.toml:3:1: polcy: unknown key\nhint: did you mean "policy"?\n'
         'bad.toml:4:1: workers: expected "auto" or a number of threads\n'
         'hint: from 1 to 1024; "auto" is one for each core\n'
+    )
+
+
+def test_a_scenario_is_no_configuration(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('arrivals = { kind = "poisson", rate = 2.0 }\nrequests = 5\n')
+    done = steelyard("check", "s.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "s.toml: this is a scenario, no configuration\nhint: steelyard simulate s.toml runs it\n"
     )
 
 
@@ -275,3 +289,113 @@ def test_a_name_in_a_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "steelyard.toml:3:1: a\\x1b[31m\\x9b: unknown key" in done.stderr
     assert not {"\x1b", "\x9b"} & set(done.stderr)
+
+
+STEERS = "\x1b[31mred\x9b2J\x7f\u202e"
+SHOWN = r"\x1b[31mred\x9b2J\x7f\u202e"
+
+
+def safe(text: str) -> bool:
+    return all(one == "\n" or one.isprintable() for one in text)
+
+
+def test_a_file_s_name_cannot_steer_the_terminal_from_standard_output(tmp_path: Path) -> None:
+    (tmp_path / f"{STEERS}.toml").write_text(GOOD)
+    done = steelyard("check", f"{STEERS}.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout.partition(" is sound")[0]) == (0, f"{SHOWN}.toml")
+    assert safe(done.stdout)
+    assert safe(steelyard("init", f"x{STEERS}.toml", cwd=tmp_path).stdout)
+    as_json = steelyard("check", f"{STEERS}.toml", "--json", cwd=tmp_path).stdout
+    assert safe(as_json)
+    assert json.loads(as_json)["config"] == f"{STEERS}.toml"
+
+
+def test_what_check_shows_steers_no_terminal_and_is_read_back() -> None:
+    words = f"a{STEERS}\U000e0001 und ein ä"
+    shown = value_of({words: words})
+    assert safe(shown)
+    assert tomllib.loads(f"x = {shown}")["x"] == {words: words}
+
+
+def answers(**changes: Any) -> dict[str, Any]:
+    """What an instance might say whose names were chosen to steer the terminal of whoever asks."""
+    endpoint = {
+        "configured": "[fe80::1]:80", "address": STEERS, "verdict": "healthy", "why": STEERS, "weight": 1,
+        "in_flight": 0, "requests": 0, "failures": 0, "retries": 0, "bytes_in": 0, "bytes_out": 0,
+        "smoothed_s": None, "p50_s": None, "p99_s": None, "starting": None, "over_threshold": None,
+    }  # fmt: skip
+    pool = {
+        "name": STEERS, "policy": STEERS, "queued": 0, "queue_timeouts": 0, "tls": None, "levels": [],
+        "panic": False, "fail_open": False, "endpoints": [endpoint], "without_address": [STEERS],
+    }  # fmt: skip
+    certificate = {"file": STEERS, "names": [STEERS], "not_after": STEERS, "days_left": 1}
+    tls = {"handshakes": 0, "resumed": 0, "failures": 0, "certificates": [certificate]}
+    listener = {
+        "name": STEERS, "bind": [STEERS], "connections": 0, "requests": 0, "bad_requests": 0, "tls": tls
+    }  # fmt: skip
+    overlay = {
+        "drained": [{"pool": STEERS, "address": STEERS, "waiting": True}],
+        "weights": [],
+        "policies": [{"pool": STEERS, "policy": STEERS, "waiting": False}],
+    }
+    acme = {"name": STEERS, "state": "failing", "not_after": STEERS, "error": STEERS, "next_try": STEERS}
+    return {
+        "version": "1", "pid": 1, "state": "running", "uptime_s": 1.0, "generation": 1, "workers": 1,
+        "config": STEERS, "listeners": [listener], "acme": [acme], "pools": [pool], "overlay": overlay,
+        "notices": [STEERS], "pool": STEERS, "address": STEERS, **changes,
+    }  # fmt: skip
+
+
+class Answering:
+    """Stands in for the client of an instance that says all that."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def get(self, *_: Any) -> dict[str, Any]:
+        return answers()
+
+    post = get
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: steer.status(None, as_json=False),
+        lambda: steer.status(None, as_json=True),
+        lambda: steer.reload(None, as_json=False),
+        lambda: steer.drain(None, STEERS, as_json=False),
+        lambda: steer.undrain(None, STEERS, as_json=False),
+        lambda: steer.weight(None, STEERS, "3", as_json=False),
+        lambda: steer.policy(None, STEERS, STEERS, as_json=False),
+    ],
+    ids=["status", "status --json", "reload", "drain", "undrain", "weight", "policy"],
+)
+def test_what_an_instance_answers_cannot_steer_the_terminal(
+    command: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steer, "AdminClient", Answering)
+    command()
+    shown = capsys.readouterr()
+    assert safe(shown.out + shown.err)
+    assert "red" in shown.out
+
+
+def test_an_address_in_brackets_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steer, "AdminClient", Answering)
+    steer.status(None, as_json=False)
+    # To the library for tables this would be markup.
+    assert "[fe80::1]:80 at " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("formatter", [logs.TextFormatter, logs.JsonFormatter])
+def test_a_line_of_the_log_cannot_steer_the_terminal(formatter: type[logging.Formatter]) -> None:
+    record = logging.LogRecord("steelyard", logging.INFO, "", 1, "\U000e0001%s", (STEERS,), None)
+    line = formatter().format(record)
+    assert safe(line)
+    if formatter is logs.JsonFormatter:
+        assert json.loads(line)["message"] == f"\U000e0001{STEERS}"
+    else:
+        assert line.endswith(SHOWN)

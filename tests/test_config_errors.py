@@ -240,11 +240,8 @@ def test_one_mistake_is_told_once(text: str, message: str) -> None:
 
 
 LATER = [
-    ('listeners.web.protocol = "tcp"', "listeners.web.protocol"),
     ('listeners.web.protocol = "udp"', "listeners.web.protocol"),
     ("listeners.web.proxy_protocol = true", "listeners.web.proxy_protocol"),
-    ('pools.app.protocol = "h2"', "pools.app.protocol"),
-    ('pools.app.protocol = "auto"', "pools.app.protocol"),
     ("access_log = {}", "access_log"),
     ('admin.listen = "127.0.0.1:9900"', "admin.listen"),
     ('admin.token_file = "token"', "admin.token_file"),
@@ -434,3 +431,12 @@ def test_the_search_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.Mon
     assert config.find(None, {}) == Path("steelyard.toml")
     assert config.find(None, {"STEELYARD_CONFIG": "/x.toml"}) == Path("/x.toml")
     assert config.find(Path("y.toml"), {"STEELYARD_CONFIG": "/x.toml"}) == Path("y.toml")
+
+
+@pytest.mark.parametrize("protocol", ["h2", "auto"])
+def test_what_is_agreed_on_within_tls_takes_tls(protocol: str) -> None:
+    line = f'pools.app.protocol = "{protocol}"'
+    (problem,) = told(DOTTED + line)
+    assert problem.startswith(f'f.toml:4:11: pools.app.protocol: "{protocol}" is ')
+    assert 'hint: write tls = true beside it, or "h2c"' in problem
+    config.load_text(DOTTED + line + "\npools.app.tls = true", "f.toml")

@@ -105,6 +105,24 @@ def test_only_the_command_line_prints() -> None:
                 assert room in PRINTERS, f"{path}:{node.lineno} prints"
 
 
+# What shows words to a person as they come, with whatever steers a terminal or is taken for markup.
+RAW = {"echo", "secho", "print", "Text", "from_markup", "add_row", "add_column"}
+
+
+def test_the_command_line_shows_nothing_but_through_its_own_output() -> None:
+    for room, path, tree in modules():
+        if room != "cli" or path.name == "output.py":
+            continue
+        assert "rich.table" not in set(imported(tree)), f"{path}: take the Table of output.py"
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            # A console shows what output.py has made, and a version has no words of anybody's.
+            sound = called in ("out.print", "console().print") or "__version__" in ast.unparse(node)
+            assert sound or called.rpartition(".")[2] not in RAW, f"{path}:{node.lineno}: {called}"
+
+
 def test_importing_the_package_loads_no_framework() -> None:
     script = "import sys, steelyard; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

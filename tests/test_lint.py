@@ -184,7 +184,19 @@ def test_what_cannot_be_compiled_is_told_with_its_place(tmp_path: Path) -> None:
     [
         (["--seed", "2"], "error: --seed is for the trials of --policy"),
         (["--policy", "mine:score", "--show"], "error: --show prints a configuration"),
-        (["--policy", "p2c"], 'error: "p2c" is no policy written in Python'),
+        (["--policy", "p2c"], 'error: "p2c" is no policy written in Python\nhint: p2c is the engine\'s own'),
+        (
+            ["--policy", "ring_hash:key"],
+            'error: "ring_hash:key" is no policy written in Python\nhint: ring_hash is the engine\'s own',
+        ),
+        (
+            ["--policy", "maglev:key=path"],
+            'error: "maglev:key=path" is no policy written in Python\nhint: maglev is the engine\'s own',
+        ),
+        (
+            ["--policy", "score"],
+            'error: "score" is no policy written in Python\nhint: write "mymodule:score"',
+        ),
         (["--policy", "nowhere:score"], "error: No module named 'nowhere'"),
     ],
 )

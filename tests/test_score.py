@@ -118,9 +118,17 @@ WRONG = {
     "import fails": ("import nowhere", "No module named 'nowhere'", "looked in"),
     "unknown reading": (
         "def score(endpoint):\n    return endpoint.speed",
-        "mine.py:2: Unknown attribute 'speed'",
-        "arithmetic",
+        "mine.py:2: Unknown attribute 'speed' of an endpoint",
+        "an endpoint has in_flight, latency, error_rate, weight, bytes_per_second, age, zone_match",
     ),
+    "misspelt reading": (
+        "def score(endpoint):\n    return endpoint.inflight",
+        "mine.py:2: Unknown attribute 'inflight' of an endpoint",
+        "did you mean endpoint.in_flight?",
+    ),
+    "a number": ("score = 5", "mine.score is of type int, no function", "it has no functions"),
+    "a class": ("class score: ...\ndef other(e): ...", "mine.score is a class, no function", "it has other"),
+    "no text": ("\0", "mine.py:1: source code string cannot contain null bytes", ""),
     "unsupported construct": (
         "def score(endpoint):\n    return open('/etc/hostname')",
         "mine.py:",
@@ -142,7 +150,16 @@ WRONG = {
         "mine.py:1: the score is no number for in_flight=0, latency=0",
         "guard the division",
     ),
-    "text": ("def score(endpoint):\n    return 'low'", "mine.py:1: ", "arithmetic"),
+    "text": (
+        "def score(endpoint):\n    return 'low'",
+        "mine.py:1: score returns what is no number (Literal[str])",
+        "returned on every way",
+    ),
+    "nothing": (
+        "def score(endpoint):\n    endpoint.in_flight",
+        "mine.py:1: score returns None",
+        "returned on every way",
+    ),
     "index out of bounds": (
         "import numpy\nKNOWN = numpy.array([1.0, 2.0])\ndef score(endpoint):\n"
         "    return KNOWN[int(endpoint.in_flight)]",

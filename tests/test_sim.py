@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -272,6 +273,41 @@ def test_the_command_shows_endpoints_when_asked(small: Path) -> None:
     assert "\nslow " in done.stdout
 
 
+def test_names_of_a_scenario_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    # Words in brackets would be markup to the library for tables.
+    names = ("[red]a\x1b[31m", "[red]b\x9b2J")
+    result = result_of(
+        *(
+            policy(name, 1.0 + n) | {"share": (1.0,), "utilisation_by_endpoint": (0.5,)}
+            for n, name in enumerate(names)
+        ),
+        differences=({"a": names[0], "b": names[1], "mean_s": 0.5, "ci_s": (0.4, 0.6), "significant": True},),
+    )
+    command.show(result.model_copy(update={"endpoints": names[:1]}), names[0], endpoints=True)
+    shown = capsys.readouterr().out
+    assert all(one == "\n" or one.isprintable() for one in shown)
+    # In the headline, both tables, as the name of an endpoint, in the sentence and in the answer.
+    assert shown.count("[red]a\\x1b[31m") == 6
+    assert shown.count("[red]b\\x9b2J") == 3
+
+
+def test_which_format_a_trace_was_read_in_is_told(small: Path) -> None:
+    (small.parent / "access.log").write_text(
+        "".join(f'{{"time": {n / 10}, "duration": 0.1}}\n' for n in range(100)), encoding="utf-8"
+    )
+    trace = '{ kind = "trace", file = "access.log" }'
+    text = SMALL.partition("[[faults]]")[0].replace('{ kind = "poisson", rate = 1.5 }', trace)
+    small.write_text(text.replace("requests = 2_000", "requests = 100"), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == ("trace access.log: 100 lines read as JSON lines (told by line 1)")
+    small.write_text(text.replace('.log"', '.log", format = "json"'), encoding="utf-8")
+    done = steelyard("simulate", small.name, cwd=small.parent)
+    assert done.stderr.splitlines()[0] == (
+        "trace access.log: 100 lines read as JSON lines (as the scenario says)"
+    )
+
+
 def test_json_has_the_names_of_the_manual(small: Path) -> None:
     done = steelyard("simulate", small.name, "--json", "--seed", "9", "--policy", "random", cwd=small.parent)
     found = json.loads(done.stdout)
@@ -365,6 +401,109 @@ def test_a_picture_without_loads_over_time_has_the_times_alone(small: Path) -> N
     bare = [one.model_copy(update={"series": None}) for one in result.policies]
     plot.draw(result.model_copy(update={"policies": tuple(bare)}), small.parent / "a.png")
     assert (small.parent / "a.png").stat().st_size > 10_000
+
+
+def drawn(result: sim.Result, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that would be written."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    plot.draw(result, Path("a.png"))
+    figures[0].draw_without_rendering()
+    return figures[0]
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+def test_no_two_curves_of_a_picture_look_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = {"distribution": [(1.0, 0.1), (2.0, 0.9)]}
+    figure = drawn(result_of(*(policy(f"p{n}", 1.0) | curve for n in range(24))), monkeypatch)
+    looks = {
+        (line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in figure.axes[0].lines
+    }
+    assert len(looks) == 24
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    # And all of them are named, within the picture.
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == 24
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.height
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+@pytest.mark.parametrize("name", ["_mine:score", r"prequal probe_path=/$\frac$", "x" * 200])
+def test_a_name_is_drawn_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = {"distribution": [(1.0, 0.1), (2.0, 0.9)]}
+    figure = drawn(result_of(policy(name, 1.0) | curve), monkeypatch)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    (text,) = legend.get_texts()
+    assert text.get_text() in (name, f"{'x' * 31}…")
+    assert legend.get_window_extent().x1 <= figure.bbox.width
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+def test_a_picture_without_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = drawn(result_of(policy("a", 1.0)), monkeypatch)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no request was answered"]
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+@pytest.mark.parametrize(
+    ("endpoints", "faulty", "lines"),
+    [
+        # Of as many faults as there are loud colours each has one, and all others have another.
+        ("{ count = 9 }", 4, 5),
+        ("{ count = 9 }", 7, 8),
+        # More can be told apart by nobody.
+        ("{ count = 9 }", 8, 1),
+        (", ".join(f'{{ name = "g{number}" }}' for number in range(8)), 0, 8),
+        (", ".join(f'{{ name = "g{number}" }}' for number in range(9)), 0, 1),
+    ],
+)
+def test_lines_of_endpoints_can_be_told_apart(
+    endpoints: str, faulty: int, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SMALL.partition("[[faults]]")[0].replace(
+        '{ count = 3 }, { name = "slow", speed = 0.5 }', endpoints
+    )
+    fault = f'[[faults]]\nat = "1s"\nendpoint = {list(range(faulty))}\nkind = "stop"\n'
+    scenario = sim.load_text(text + fault if faulty else text)
+    figure = drawn(sim.simulate(scenario), monkeypatch)
+    lower = figure.subfigs[1]
+    shown = lower.axes[0].lines[:lines]
+    assert len({(line.get_color(), line.get_linestyle()) for line in shown}) == lines
+    (legend,) = lower.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len([name for name in names if name != "a fault lasts"]) == lines
+    assert legend.get_window_extent().y0 >= 0
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_short_run_can_be_drawn(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SMALL.replace("series_buckets = 20", f"series_buckets = {points}")
+    # A warning would be an error here.
+    drawn(sim.simulate(sim.load_text(text)), monkeypatch)
+
+
+@pytest.mark.usefixtures("fonts_are_open")
+@pytest.mark.parametrize(
+    ("arrivals", "panel"),
+    [
+        ('{ kind = "poisson", rate = 1.5 }', False),
+        ('{ kind = "profile", points = [["0s", 0.5], ["600s", 0.5], ["601s", 2.0]] }', True),
+    ],
+)
+def test_the_rate_is_drawn_where_it_changes_by_more_than_chance(
+    arrivals: str, panel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SMALL.replace('{ kind = "poisson", rate = 1.5 }', arrivals)
+    if not panel:
+        # So few that ten parts of the run differ a lot.
+        text = text.partition("[[faults]]")[0].replace("2_000", "200")
+    figure = drawn(sim.simulate(sim.load_text(text)), monkeypatch)
+    titles = [axes.get_title(loc="left") for axes in figure.subfigs[1].axes]
+    assert ("arrivals a second" in titles) is panel
 
 
 def test_without_matplotlib_the_remedy_is_told(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

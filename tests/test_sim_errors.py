@@ -10,6 +10,7 @@ from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.document import prepare
 from steelyard.sim.load import checked
 from steelyard.sim.scenario import Scenario
+from steelyard.sim.written import policy_of
 
 GOOD = """\
 policies = ["random", "least_request"]
@@ -88,6 +89,21 @@ ONE_MISTAKE = [
         GOOD + '[faults]\nat = "1s"',
         "s.toml:5:2: faults: expected a list, found a table\nhint: write [[faults]] above each",
     ),
+    (
+        GOOD.replace("[{ count = 2 }, ", '["127.0.0.1:80", '),
+        's.toml:2:14: endpoints[0]: expected a table, found "127.0.0.1:80"\n'
+        "hint: for instance endpoints = [{ count = 10, concurrency = 4 }]",
+    ),
+    (
+        with_arrivals("2.0"),
+        "s.toml:3:1: arrivals: expected a table, found the number 2.0\n"
+        'hint: for instance arrivals = { kind = "poisson", rate = 100.0 }',
+    ),
+    (
+        'listen = ":80"\nendpoints = ["127.0.0.1:9001"]\nhealth = "/"\n',
+        "s.toml: this is a configuration, no scenario\n"
+        "hint: steelyard check reads it; examples/scenarios has some to begin with",
+    ),
     # kinds and policies that do not exist
     (
         with_arrivals('{ kind = "poison", rate = 2.0 }'),
@@ -122,6 +138,18 @@ ONE_MISTAKE = [
     (
         with_service('{ kind = "constant", mean = 1 }'),
         's.toml:4:32: service.mean: 1 has no unit\nhint: write "1s" for seconds or "1ms" for milliseconds',
+    ),
+    (
+        with_service('{ kind = "constant", mean = nan }'),
+        's.toml:4:32: service.mean: nan is no number\nhint: write a number with its unit, such as "5s"',
+    ),
+    (
+        with_service('{ kind = "constant", mean = "0s" }'),
+        's.toml:4:32: service.mean: "0s" is too short here\nhint: write a time above 0',
+    ),
+    (
+        with_policies('["random", { name = "bounded_hash", key = "path", balance = nan }]'),
+        "s.toml:1:62: policies[1].balance: nan is no number",
     ),
     (
         with_service('{ kind = "constant", mean = "1 sec" }'),
@@ -353,6 +381,14 @@ def test_half_the_name_of_a_score_is_told_as_that() -> None:
     assert 'policies[0]: "x:" names no policy\nhint: one written in Python is "module:function"' in problem
 
 
+def test_a_setting_without_a_value_is_told_as_that() -> None:
+    (problem,) = told(with_policies('["random", "ring_hash:key"]'))
+    assert problem == (
+        's.toml:1:23: policies[1]: "ring_hash:key" names no policy\n'
+        'hint: ring_hash takes settings so: { name = "ring_hash", key = ... }'
+    )
+
+
 class TestPoliciesOfTheCommandLine:
     """They stand in no line of the scenario, so that none may be blamed for them."""
 
@@ -380,11 +416,84 @@ class TestPoliciesOfTheCommandLine:
         assert [one.name for one in result.policies] == ["maglev"]
 
     @pytest.mark.parametrize(
+        ("written", "settings"),
+        [
+            ('ring_hash:key="query:a,b",ring_size=64', {"key": "query:a,b", "ring_size": 64}),
+            ("ring_hash:ring_size=64,key='query:a\\,\"b'", {"key": 'query:a\\,"b', "ring_size": 64}),
+            (r'ring_hash:key = "query:a\",b" ,', {"key": 'query:a",b'}),
+            # An apostrophe within a text is a letter of it, and so is what looks like another setting.
+            ("ring_hash:key=query:it's,ring_size=64", {"key": "query:it's", "ring_size": 64}),
+            ('ring_hash:key="query:a=b,ring_size=5"', {"key": "query:a=b,ring_size=5"}),
+            ("bounded_hash:balance=1.5,key=path", {"balance": 1.5, "key": "path"}),
+            ("random", {}),
+        ],
+    )
+    def test_a_setting_may_hold_a_comma_in_quotes(self, written: str, settings: dict[str, object]) -> None:
+        read = policy_of(written, {}, Path())
+        assert read.model_dump(exclude_unset=True, exclude={"name"}) == settings
+
+    def test_a_module_of_a_policy_s_name_is_still_a_module(self, tmp_path: Path) -> None:
+        (tmp_path / "maglev.py").write_text("def key(endpoint):\n    return endpoint.in_flight\n")
+        assert policy_of("maglev:key", {}, tmp_path).score is not None
+
+    @pytest.mark.parametrize(
         ("written", "message"),
         [
             ("ring_hash:kye=address", 'policy ring_hash: kye: unknown key\nhint: did you mean "key"?'),
             ("maglev:key=address,table_size=x", "policy maglev: table_size: expected a whole number"),
-            ("maglev:key=address,101", '"101" is no setting of a policy'),
+            (
+                "maglev:key=address,101",
+                '"101" is no setting of a policy\nhint: write "maglev:101=...", or quotes around a value '
+                "that holds a comma",
+            ),
+            (
+                "random,least_request",
+                'unknown policy "random,least_request"\nhint: give --policy once for each',
+            ),
+            ("p2c:", 'unknown policy "p2c:"\nhint: write "p2c" where there are no settings'),
+            ("ring_hash:name=p2c", '"name" is no setting of a policy\nhint: the policy is ring_hash already'),
+            ("ring_hash:=path", '"=path" is no setting of a policy\nhint: write "ring_hash:key=..."'),
+            (
+                "mine.py:score",
+                "policy mine.py:score: No module named 'mine'\nhint: a module is named without \".py\"",
+            ),
+            ("maglev:key=address,key=path", 'the setting "key" of maglev is given twice\nhint: keep one'),
+            (
+                'ring_hash:key="query:a,b',
+                'the quote that the value of key begins with is not closed: "query:a,b\n'
+                'hint: end it with ", within quotes for the shell: --policy \'NAME:key="VALUE"\'',
+            ),
+            (
+                "ring_hash:ring_size=5,key='path",
+                "the quote that the value of key begins with is not closed: 'path\nhint: end it with ', ",
+            ),
+            (
+                'ring_hash:key="path"x,ring_size=5',
+                'after the quoted value of key stands "x,ring_size=5"\nhint: a comma separates settings',
+            ),
+            (
+                r'ring_hash:key="a\q"',
+                "the value of key is no text: unescaped '\\' in a string\nhint: in '...' every letter stands",
+            ),
+            (
+                "ring_hash:key",
+                '"ring_hash:key" gives the setting "key" no value\nhint: write \'ring_hash:key=cookie:sid\'',
+            ),
+            (
+                "maglev:table_size",
+                '"maglev:table_size" gives the setting "table_size" no value\n'
+                "hint: write 'maglev:table_size=VALUE'",
+            ),
+            (
+                "random:choise",
+                'random has no setting "choise", and there is no module random for a policy in Python\n'
+                'hint: did you mean "choices"?',
+            ),
+            (
+                "ring_hash,key=path",
+                'unknown policy "ring_hash,key=path"\nhint: one written in Python is "module:function", and '
+                'a setting "ring_hash:key=cookie:sid"',
+            ),
             ("x:", 'unknown policy "x:"\nhint: one written in Python is "module:function"'),
         ],
     )

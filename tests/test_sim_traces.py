@@ -1,6 +1,9 @@
 """Logs as traces: what is read from each format, and how a line that cannot be read is told."""
 
 import json
+import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from steelyard import sim
 from steelyard.config.source import read_text
 from steelyard.errors import ConfigError
 from steelyard.sim.document import Prepared, prepare
+from steelyard.sim.formats import EXAMPLES, FORMATS
 from steelyard.sim.load import checked
 from steelyard.sim.trace import LINE_BYTES_MAX, Trace, TraceTable, read_trace
 
@@ -82,7 +86,11 @@ def test_haproxy_says_what_the_server_took(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "lines"), [("json", JSON), ("nginx", NGINX), ("haproxy", HAPROXY)])
 def test_a_format_that_is_named_reads_the_same(name: str, lines: list[str], tmp_path: Path) -> None:
-    assert read(tmp_path, lines, format=name) == read(tmp_path, lines)
+    named, told = (read(tmp_path, lines, **settings) for settings in ({"format": name}, {}))
+    assert replace(named, read=None) == replace(told, read=None)
+    assert named.read is not None
+    assert told.read is not None
+    assert (named.read.format, told.read.format) == (name, name)
 
 
 def test_a_broken_line_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -103,6 +111,8 @@ def test_a_broken_line_is_refused_with_its_place(tmp_path: Path) -> None:
         ('{"tiem": 1}', 'there is neither "time" nor "duration"\nhint: "time" is written "tiem" here'),
         ('{"time": "noon"}', '"noon" is no time\nhint: such as 2026-01-31T12:00:00.123Z'),
         ('{"time": true}', '"time" is no time\nhint: such as "2026-01-31T12:00:00.123Z", or seconds'),
+        ('{"time": 1769860800500}', '"time" is no time\nhint: seconds since 1970, not milliseconds'),
+        ('{"duration": 1e300}', '"duration" is longer than a year\nhint: a number of seconds'),
         ('{"duration": -1}', '"duration" is no number of seconds'),
         ('{"duration": NaN}', '"duration" is no number of seconds'),
         ('{"duration": "5 parsecs"}', '"duration": "parsecs" is no unit of time'),
@@ -131,9 +141,59 @@ def test_broken_lines_are_left_out_and_counted_where_that_is_wanted(tmp_path: Pa
     assert trace.notices == [f"{tmp_path}/access.log: 2 of 4 lines could not be read and are left out"]
 
 
-def test_a_log_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert told(tmp_path, ["time,duration", "1,2"]).startswith(
-        "access.log:1: this is no log whose format is known\nhint: write format = "
+def test_a_log_of_another_kind_is_refused_with_its_first_line_and_what_each_format_expects(
+    tmp_path: Path,
+) -> None:
+    assert told(tmp_path, ["", "time,duration", "1,2"]) == (
+        "access.log:2: this line is of no format that is known, and so is none of the first 2 lines: "
+        '"time,duration"\n'
+        "hint: all lines of a trace are written in one format, such as\n"
+        f'  format = "json", JSON lines: {EXAMPLES["json"]}\n'
+        f"""  format = "nginx", nginx's combined log: {EXAMPLES["nginx"]}\n"""
+        f"""  format = "haproxy", HAProxy's httplog: {EXAMPLES["haproxy"]}"""
+    )
+    assert f'"{"x" * 80}"...' in told(tmp_path, ["x" * 300])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_said_of_a_format_is_a_line_of_it(name: str, tmp_path: Path) -> None:
+    trace = read(tmp_path, [EXAMPLES[name]])
+    assert trace.read == sim.TraceRead(file=f"{tmp_path}/access.log", format=name, told_by_line=1, lines=1)
+    assert len(trace.arrivals_s) == len(trace.durations_s) == 1
+
+
+def test_the_line_that_told_the_format_is_known(tmp_path: Path) -> None:
+    told_by_third = read(tmp_path, ["", "started", NGINX[0], NGINX[1]], skip_broken=True).read
+    assert told_by_third is not None
+    assert (told_by_third.format, told_by_third.told_by_line, told_by_third.lines) == ("nginx", 3, 3)
+    named = read(tmp_path, HAPROXY, format="haproxy").read
+    assert named is not None
+    assert named.told_by_line is None
+
+
+def test_two_formats_in_one_file_are_refused_with_both_lines(tmp_path: Path) -> None:
+    assert told(tmp_path, ["", *JSON, NGINX[0]]) == (
+        "access.log:5: this line is written as nginx's combined log, but line 2 is written in JSON lines\n"
+        "hint: all lines of a trace are written in one format, such as\n"
+        f'  format = "json", JSON lines: {EXAMPLES["json"]}\n'
+        f"""  format = "nginx", nginx's combined log: {EXAMPLES["nginx"]}"""
+    )
+    assert told(tmp_path, [*JSON, NGINX[0]], format="haproxy").startswith(
+        "access.log:1: this line is written as JSON lines, but the scenario says HAProxy's httplog\nhint: "
+    )
+
+
+def test_what_is_left_out_is_told_by_format(tmp_path: Path) -> None:
+    trace = read(tmp_path, [JSON[0], "oops", NGINX[0], NGINX[1], HAPROXY[0]], skip_broken=True)
+    assert trace.notices == [
+        f"{tmp_path}/access.log: 4 of 5 lines could not be read and are left out, "
+        "2 written as nginx's combined log, 1 written as HAProxy's httplog"
+    ]
+
+
+def test_a_line_before_the_one_that_told_the_format_is_told_so(tmp_path: Path) -> None:
+    assert told(tmp_path, ["started", *NGINX]) == (
+        f"access.log:1: this is no line of nginx's combined log, which line 2 is written in\n{SKIP}"
     )
 
 
@@ -191,6 +251,44 @@ def test_a_trace_that_does_not_say_what_is_needed_is_refused(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "key", "message"),
+    [
+        (['{"duration": 1}'] * 2, "arrivals", "no line of the trace says when a request arrived"),
+        (['{"time": 5, "duration": 1}'], "arrivals", "the trace has only one request"),
+        (['{"time": 5, "duration": 1}'] * 2, "arrivals", "all requests of the trace arrived at one moment"),
+        (
+            ['{"time": 5, "duration": 0}', '{"time": 6, "duration": 0}'],
+            "service",
+            "every request of the trace took no time at all",
+        ),
+    ],
+)
+def test_why_a_trace_does_not_do_is_told(lines: list[str], key: str, message: str, tmp_path: Path) -> None:
+    written(tmp_path, lines)
+    with pytest.raises(ConfigError) as caught:
+        prepared(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.message) == (f"{key}.file", message)
+    assert problem.hint is not None
+
+
+def test_a_log_for_both_tables_is_read_once_and_may_be_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "access.log")
+    text = "".join(f"{line}\n" for line in JSON)
+    writer = threading.Thread(target=(tmp_path / "access.log").write_text, args=(text,))
+    writer.start()
+    document = prepared(tmp_path).document
+    writer.join()
+    assert (document["requests"], document["service"]["samples_s"]) == (3, [0.25, 0.01])
+
+
+def test_a_device_is_no_trace(tmp_path: Path) -> None:
+    # It would never end.
+    with pytest.raises(ConfigError, match=r"\A/dev/zero: this is no file\Z"):
+        read_trace(TraceTable(file="/dev/zero"), tmp_path)
+
+
 def test_a_broken_trace_is_told_once_for_both_tables(tmp_path: Path) -> None:
     written(tmp_path, [JSON[0], "oops"])
     with pytest.raises(ConfigError) as caught:
@@ -201,7 +299,12 @@ def test_a_broken_trace_is_told_once_for_both_tables(tmp_path: Path) -> None:
 def test_a_trace_beside_a_scenario_is_found_from_anywhere(tmp_path: Path) -> None:
     written(tmp_path, [json.dumps({"time": n / 10, "duration": 0.1}) for n in range(300)])
     (tmp_path / "s.toml").write_text("replications = 2\nwarmup = 0.0\n" + SCENARIO, encoding="utf-8")
-    assert sim.simulate(tmp_path / "s.toml").policies[0].requests == 600
+    result = sim.simulate(tmp_path / "s.toml")
+    assert result.policies[0].requests == 600
+    # Both tables read it, and it is told once.
+    assert result.as_json()["traces"] == [
+        {"file": f"{tmp_path}/access.log", "format": "json", "told_by_line": 1, "lines": 300}
+    ]
 
 
 @pytest.mark.parametrize("lines", [JSON, NGINX, HAPROXY], ids=["json", "nginx", "haproxy"])

@@ -110,7 +110,7 @@ class TestClients:
 
 
 class TestScanner:
-    """sslyze, and the profile "intermediate" of Mozilla's recommendation, which comes with it."""
+    """sslyze, and the profiles of Mozilla's recommendation, which come with it."""
 
     def scanned(self, running: Running, ca: Authority, commands: set[str]) -> sslyze.ServerScanResult:
         trust = sslyze.CertificateInfoExtraArgument(custom_ca_file=ca.file)
@@ -128,14 +128,24 @@ class TestScanner:
 
     # The scanner brings certificates of authorities that one of its own libraries finds fault with.
     @pytest.mark.filterwarnings("ignore:Parsed a serial number")
-    @pytest.mark.parametrize("key", ["ecdsa", "rsa"])
-    def test_the_recommendation_is_followed(self, key: Literal["ecdsa", "rsa"]) -> None:
+    @pytest.mark.parametrize(
+        ("key", "settings", "profile"),
+        [
+            ("ecdsa", {}, TlsConfigurationEnum.MOZILLA_INTERMEDIATE),
+            ("rsa", {}, TlsConfigurationEnum.MOZILLA_INTERMEDIATE),
+            ("ecdsa", {"alpn": ["h2", "http/1.1"]}, TlsConfigurationEnum.MOZILLA_INTERMEDIATE),
+            ("ecdsa", {"min_version": "1.3"}, TlsConfigurationEnum.MOZILLA_MODERN),
+        ],
+        ids=["ecdsa", "rsa", "with HTTP/2", "modern"],
+    )
+    def test_the_recommendation_is_followed(
+        self, key: Literal["ecdsa", "rsa"], settings: dict[str, Any], profile: TlsConfigurationEnum
+    ) -> None:
         ca = authority()
-        running = secure(ca, key=key)
+        running = secure(ca, key=key, **settings)
         result = self.scanned(running, ca, set(SCAN_COMMANDS_NEEDED_BY_MOZILLA_CHECKER))
-        recommended = MozillaTlsConfiguration.get(TlsConfigurationEnum.MOZILLA_INTERMEDIATE)
         # It raises with all that is not as it should be.
-        check_server_against_tls_configuration(result, recommended)
+        check_server_against_tls_configuration(result, MozillaTlsConfiguration.get(profile))
 
     def test_sessions_are_resumed_and_early_data_is_not_taken(self) -> None:
         ca = authority()

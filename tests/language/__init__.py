@@ -15,6 +15,7 @@ from language.reporters import Reporter, reporter
 from language.scope import keep, scope
 from language.scripted import Scripted, ScriptedConnection, refused_address, scripted
 from language.shell import Command, command
+from language.site import Site, site
 from language.tls import Authority, OpenSsl, Pair, authority, names_of, openssl_client
 from language.waiting import eventually
 from language.wire import Incomplete, Message, ok, response
@@ -37,6 +38,7 @@ __all__ = [
     "Running",
     "Scripted",
     "ScriptedConnection",
+    "Site",
     "SpawnedEngine",
     "Tally",
     "authority",
@@ -60,5 +62,6 @@ __all__ = [
     "response",
     "scope",
     "scripted",
+    "site",
     "steady_load",
 ]

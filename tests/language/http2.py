@@ -1,6 +1,7 @@
 """One end of a connection that speaks HTTP/2, over the `h2` package: a client, or a played origin."""
 
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -185,7 +186,7 @@ class Conversation:
     """One end of a connection. Whatever is waited for, everything that comes meanwhile is taken in."""
 
     def __init__(self, connection: socket.socket, *, is_client: bool) -> None:
-        self.socket = connection
+        self.socket: socket.socket = connection
         self.socket.settimeout(PATIENCE_S)
         config = h2.config.H2Configuration(
             client_side=is_client,
@@ -217,7 +218,7 @@ class Conversation:
         if data := self.h2.data_to_send():
             try:
                 self.socket.sendall(data)
-            except (BrokenPipeError, ConnectionResetError):
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 self.ended = True
 
     def send_frames(self, *frames: Frame) -> Self:
@@ -238,7 +239,7 @@ class Conversation:
         """Takes in what comes next."""
         try:
             data = self.socket.recv(PIECE_BYTES)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
         if not data:
             self.ended = True
@@ -354,8 +355,9 @@ def http2_client(
     *,
     settings: Mapping[int, int] | None = None,
     receive_bytes: int | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Http2Client:
-    """A fresh connection that speaks HTTP/2 from the start."""
+    """A fresh connection that speaks HTTP/2 from the start; with `tls`, once that has been agreed on."""
     connection = socket.socket()
     if receive_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -363,5 +365,9 @@ def http2_client(
     opened = keep(Http2Client(connection))
     connection.connect(proxy.listening(listener))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        tls.set_alpn_protocols(["h2"])
+        opened.socket = tls.wrap_socket(connection, server_hostname="a.example")
+        assert opened.socket.selected_alpn_protocol() == "h2"
     opened.begin(settings)
     return opened

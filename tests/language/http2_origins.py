@@ -4,6 +4,7 @@ import contextlib
 import json
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 
@@ -39,7 +40,8 @@ class Http2Server(Conversation):
 class Http2Scripted:
     """A listening socket for HTTP/2; `accept` gives the connections one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._listener.settimeout(PATIENCE_S)
         self.port: int = self._listener.getsockname()[1]
@@ -49,11 +51,19 @@ class Http2Scripted:
         return f"127.0.0.1:{self.port}"
 
     def accept(self, settings: Mapping[int, int] | None = None) -> Http2Server:
-        connection, _ = self._listener.accept()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = self.accept_nothing()
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
         server = keep(Http2Server(connection))
         server.begin(settings)
         return server
+
+    def accept_nothing(self) -> socket.socket:
+        """A connection of which not even TLS has begun."""
+        connection, _ = self._listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(PATIENCE_S)
+        return connection
 
     def is_called(self) -> bool:
         """Whether a connection waits to be accepted now."""
@@ -63,14 +73,16 @@ class Http2Scripted:
         self._listener.close()
 
 
-def http2_scripted() -> Http2Scripted:
-    return keep(Http2Scripted())
+def http2_scripted(*, tls: ssl.SSLContext | None = None) -> Http2Scripted:
+    """With `tls` each connection is accepted with its handshake."""
+    return keep(Http2Scripted(tls))
 
 
 class Http2Origin:
     """An origin that speaks HTTP/2 by itself, on threads: /echo, /bytes/N, and ok for the rest."""
 
-    def __init__(self, settings: Mapping[int, int] | None = None) -> None:
+    def __init__(self, settings: Mapping[int, int] | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self.name = str(self.port)
@@ -111,6 +123,14 @@ class Http2Origin:
 
     def _serve(self, connection: socket.socket) -> None:
         self._open.add(connection)
+        if self._tls is not None:
+            try:
+                plain, connection = connection, self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                self._open.discard(connection)
+                return connection.close()
+            self._open.discard(plain)
+            self._open.add(connection)
         server = Http2Server(connection)
         # A connection lies idle for as long as the proxy likes.
         connection.settimeout(None)
@@ -156,5 +176,7 @@ class Http2Origin:
         stream.respond(200, b"" if head[":method"] == "HEAD" else body, fields)
 
 
-def http2_origin(*, settings: Mapping[int, int] | None = None) -> Http2Origin:
-    return keep(Http2Origin(settings))
+def http2_origin(
+    *, settings: Mapping[int, int] | None = None, tls: ssl.SSLContext | None = None
+) -> Http2Origin:
+    return keep(Http2Origin(settings, tls))

@@ -26,7 +26,8 @@ DIRECTORY_PORT, MANAGEMENT_PORT, DNS_PORT, TEST_PORT = 14000, 15000, 8053, 8055
 class Pebble:
     """Issues for any name, if whoever answers for it at `host` proves it."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused_nonces: int) -> None:
+        self._refused_nonces = refused_nonces
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         # Its ports are its own at an address of its own: one that no other process of the tests uses.
@@ -74,6 +75,10 @@ class Pebble:
     def log(self) -> str:
         return Path(self._log.name).read_text(errors="replace")
 
+    def orders(self) -> int:
+        """How many it has taken."""
+        return self.log().count("Added order")
+
     def roots(self) -> str:
         """The certificate (PEM) that what it issues leads to."""
         context = ssl.create_default_context(cafile=str(self.ca))
@@ -88,7 +93,11 @@ class Pebble:
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:
         # It looks without the pause that shall teach patience; refusing good nonces now and then stays on.
-        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1"}
+        environment = {
+            **os.environ,
+            "PEBBLE_VA_NOSLEEP": "1",
+            "PEBBLE_WFE_NONCEREJECT": str(self._refused_nonces),
+        }
         return subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
 
     def _answers(self) -> bool:
@@ -101,8 +110,9 @@ class Pebble:
         return True
 
 
-def pebble() -> Pebble:
-    return keep(Pebble())
+def pebble(refused_nonces: int = 5) -> Pebble:
+    """An authority that refuses so many in a hundred good nonces."""
+    return keep(Pebble(refused_nonces))
 
 
 def self_signed(host: str, cert: Path, key: Path) -> None:

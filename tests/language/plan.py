@@ -178,6 +178,7 @@ class Plan:
         name: str = "web",
         *,
         bind: Sequence[str] = ("127.0.0.1:0",),
+        protocol: str = "http",
         pool: str | None = "app",
         trusted_proxies: Sequence[str] = (),
         allow_encoded_slash: bool = False,
@@ -191,6 +192,7 @@ class Plan:
             {
                 "name": name,
                 "bind": list(bind),
+                "protocol": protocol,
                 "pool": pool,
                 "trusted_proxies": list(trusted_proxies),
                 "allow_encoded_slash": allow_encoded_slash,

@@ -36,7 +36,31 @@ pub struct Document {
     pub pools: Vec<Pool>,
 }
 
-/// An address, or several, that accept HTTP.
+/// What a listener speaks with its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerProtocol {
+    /// HTTP/1.1 and HTTP/2: requests are routed one by one.
+    #[default]
+    Http,
+    /// Connections, carried as they are.
+    Tcp,
+    /// Datagrams, carried as they are.
+    Udp,
+}
+
+impl ListenerProtocol {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// An address, or several, that accept clients.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
@@ -44,7 +68,10 @@ pub struct Listener {
     pub name: String,
     /// `":8080"`, `"1.2.3.4:80"`, `"[::1]:80"` or `"unix:/path"`.
     pub bind: Vec<String>,
-    /// Where requests go that no route claims; `None` = 404.
+    /// What is carried.
+    #[serde(default)]
+    pub protocol: ListenerProtocol,
+    /// Where requests go that no route claims; `None` = 404, or the end of a connection.
     pub pool: Option<String>,
     /// CIDRs whose forwarding headers are believed.
     pub trusted_proxies: Vec<String>,

@@ -1,7 +1,7 @@
 //! A listener as the workers use it: where it accepts, what it lets through, where requests go.
 
 use crate::address::Bind;
-use crate::document::{Hsts, ListenerLimits, ListenerTimeouts, ListenerTls};
+use crate::document::{Hsts, ListenerLimits, ListenerProtocol, ListenerTimeouts, ListenerTls};
 use crate::prepared::Prepared;
 use crate::route::{Router, without_port};
 use crate::trusted::Trusted;
@@ -16,6 +16,8 @@ pub struct Listener {
     pub name: String,
     /// Where it accepts; at least one, none in conflict with another of the snapshot.
     pub binds: Vec<Bind>,
+    /// What is carried.
+    pub protocol: ListenerProtocol,
     /// Bounds on what a client may send; none is 0.
     pub limits: ListenerLimits,
     /// How long a client may take; none is 0.

@@ -1,8 +1,8 @@
 //! Sound documents for tests, which change one thing at a time.
 
 use crate::document::{
-    Action, Connections, Document, Endpoint, Health, Listener, ListenerLimits, ListenerTimeouts, Load,
-    Policy, Pool, PoolTimeouts, Protocol, Queue, Retry, RetryOn, Route, Threshold,
+    Action, Connections, Document, Endpoint, Health, Listener, ListenerLimits, ListenerProtocol,
+    ListenerTimeouts, Load, Policy, Pool, PoolTimeouts, Protocol, Queue, Retry, RetryOn, Route, Threshold,
 };
 use std::collections::BTreeMap;
 
@@ -30,6 +30,7 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
     Listener {
         name: name.into(),
         bind: vec![bind.into()],
+        protocol: ListenerProtocol::Http,
         pool: Some("app".into()),
         trusted_proxies: Vec::new(),
         allow_encoded_slash: false,

@@ -3,6 +3,7 @@
 //! All rules about what a configuration may mean are enforced here and in the parsers it calls; what passes
 //! needs no further check anywhere.
 
+mod layer4;
 mod listeners;
 mod pools;
 mod tls;
@@ -201,6 +202,7 @@ impl ListenerPlan<'_> {
         Listener {
             name: self.config.name.clone(),
             binds: self.binds,
+            protocol: self.config.protocol,
             limits: self.config.limits.clone(),
             timeouts: self.config.timeouts.clone(),
             trusted: self.trusted,

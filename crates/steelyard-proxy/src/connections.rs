@@ -5,7 +5,7 @@
 use crate::fault::Fault;
 use crate::shared::{Command, Shared};
 use crate::timer::{GiveUp, Timer, earlier};
-use crate::tls::PoolTls;
+use crate::tls::{PoolTls, Spoken, same};
 use crate::transport::{Insecure, Transport};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -62,6 +62,23 @@ pub struct Connection {
     /// What it was secured by; `None` = it is in clear text.
     secured_by: Option<Arc<PoolTls>>,
     count: Counted,
+}
+
+impl Connection {
+    /// One that has carried nothing yet.
+    pub(crate) fn new(transport: Transport, security: Security<'_>, count: Counted) -> Self {
+        Self { transport, reused: false, secured_by: security.tls().cloned(), count }
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.secured_by.as_ref().is_some_and(|tls| tls.spoken(self.transport.alpn()) == Some(Spoken::Http2))
+    }
+
+    /// What carries its bytes, and its share of the endpoint's count.
+    pub(crate) fn into_parts(self) -> (Transport, Counted) {
+        (self.transport, self.count)
+    }
 }
 
 /// One connection's share of its endpoint's count.
@@ -167,13 +184,17 @@ impl<'a> Security<'a> {
         pool.prepared.get().map(|tls| Self::Tls(tls, pool.configured(endpoint)))
     }
 
+    /// The TLS that it is.
+    pub fn tls(self) -> Option<&'a Arc<PoolTls>> {
+        match self {
+            Self::ClearText => None,
+            Self::Tls(tls, _) => Some(tls),
+        }
+    }
+
     /// Whether a connection was secured by the same: other certificates or rules are not those it was opened under.
     fn is_of(self, connection: &Connection) -> bool {
-        match (self, &connection.secured_by) {
-            (Self::ClearText, None) => true,
-            (Self::Tls(wanted, _), Some(tls)) => Arc::ptr_eq(wanted, tls),
-            _ => false,
-        }
+        same(self.tls(), connection.secured_by.as_ref())
     }
 }
 
@@ -203,11 +224,7 @@ impl Connections {
                 error.kind() == io::ErrorKind::TimedOut && wanted.give_up == give_up && give_up.is_some();
             if total { Fault::TotalTimeout } else { Fault::Connect(error) }
         })?;
-        let secured_by = match wanted.security {
-            Security::ClearText => None,
-            Security::Tls(tls, _) => Some(Arc::clone(tls)),
-        };
-        Ok(Connection { transport, reused: false, secured_by, count })
+        Ok(Connection::new(transport, wanted.security, count))
     }
 
     fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, wanted: &Wanted<'_>) -> Option<Connection> {
@@ -300,12 +317,14 @@ impl Connections {
         }
     }
 
-    /// Closes the idle connections to endpoints that are not to be kept.
-    pub fn retain(&self, keep: impl Fn(usize) -> bool) {
-        let leaving = self.idle.borrow_mut().extract_if(|&endpoint, _| !keep(endpoint)).collect::<Vec<_>>();
-        for idle in leaving.into_iter().flat_map(|(_, stack)| stack) {
-            drop(idle.wake_up());
-        }
+    /// Closes the idle connections that are not to be kept: `keep` is asked of an endpoint and of what secures them.
+    pub(crate) fn retain(&self, keep: impl Fn(usize, Option<&Arc<PoolTls>>) -> bool) {
+        self.idle.borrow_mut().retain(|&endpoint, stack| {
+            stack
+                .extract_if(.., |idle| !keep(endpoint, idle.connection.secured_by.as_ref()))
+                .for_each(|idle| drop(idle.wake_up()));
+            !stack.is_empty()
+        });
     }
 
     /// Closes the idle connections whose time is over, or that the endpoint has closed.
@@ -419,6 +438,11 @@ async fn secure(
     let outcome = match tls.server_name(configured) {
         Ok(name) => transport.connect_tls(Arc::clone(&tls.config), name, timer, give_up).await,
         Err(error) => Err(Insecure::Refused(error)),
+    };
+    let outcome = match outcome {
+        Ok(()) if tls.spoken(transport.alpn()).is_none() => Err(Insecure::NoHttp2),
+        Err(Insecure::Refused(error)) => Err(tls.refined(error)),
+        outcome => outcome,
     };
     outcome.map_err(|why| {
         tls.handshake_failed(configured, &why);

@@ -2,7 +2,6 @@
 
 use crate::http1::Reject;
 use crate::transport::Insecure;
-use std::error::Error;
 use std::io;
 use steelyard_core::document::RetryOn;
 
@@ -142,12 +141,7 @@ impl Fault {
     /// A few words for people, shown where the endpoint's health is explained.
     pub fn in_short(&self) -> &'static str {
         match self {
-            Self::Connect(error)
-                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Insecure>) =>
-            {
-                "would not speak TLS, or could not prove who it is"
-            }
-            Self::Connect(_) => "refused or unreachable",
+            Self::Connect(error) => unconnected(error),
             Self::Unprocessed => "refused requests",
             Self::Reset => "closed the connection before answering",
             Self::CutShort => "cut responses short",
@@ -162,5 +156,16 @@ impl Fault {
             | Self::ClientStuck
             | Self::BadRequest(_) => "was not at fault",
         }
+    }
+}
+
+/// Why there was no connection.
+fn unconnected(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Insecure>()) {
+        Some(Insecure::NoHttp2) => "would not agree on HTTP/2",
+        Some(_) => "would not speak TLS, or could not prove who it is",
+        // What the system says of a connection is never that.
+        None if error.kind() == io::ErrorKind::InvalidData => "does not speak HTTP/2",
+        None => "refused or unreachable",
     }
 }

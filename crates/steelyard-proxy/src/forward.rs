@@ -5,12 +5,14 @@
 
 mod admission;
 mod attempt;
+mod carry;
 mod edited;
 mod hops;
 mod relay;
 mod replay;
 mod route;
 mod slot;
+pub(crate) mod tcp;
 mod tunnel;
 mod upload;
 mod way;
@@ -42,6 +44,7 @@ use steelyard_core::pool::Pool;
 use steelyard_core::route::RouteEdit;
 use steelyard_core::seeker::Seeker;
 pub(crate) use tunnel::Tunnel;
+pub(crate) use way::Way;
 
 /// Seconds that a client is asked to wait after a 503.
 const RETRY_AFTER_S: &str = "1";
@@ -186,7 +189,7 @@ async fn to_pool(
     let mut last = None;
     let mut tries = 0;
     loop {
-        let mut slot = match admission::admit(client, pool, &seeker, asked, plan.give_up).await {
+        let mut slot = match admission::admit(client, pool, &seeker, asked.gone(), plan.give_up).await {
             Ok(slot) => slot,
             Err(Refusal::Gone) => return After::Close.into(),
             Err(refusal) => return refuse(client, plan, asked, answer, &refusal, last).await.into(),

@@ -11,9 +11,11 @@ pub(crate) mod ask;
 mod asked;
 pub(crate) mod client;
 mod content;
+pub(crate) mod group;
 mod io;
 mod line;
 mod meter;
+mod open;
 pub(crate) mod server;
 pub mod translate;
 

@@ -2,6 +2,7 @@
 //!
 //! One current-thread runtime per worker, no work stealing; one native control thread. Nothing here calls Python.
 
+mod accepted;
 mod account;
 pub mod buffer;
 pub mod clock;

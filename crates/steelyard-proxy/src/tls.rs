@@ -21,7 +21,7 @@ pub(crate) use certificate::Shown;
 pub use check::check;
 pub use findings::Findings;
 pub(crate) use listener::ListenerTls;
-pub(crate) use pool::PoolTls;
+pub(crate) use pool::{PoolTls, Spoken, same};
 pub use prepare::Files;
 pub(crate) use prepare::prepare;
 pub(crate) use resolver::take_asked;

@@ -157,6 +157,11 @@ impl Transport {
         self.socket.hung_up().await;
     }
 
+    /// Waits until the connection has failed. A peer that has ended its side may still be listening.
+    pub async fn reset(&self) {
+        self.socket.reset().await;
+    }
+
     /// Whether the peer has ended its side or the connection.
     pub fn has_hung_up(&self) -> bool {
         self.socket.has_hung_up()

@@ -2,27 +2,29 @@
 
 mod accept;
 
+use crate::accepted;
 use crate::buffer::Buffers;
 use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
-use crate::http1::client;
 use crate::http2::client::Lines;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared};
+use crate::tls::{PoolTls, same};
 use accept::{Accepted, listen};
 use arc_swap::{ArcSwap, Cache};
 use rand::{Rng, SeedableRng};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use steelyard_core::document::Protocol;
 use steelyard_core::endpoint::Endpoint;
 use steelyard_core::listener::Listener;
-use steelyard_core::pool::Pool;
+use steelyard_core::pool::{Member, Pool};
 use steelyard_core::random::Generator;
 use steelyard_core::snapshot::Snapshot;
 use steelyard_core::time::Nanos;
@@ -82,8 +84,10 @@ impl Pinned {
         self.0.listener(name)
     }
 
-    fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.0.pools.iter().flat_map(|pool| pool.members()).map(|member| &member.endpoint)
+    /// The endpoints, each with its pool.
+    fn endpoints(&self) -> impl Iterator<Item = (usize, &Arc<Pool>)> {
+        let of = |pool| move |member: &Member| (key(&member.endpoint), pool);
+        self.0.pools.iter().flat_map(move |pool| pool.members().iter().map(of(pool)))
     }
 }
 
@@ -188,13 +192,15 @@ impl Worker {
         // Entered before its task first runs, so that a drain in between does not pass it by.
         let place = self.registry.enter(socket);
         // A panic ends this one connection; the hook has logged it, and the guards give back what it held.
-        tokio::task::spawn_local(client::serve(self.clone(), seat, place, transport, peer));
+        tokio::task::spawn_local(accepted::serve(self.clone(), seat, place, transport, peer));
     }
 
-    /// Whether an endpoint is still in the configuration; `pool` is as the request saw it.
+    /// Whether an endpoint is still in the configuration, and spoken to by the same rules; `pool` is as the request saw it.
     pub fn is_current(&self, pool: &Pool, endpoint: &Arc<Endpoint>) -> bool {
         let pinned = self.pin();
-        pinned.0.generation == pool.generation() || pinned.endpoints().any(|one| Arc::ptr_eq(one, endpoint))
+        let has_it = |now: &Arc<Pool>| now.members().iter().any(|one| Arc::ptr_eq(&one.endpoint, endpoint));
+        pinned.0.generation == pool.generation()
+            || pinned.0.pools.iter().any(|now| has_it(now) && speaks_alike(now, pool))
     }
 
     /// Until when connections that are to end may lie idle.
@@ -203,12 +209,23 @@ impl Worker {
         self.shared.clock.now().plus(GRACE.min(Nanos(drain.0 / GRACE_PARTS)))
     }
 
-    /// Follows a new snapshot: connections to endpoints that have left are not kept.
+    /// Follows a new snapshot: connections to endpoints that have left, or by other rules than theirs, are not kept.
     fn reloaded(&self) {
-        let endpoints: HashSet<usize> = self.pin().endpoints().map(key).collect();
-        self.idle.retain(|endpoint| endpoints.contains(&endpoint));
-        self.lines.retain(|endpoint| endpoints.contains(&endpoint));
+        let pinned = self.pin();
+        let pools: HashMap<usize, &Arc<Pool>> = pinned.endpoints().collect();
+        let keeps = |endpoint, tls: Option<&Arc<PoolTls>>, speaks: fn(Protocol) -> bool| {
+            pools
+                .get(&endpoint)
+                .is_some_and(|pool| speaks(pool.config().protocol) && same(pool.prepared.get(), tls))
+        };
+        self.idle.retain(|endpoint, tls| keeps(endpoint, tls, Protocol::may_be_http1));
+        self.lines.retain(|endpoint, tls| keeps(endpoint, tls, Protocol::may_be_http2));
     }
+}
+
+/// Whether the endpoints of a pool are spoken to as they were before.
+fn speaks_alike(now: &Pool, before: &Pool) -> bool {
+    now.config().protocol == before.config().protocol && same(now.prepared.get(), before.prepared.get())
 }
 
 /// Starts a worker thread. It ends after [`Command::Drain`] once its last connection has, or at [`Command::Stop`].

@@ -112,3 +112,50 @@ fn pareto_least(mean: f64, alpha: f64, bound: f64) -> f64 {
     }
     f64::midpoint(low, high)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::{Stream, generator};
+
+    const DRAW_COUNT: usize = 400_000;
+    /// One test in a thousand million would go beyond so many standard errors by chance.
+    const ERRORS_MAX: f64 = 6.0;
+
+    /// The first four moments of what is drawn from two exponential distributions.
+    fn moments(first: f64, means: [f64; 2]) -> [f64; 4] {
+        [1, 2, 3, 4].map(|order| {
+            let factorial = f64::from((1..=order).product::<i32>());
+            factorial * (first * means[0].powi(order) + (1.0 - first) * means[1].powi(order))
+        })
+    }
+
+    #[test]
+    fn a_hyperexponential_time_has_the_mean_and_the_spread_that_are_given() {
+        for (number, c2) in [1.0, 1.5, 2.0, 4.0, 10.0, 30.0, 100.0].into_iter().enumerate() {
+            let sampler = Sampler::new(&Service::Hyperexponential { mean_s: 0.02, c2 });
+            let Sampler::Hyperexponential { first, means } = sampler else { unreachable!("it is one") };
+            let [m1, m2, m3, m4] = moments(first, means);
+            assert!((m1 / 0.02 - 1.0).abs() < 1e-12, "{c2}: the mean is {m1}");
+            assert!((m2 / (m1 * m1) - 1.0 - c2).abs() < 1e-9 * c2, "{c2}: the moments are {m1} and {m2}");
+            let halves = first * means[0] - (1.0 - first) * means[1];
+            assert!(halves.abs() < 1e-15, "{c2}: each sort is half of the work, but for {halves}");
+
+            let seed = 11 + number as u64;
+            let mut times_s = vec![0.0; DRAW_COUNT];
+            sampler.fill(&mut generator(seed, 0, Stream::Service, 0), &mut times_s);
+            let count = DRAW_COUNT as f64;
+            let mean = times_s.iter().sum::<f64>() / count;
+            let square = times_s.iter().map(|time| time * time).sum::<f64>() / count;
+            let error = ((m2 - m1 * m1) / count).sqrt();
+            assert!((mean - m1).abs() < ERRORS_MAX * error, "{c2}, seed {seed}: mean {mean}, error {error}");
+            // The squared coefficient of variation is a function of both sums, whose errors go together.
+            let (by_square, by_mean) = (1.0 / (m1 * m1), -2.0 * m2 / (m1 * m1 * m1));
+            let variance = by_square * by_square * (m4 - m2 * m2)
+                + 2.0 * by_square * by_mean * (m3 - m1 * m2)
+                + by_mean * by_mean * (m2 - m1 * m1);
+            let (seen, error) = (square / (mean * mean) - 1.0, (variance / count).sqrt());
+            assert!((seen - c2).abs() < ERRORS_MAX * error, "{c2}, seed {seed}: {seen}, error {error}");
+        }
+    }
+}

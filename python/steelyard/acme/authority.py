@@ -20,6 +20,8 @@ __all__ = ["Authority"]
 PATIENCE = timedelta(seconds=90)
 """How long the authority may take to look at the proofs, and again to issue."""
 REQUEST_TIMEOUT_S = 30
+NONCE_ROUNDS = 5
+"""How often a request is sent whose nonce is refused; in each round the library tries twice."""
 
 
 class Refused(SteelyardError):
@@ -88,7 +90,7 @@ class Authority:
     def _connect(self) -> client.ClientV2:
         key = JWKEC(key=self._store.account_key())
         trust: Any = str(self._acme.ca) if self._acme.ca else True
-        net = client.ClientNetwork(
+        net = Network(
             key,
             alg=ES256,
             verify_ssl=trust,
@@ -104,6 +106,23 @@ class Authority:
             # The authority knows the key already.
             net.account = messages.RegistrationResource(uri=known.location, body=messages.Registration())
         return connected
+
+
+class Network(client.ClientNetwork):
+    """Sends a request again as long as its nonce is what is wrong with it (RFC 8555 section 6.5).
+
+    The library does so once. An authority of many machines, or one that restarts, refuses more in a row, and
+    an order that is given up for that begins anew a minute later.
+    """
+
+    def post(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(NONCE_ROUNDS - 1):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
 
 
 def is_open(authorization: messages.AuthorizationResource) -> bool:

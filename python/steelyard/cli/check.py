@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from steelyard import config
-from steelyard.cli.output import console, counted, print_json, report, report_lines, say
+from steelyard.cli.output import Table, console, counted, print_json, report, report_lines, say, tell, text_of
 from steelyard.config.score import ScoreError
 from steelyard.control import build_info
 from steelyard.errors import ConfigError, UsageError
@@ -41,7 +39,7 @@ def check_policy(name: str, path: Path | None, *, seed: int, show: bool, as_json
     if as_json:
         print_json({**result, **report.as_json()})
     else:
-        tell(report)
+        tell_trials(report)
     if not report.ok:
         raise typer.Exit(UsageError.exit_code)
 
@@ -73,13 +71,13 @@ def checked(found: Path, *, show: bool, as_json: bool) -> dict[str, Any]:
         say(f"warning: {warning}")
     if show:
         say(f"{found} is sound; with every default it is:")
-        typer.echo(config.show(loaded), nl=False)
+        tell(config.show(loaded), newline=False)
     else:
-        typer.echo(f"{found} is sound: {summary(loaded)}")
+        tell(f"{found} is sound: {summary(loaded)}")
     return result
 
 
-def tell(linted: Report) -> None:
+def tell_trials(linted: Report) -> None:
     """The table of what was tried, and what is wrong."""
     out = console()
     out.print(policy_table(linted))
@@ -88,21 +86,21 @@ def tell(linted: Report) -> None:
         report_lines(linted.text(finding).splitlines())
     place = f"{linted.file}:{linted.line}"
     if linted.ok:
-        typer.echo(f"\n{linted.policy} is sound: {len(linted.trials)} trials, seed {linted.seed} ({place})")
+        tell(f"\n{linted.policy} is sound: {len(linted.trials)} trials, seed {linted.seed} ({place})")
     else:
         found = counted(len(linted.findings), "problem")
         say(f"\n{linted.policy} has {found} in {len(linted.trials)} trials, seed {linted.seed} ({place})")
 
 
 def policy_table(linted: Report) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(padding=(0, 2, 0, 0))
     for name in ("tried", "compared", "seen", "sound if", ""):
-        table.add_column(name, overflow="fold")
+        table.head(name, overflow="fold")
     before = None
     for trial in linted.trials:
-        verdict = Text("ok", style="green") if trial.ok else Text("wrong", style="red")
+        verdict = text_of("ok", "green") if trial.ok else text_of("wrong", "red")
         tried = "" if trial.tried == before else trial.tried
-        table.add_row(tried, trial.compared or "-", trial.seen, trial.expected, verdict)
+        table.row(tried, trial.compared or "-", trial.seen, trial.expected, verdict)
         before = trial.tried
     return table
 
@@ -130,4 +128,4 @@ def version(*, as_json: bool) -> None:
         return
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        tell(f"{name:<{width}}  {value}")

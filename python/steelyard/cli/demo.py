@@ -9,10 +9,9 @@ from typing import Any
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from steelyard.cli.output import console, print_json, say, seconds_text, verdict_style
+from steelyard.cli.output import Table, console, print_json, say, seconds_text, tell, text_of, verdict_style
 from steelyard.demo import Demo, Frame
 
 __all__ = ["demo"]
@@ -37,13 +36,13 @@ def tour(running: Demo, *, quiet: bool) -> dict[str, Any]:
     running.wait_until_ready()
     names = running.names()
     if not quiet:
-        typer.echo(f"proxy on http://{running.address}, five origins behind it, one request at a time each:")
-        typer.echo("  " + ", ".join(f"{name} {address}" for address, name in names.items()))
+        tell(f"proxy on http://{running.address}, five origins behind it, one request at a time each:")
+        tell("  " + ", ".join(f"{name} {address}" for address, name in names.items()))
     first = running.first()
     if not quiet:
-        typer.echo(f"\n{first['requests']} requests, busy origins skipped; who served how many:")
+        tell(f"\n{first['requests']} requests, busy origins skipped; who served how many:")
         console().print(bars(first["served"]))
-        typer.echo("now a few thousand; one origin is killed on the way, and started again:")
+        tell("now a few thousand; one origin is killed on the way, and started again:")
     frames = watch(running, names, quiet=quiet)
     return {
         "proxy": f"http://{running.address}",
@@ -77,9 +76,9 @@ def watch(running: Demo, names: dict[str, str], *, quiet: bool) -> list[Frame]:
             if frame.event:
                 events.append(f"{frame.elapsed_s:5.1f} s, request {frame.tally['requests']}: {frame.event}")
                 if not live and not quiet:
-                    typer.echo(f"  {events[-1]}")
+                    tell(f"  {events[-1]}")
             if live:
-                lines = (Text(f"  {line}") for line in events)
+                lines = (text_of(f"  {line}") for line in events)
                 live.update(Group(frame_table(frame, names), summary(frame.tally), *lines))
     finally:
         if live:
@@ -90,25 +89,25 @@ def watch(running: Demo, names: dict[str, str], *, quiet: bool) -> list[Frame]:
 
 
 def bars(served: dict[str, int]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
+    table = Table(show_header=False, padding=(0, 2))
     most = max(served.values(), default=1)
     for name, count in served.items():
-        table.add_row(f"  {name}", str(count), "█" * round(BAR_WIDTH * count / most))
+        table.row(f"  {name}", str(count), "█" * round(BAR_WIDTH * count / most))
     return table
 
 
 def frame_table(frame: Frame, names: dict[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table = Table(padding=(0, 2))
     for name in ("  origin", "verdict"):
-        table.add_column(name, no_wrap=True)
+        table.head(name, no_wrap=True)
     for name in ("in flight", "served", "failures"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why")
+        table.head(name, justify="right", no_wrap=True)
+    table.head("why")
     for one in frame.status["pools"][0]["endpoints"]:
         name = names.get(one["address"], one["address"])
-        table.add_row(
+        table.row(
             f"  {name}",
-            Text(one["verdict"], style=verdict_style(one["verdict"])),
+            text_of(one["verdict"], verdict_style(one["verdict"])),
             str(one["in_flight"]),
             str(frame.tally["served"].get(name, 0)),
             str(one["failures"]),
@@ -119,14 +118,14 @@ def frame_table(frame: Frame, names: dict[str, str]) -> Table:
 
 def summary(tally: dict[str, Any]) -> Text:
     latency = ", ".join(f"{name} {seconds_text(value)}" for name, value in tally["latency_s"].items())
-    return Text(f"  {tally['requests']} requests, {tally['errors']} errors seen by the client; {latency}")
+    return text_of(f"  {tally['requests']} requests, {tally['errors']} errors seen by the client; {latency}")
 
 
 def conclude(result: dict[str, Any]) -> None:
     seen, errors = result["tour"], result["tour"]["errors"] + result["first"]["errors"]
     rate = seen["requests"] / seen["seconds"]
     outcome = f"CLIENTS SAW {errors} ERRORS: {seen['error_kinds']}" if errors else "no client saw an error"
-    typer.echo(
+    tell(
         f"\n{seen['requests']} requests in {seen['seconds']:.1f} s ({rate:.0f} a second) "
         f"by {result['policy']}: {outcome}"
     )

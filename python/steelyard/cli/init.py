@@ -7,10 +7,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import typer
-
 from steelyard import __version__, config
-from steelyard.cli.output import print_json
+from steelyard.cli.output import print_json, say, tell
 from steelyard.errors import SteelyardError, UsageError
 
 __all__ = ["init"]
@@ -27,10 +25,10 @@ def init(path: Path, *, systemd: bool, compose: bool, as_json: bool) -> None:
         print_json({"written": [str(file) for file in files]})
         return
     for file in files:
-        typer.echo(f"wrote {file}")
-    typer.echo("next: put your endpoints in, then", err=True)
+        tell(f"wrote {file}")
+    say("next: put your endpoints in, then")
     shown = "" if path == Path("steelyard.toml") else f" {path}"
-    typer.echo(f"  steelyard check{shown}\n  steelyard run{shown}", err=True)
+    say(f"  steelyard check{shown}\n  steelyard run{shown}")
 
 
 def write(files: dict[Path, str]) -> None:
@@ -102,6 +100,7 @@ health = "/healthz"                     # the path that is asked; without this l
 # [pools.api]
 # endpoints = ["127.0.0.1:9003"]
 # tls = true                            # endpoints speak TLS and prove their names; a table says more
+# protocol = "auto"                     # each of them says in its handshake whether it speaks HTTP/2
 """
 
 

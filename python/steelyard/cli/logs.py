@@ -5,6 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from steelyard.cli.output import printable, printable_json
 from steelyard.config import Config
 
 __all__ = ["set_up"]
@@ -22,7 +23,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = LEVELS.get(record.levelname, record.levelname)
         text = f"{timestamp(record)} {level:>5} {record.getMessage()}"
-        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        return printable(text + ("\n" + self.formatException(record.exc_info) if record.exc_info else ""))
 
 
 class JsonFormatter(logging.Formatter):
@@ -35,7 +36,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return printable_json(json.dumps(entry, ensure_ascii=False))
 
 
 def set_up(loaded: Config) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from steelyard import sim
-from steelyard.cli.output import console, print_json, printable, say, seconds_text
+from steelyard.cli.output import Table, console, counted, print_json, say, seconds_text, text_of
 from steelyard.errors import UsageError
+from steelyard.sim.formats import NAMES
 
 __all__ = ["simulate"]
 
@@ -51,11 +51,19 @@ def simulate(
     if as_json:
         print_json(result.as_json(series=series))
         return
+    for trace in result.traces:
+        say(trace_line(trace))
     for warning in result.warnings:
         say(f"warning: {warning}")
     show(result, str(path), endpoints=endpoints)
     if plot:
         say(f"drawn: {plot}")
+
+
+def trace_line(trace: sim.TraceRead) -> str:
+    """Which format a log was taken for, and why."""
+    why = "as the scenario says" if trace.told_by_line is None else f"told by line {trace.told_by_line}"
+    return f"trace {trace.file}: {counted(trace.lines, 'line')} read as {NAMES[trace.format]} ({why})"
 
 
 def drawer(plot: Path) -> Callable[[sim.Result], None]:
@@ -86,7 +94,7 @@ def progress_bar() -> Iterator[sim.Progress]:
 
 def show(result: sim.Result, name: str, *, endpoints: bool) -> None:
     out = console()
-    out.print(Text(printable(headline(result, name))), soft_wrap=True)
+    out.print(text_of(headline(result, name)), soft_wrap=True)
     for table in policy_tables(result, out):
         out.print()
         out.print(table)
@@ -95,8 +103,8 @@ def show(result: sim.Result, name: str, *, endpoints: bool) -> None:
         out.print(endpoint_table(result))
     out.print()
     for line in differences(result):
-        out.print(Text(line), soft_wrap=True)
-    out.print(Text(answer(result), style="bold"), soft_wrap=True)
+        out.print(text_of(line), soft_wrap=True)
+    out.print(text_of(answer(result), "bold"), soft_wrap=True)
 
 
 def headline(result: sim.Result, name: str) -> str:
@@ -123,12 +131,12 @@ def width_of(table: Table, out: Console) -> int:
 
 
 def table_of(result: sim.Result, columns: dict[str, list[Text]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("policy", no_wrap=True)
+    table = Table(padding=(0, 2, 0, 0))
+    table.head("policy", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.head(name, justify="right", no_wrap=True)
     for one, *cells in zip(result.policies, *columns.values(), strict=True):
-        table.add_row(one.name, *cells)
+        table.row(one.name, *cells)
     return table
 
 
@@ -139,37 +147,37 @@ def time_columns(result: sim.Result) -> dict[str, list[Text]]:
         ranking = result.ranking(measure)
         best = ranking.best if ranking else None
         columns[MEASURE_HEADS[measure]] = [
-            Text(seconds_text(one.value(measure)), style="bold green" if one.name == best else "")
+            text_of(seconds_text(one.value(measure)), "bold green" if one.name == best else "")
             for one in result.policies
         ]
         if measure == "mean":
-            columns["(95 % sure)"] = [Text(interval_text(one.mean_ci_s)) for one in result.policies]
+            columns["(95 % sure)"] = [text_of(interval_text(one.mean_ci_s)) for one in result.policies]
     return columns
 
 
 def other_columns(result: sim.Result) -> dict[str, list[Text]]:
     return {
-        "utilisation": [Text(f"{one.utilisation:.1%}") for one in result.policies],
+        "utilisation": [text_of(f"{one.utilisation:.1%}") for one in result.policies],
         "errors": [
-            Text(count_text(one.errors, one.error_share), style="red" if one.errors else "")
+            text_of(count_text(one.errors, one.error_share), "red" if one.errors else "")
             for one in result.policies
         ],
-        "retries": [Text(str(one.retries)) for one in result.policies],
-        "queue wait": [Text(seconds_text(one.queue_wait_mean_s)) for one in result.policies],
+        "retries": [text_of(str(one.retries)) for one in result.policies],
+        "queue wait": [text_of(seconds_text(one.queue_wait_mean_s)) for one in result.policies],
     }
 
 
 def endpoint_table(result: sim.Result) -> Table:
     """Of each endpoint the share of requests under each policy, and how busy it was."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("share (utilisation)", no_wrap=True)
+    table = Table(padding=(0, 2, 0, 0))
+    table.head("share (utilisation)", no_wrap=True)
     for one in result.policies:
-        table.add_column(one.name, justify="right", no_wrap=True)
+        table.head(one.name, justify="right", no_wrap=True)
     for number, name in enumerate(result.endpoints):
         cells = (
             f"{one.share[number]:.1%} ({one.utilisation_by_endpoint[number]:.0%})" for one in result.policies
         )
-        table.add_row(name, *cells)
+        table.row(name, *cells)
     return table
 
 

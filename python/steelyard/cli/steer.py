@@ -4,13 +4,22 @@ import re
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.table import Table
 from rich.text import Text
 
 from steelyard.admin.client import AdminClient
 from steelyard.admin.socket import candidates
-from steelyard.cli.output import byte_text, console, counted, print_json, seconds_text, verdict_style
+from steelyard.cli.output import (
+    Table,
+    byte_text,
+    console,
+    counted,
+    print_json,
+    say,
+    seconds_text,
+    tell,
+    text_of,
+    verdict_style,
+)
 from steelyard.errors import UsageError
 
 __all__ = ["drain", "policy", "reload", "status", "undrain", "weight"]
@@ -27,14 +36,14 @@ def answered(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        typer.echo(f"{text} (generation {answer['generation']})")
+        tell(f"{text} (generation {answer['generation']})")
 
 
 def reload(socket: Path | None, *, as_json: bool) -> None:
     answer = client(socket).post("/v1/reload")
     answered(answer, f"reloaded {answer['config']}", as_json=as_json)
     for notice in answer["notices"]:
-        typer.echo(f"notice: {notice}", err=True)
+        say(f"notice: {notice}")
 
 
 def drain(socket: Path | None, endpoint: str, *, as_json: bool) -> None:
@@ -76,25 +85,25 @@ def status(socket: Path | None, *, as_json: bool) -> None:
         print_json(answer)
         return
     out = console()
-    out.print(Text(headline(answer)), soft_wrap=True)
+    out.print(text_of(headline(answer)), soft_wrap=True)
     for listener in answer["listeners"]:
-        out.print(Text(listener_line(listener)), soft_wrap=True)
+        out.print(text_of(listener_line(listener)), soft_wrap=True)
         for text in tls_lines(listener["tls"]):
             out.print(text, soft_wrap=True)
     for one in answer.get("acme", ()):
-        out.print(Text(acme_line(one), style=ACME_STYLES[one["state"]]), soft_wrap=True)
+        out.print(text_of(acme_line(one), ACME_STYLES[one["state"]]), soft_wrap=True)
     for pool in answer["pools"]:
         out.print()
-        out.print(Text(pool_line(pool), style="bold"), soft_wrap=True)
+        out.print(text_of(pool_line(pool), "bold"), soft_wrap=True)
         if own := (pool["tls"] or {}).get("certificate"):
-            out.print(
-                Text(f"  {certificate_text(own)}", style=expiry_style(own["days_left"])), soft_wrap=True
-            )
+            out.print(text_of(f"  {certificate_text(own)}", expiry_style(own["days_left"])), soft_wrap=True)
         out.print(pool_table(pool))
         for name in pool["without_address"]:
-            out.print(Text(f"{name} has no address of its own: not resolved, or another's"), soft_wrap=True)
+            out.print(
+                text_of(f"{name} has no address of its own: not resolved, or another's"), soft_wrap=True
+            )
     for line in [*overlay_lines(answer["overlay"]), *(f"notice: {one}" for one in answer["notices"])]:
-        out.print(Text(line), soft_wrap=True)
+        out.print(text_of(line), soft_wrap=True)
 
 
 def headline(answer: dict[str, Any]) -> str:
@@ -120,9 +129,9 @@ def tls_lines(tls: dict[str, Any] | None) -> list[Text]:
     if tls is None:
         return []
     handshakes = counted(tls["handshakes"], "handshake")
-    lines = [Text(f"  TLS: {handshakes}, {tls['resumed']} resumed, {tls['failures']} failed")]
+    lines = [text_of(f"  TLS: {handshakes}, {tls['resumed']} resumed, {tls['failures']} failed")]
     for one in tls["certificates"]:
-        lines.append(Text(f"  {certificate_text(one)}", style=expiry_style(one["days_left"])))
+        lines.append(text_of(f"  {certificate_text(one)}", expiry_style(one["days_left"])))
     return lines
 
 
@@ -169,9 +178,9 @@ def level_text(level: dict[str, Any]) -> str:
 
 
 def pool_table(pool: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("endpoint", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table = Table()
+    table.head("endpoint", no_wrap=True)
+    table.head("verdict", no_wrap=True)
     numbers = (
         "weight",
         "in flight",
@@ -185,21 +194,21 @@ def pool_table(pool: dict[str, Any]) -> Table:
         "p99",
     )
     for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why")
+        table.head(name, justify="right", no_wrap=True)
+    table.head("why")
     for one in pool["endpoints"]:
         starting = f"starting {one['starting']:.0%}".replace("%", " %") if one["starting"] else ""
         over = f"over its {one['over_threshold']} threshold" if one["over_threshold"] else ""
         silent = "reports no load" if (one.get("load_report") or {}).get("silent") else ""
-        table.add_row(
+        table.row(
             endpoint_name(one),
-            Text(one["verdict"], style=verdict_style(one["verdict"])),
+            text_of(one["verdict"], verdict_style(one["verdict"])),
             str(one["weight"]),
             *(str(one[name]) for name in ("in_flight", "requests", "failures", "retries")),
             byte_text(one["bytes_in"]),
             byte_text(one["bytes_out"]),
             *(seconds_text(one[name]) for name in ("smoothed_s", "p50_s", "p99_s")),
-            Text("; ".join(part for part in (one["why"], starting, over, silent) if part)),
+            text_of("; ".join(part for part in (one["why"], starting, over, silent) if part)),
         )
     return table
 

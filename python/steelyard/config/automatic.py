@@ -41,7 +41,7 @@ def what_is_wrong(config: Config, tls: ListenerTls) -> tuple[str, str] | None:
     if config.acme is None:
         return "nothing says who issues these certificates", "add [acme] with agree_tos = true"
     if config.acme.challenge == "http-01":
-        if any(listener.tls is None for listener in config.listeners.values()):
+        if any(one.tls is None and one.protocol == "http" for one in config.listeners.values()):
             return None
         hint = 'add a listener on ":80" (redirect_https = true), or write challenge = "tls-alpn-01" in [acme]'
         return 'challenge "http-01" is answered in clear text, and no listener speaks that', hint

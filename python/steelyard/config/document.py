@@ -34,6 +34,7 @@ def listener_of(name: str, listener: Listener, acme: Acme | None) -> dict[str, A
     return {
         "name": name,
         "bind": list(listener.bind),
+        "protocol": listener.protocol,
         "pool": listener.pool,
         "trusted_proxies": list(listener.trusted_proxies),
         "allow_encoded_slash": listener.allow_encoded_slash,

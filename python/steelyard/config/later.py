@@ -15,9 +15,8 @@ LATER_KEYS: dict[KeyPath, str] = {
     ("admin", "token_file"): "the admin API over TCP",
 }
 LATER_VALUES: dict[KeyPath, tuple[frozenset[object], str]] = {
-    ("listeners", "*", "protocol"): (frozenset({"tcp", "udp"}), 'the protocol "{}"'),
+    ("listeners", "*", "protocol"): (frozenset({"udp"}), 'the protocol "{}"'),
     ("listeners", "*", "proxy_protocol"): (frozenset({True}), "the PROXY protocol"),
-    ("pools", "*", "protocol"): (frozenset({"h2", "auto"}), 'the protocol "{}" towards endpoints'),
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from steelyard.config.base import Model, Name, one_of
 from steelyard.config.tls import HttpsPort, ListenerTls
@@ -69,14 +69,14 @@ class ListenerTimeouts(Model):
 
 
 class Listener(Model):
-    """An address, or several, that accept HTTP."""
+    """An address, or several, that accept clients."""
 
     bind: Annotated[Strings, BeforeValidator(must_be_list), Field(min_length=1)]
     """":8080" (IPv6 and IPv4), "1.2.3.4:80", "[::1]:80" or "unix:/path"."""
-    protocol: Annotated[Literal["http"], one_of("protocol", "http", "tcp", "udp")] = "http"
-    """What the listener speaks."""
+    protocol: Annotated[Literal["http", "tcp", "udp"], one_of("protocol", "http", "tcp", "udp")] = "http"
+    """"http" routes requests one by one; "tcp" carries connections as they are, "udp" datagrams."""
     pool: Name | None = None
-    """The pool for requests that no route claims; without it they are answered 404."""
+    """The pool for what no route claims; without it requests are answered 404, and connections end."""
     proxy_protocol: Literal[False] = False
     """Whether connections begin with a PROXY header; not there yet."""
     trusted_proxies: Strings = ()
@@ -89,3 +89,12 @@ class Listener(Model):
     """TLS towards clients; without it clear text."""
     limits: ListenerLimits = ListenerLimits()
     timeouts: ListenerTimeouts = ListenerTimeouts()
+
+    @model_validator(mode="before")
+    @classmethod
+    def offer_nothing_unasked(cls, data: object) -> object:
+        """What is spoken within a connection that is carried as it is only its endpoints know."""
+        if not isinstance(data, dict) or data.get("protocol", "http") == "http":
+            return data
+        tls = data.get("tls")
+        return {**data, "tls": {"alpn": [], **tls}} if isinstance(tls, dict) else data

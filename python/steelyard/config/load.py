@@ -14,6 +14,7 @@ from steelyard.config import later
 from steelyard.config.automatic import automatic_problems, is_of_obtained
 from steelyard.config.document import document
 from steelyard.config.files import tls_files
+from steelyard.config.layer4 import layer4_problems
 from steelyard.config.problems import from_validation, present, without_what_is_wrong
 from steelyard.config.root import SHORT_FORM, SHORT_LISTENER, SHORT_POOL, Config, ConfigFile
 from steelyard.config.short import mixed_forms, short_form_problems
@@ -62,7 +63,14 @@ def argument(key: str | None) -> str | None:
     return ARGUMENTS.get(name, key)
 
 
+# What a scenario of the simulator has, and no configuration.
+SCENARIO = {"arrivals", "service"}
+
+
 def checked(source: Source) -> Config:
+    if SCENARIO & source.data.keys() and not {"listen", "listeners", "pools"} & source.data.keys():
+        hint = f"steelyard simulate {source.name} runs it"
+        raise ConfigError([Problem("this is a scenario, no configuration", None, hint, source.name)])
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     # Policies written in Python are looked for beside the file first.
     context = {"folder": Path(source.name).parent if Path(source.name).is_file() else Path.cwd()}
@@ -85,6 +93,7 @@ def checked(source: Source) -> Config:
     config = file.expanded()
     automatic = list(automatic_problems(config, source))
     problems += automatic
+    problems += layer4_problems(config, source)
     if not incomplete and not automatic:
         problems += from_engine(config, source)
     elif not problems:

@@ -1,5 +1,6 @@
 """How a pool chooses: a policy the engine knows, with its settings, or one written in Python."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,7 +16,15 @@ from pydantic import (
 
 from steelyard import _core
 from steelyard.config.base import Model, one_of, table_with
-from steelyard.config.score import Compiled, ScoreError, ScoreFunction, compile_score, find_score, is_score
+from steelyard.config.score import (
+    Compiled,
+    ScoreError,
+    ScoreFunction,
+    compile_score,
+    find_score,
+    has_module,
+    is_score,
+)
 from steelyard.config.secret import SecretFile
 from steelyard.config.units import (
     Count,
@@ -28,6 +37,7 @@ __all__ = [
     "POLICIES",
     "Policy",
     "PolicyTable",
+    "setting_alone",
 ]
 
 POLICIES: tuple[str, ...] = tuple(_core.POLICIES)
@@ -37,8 +47,22 @@ DEFAULT_POLICY = "least_request"
 known_policy: Any = one_of("policy", *POLICIES).func
 
 
-def policy_or_score(value: object) -> object:
+def setting_alone(name: str, folder: Path | None) -> tuple[str, str] | None:
+    """The policy and the word of "ring_hash:key", which looks like a function in a module, but is none."""
+    policy, _, word = name.partition(":")
+    if policy in POLICIES and is_score(name) and not has_module(policy, folder):
+        return policy, word
+    return None
+
+
+def policy_or_score(value: object, info: ValidationInfo) -> object:
     """A name that the engine knows, or a function in a module."""
+    if isinstance(value, str) and (alone := setting_alone(value, folder_of(info))):
+        policy, word = alone
+        key = word if word in PolicyTable.model_fields else "key"
+        raise refuse(
+            f'"{value}" names no policy', f'{policy} takes settings so: {{ name = "{policy}", {key} = ... }}'
+        )
     if isinstance(value, str) and is_score(value):
         return value
     if isinstance(value, str) and ":" in value:
@@ -47,6 +71,11 @@ def policy_or_score(value: object) -> object:
             'one written in Python is "module:function", such as "mine:score" for score in mine.py',
         )
     return known_policy(value)
+
+
+def folder_of(info: ValidationInfo) -> Path | None:
+    """Where a policy written in Python is looked for first."""
+    return info.context.get("folder") if isinstance(info.context, dict) else None
 
 
 PolicyName = Annotated[str, WithJsonSchema({"enum": list(POLICIES)})]
@@ -141,7 +170,7 @@ class PolicyTable(Model):
         self.refuse_strange_settings()
         if not is_score(self.name):
             return self
-        folder = info.context.get("folder") if isinstance(info.context, dict) else None
+        folder = folder_of(info)
         try:
             if self.python_policy == "interpreted":
                 self._interpreted = find_score(self.name, folder)

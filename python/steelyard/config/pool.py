@@ -327,6 +327,7 @@ def must_have_endpoints(value: object) -> object:
     return value
 
 
+PROTOCOLS = ("http1", "h2c", "h2", "auto")
 LOADS = ("requests", "latency", "bytes", "reported")
 
 
@@ -343,8 +344,9 @@ class Pool(Model):
     """What least_load compares."""
     reported: Reported = None
     """What is made of the load that endpoints report in their responses: "weight", "load", or a table."""
-    protocol: Annotated[Literal["http1", "h2c"], one_of("protocol", "http1", "h2c", "h2", "auto")] = "http1"
-    """What is spoken towards the endpoints; "h2c" is HTTP/2 in clear text, as servers of gRPC speak it."""
+    protocol: Annotated[Literal["http1", "h2c", "h2", "auto"], one_of("protocol", *PROTOCOLS)] = "http1"
+    """What is spoken towards the endpoints: "h2c" is HTTP/2 in clear text, as servers of gRPC speak it, "h2"
+    the same over TLS, and with "auto" the handshake of TLS decides between "h2" and "http1"."""
     fail_open: bool = True
     """Whether unhealthy endpoints are used when no other is left."""
     panic_threshold: PanicThreshold = "auto"

@@ -1,6 +1,7 @@
 """Turns what pydantic says about the data into what a person wants to read."""
 
 import copy
+import math
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -98,6 +99,8 @@ def problem(details: ErrorDetails, source: Source, root: type[BaseModel]) -> Pro
     if kind in EXPECTED:
         hint = f"write [{value_of(value)}]" if EXPECTED[kind] == "a list" and isinstance(value, str) else None
         return source.problem(path, f"expected {EXPECTED[kind]}, found {found(value)}", hint)
+    if isinstance(value, float) and math.isnan(value):
+        return source.problem(path, "nan is no number")
     if kind == "greater_than_equal":
         return source.problem(path, f"{value} is out of range", f"at least {context['ge']}")
     if kind == "greater_than":

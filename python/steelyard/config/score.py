@@ -12,6 +12,7 @@ what could raise an error or allocate memory is refused when the configuration i
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import itertools
 import math
@@ -20,6 +21,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -34,6 +36,7 @@ __all__ = [
     "ScoreFunction",
     "compile_score",
     "find_score",
+    "has_module",
     "is_score",
 ]
 
@@ -107,6 +110,13 @@ def is_score(name: str) -> bool:
     return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
+def has_module(name: str, folder: Path | None) -> bool:
+    """Whether there is a module of this plain name, other than Python's own. It is not imported."""
+    if folder is not None and (folder / f"{name}.py").is_file():
+        return True
+    return name not in sys.stdlib_module_names and importlib.util.find_spec(name) is not None
+
+
 def compile_score(name: str, folder: Path | None) -> Compiled:
     """The score of this name, looked for in `folder` first, compiled and tried."""
     source = find_score(name, folder)
@@ -128,12 +138,24 @@ def find_score(name: str, folder: Path | None) -> ScoreFunction:
     module, content = _module(module_name, folder)
     function = getattr(module, function_name, None)
     if not inspect.isfunction(function):
-        functions = [one for one, value in vars(module).items() if inspect.isfunction(value)]
-        known = f"it has {', '.join(functions)}" if functions else "it has no functions"
-        raise ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
+        raise _no_function(module_name, function_name, module)
     _check_kind(function, _place(function))
     _check_arity(function, _place(function))
     return ScoreFunction(name, content, function)
+
+
+def _no_function(module_name: str, function_name: str, module: ModuleType) -> ScoreError:
+    functions = [
+        name for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")
+    ][:_NAMED_MAX]
+    known = f"it has {', '.join(functions)}" if functions else "it has no functions"
+    if (found := getattr(module, function_name, None)) is not None:
+        what = "a class" if inspect.isclass(found) else f"of type {type(found).__name__}"
+        return ScoreError(f"{module_name}.{function_name} is {what}, no function", hint=known)
+    return ScoreError(f'the module {module_name} has no function "{function_name}"', hint=known)
+
+
+_NAMED_MAX = 8
 
 
 def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
@@ -150,9 +172,15 @@ def _module(name: str, folder: Path | None) -> tuple[ModuleType, str]:
         return importlib.import_module(name), name
     except ModuleNotFoundError as error:
         where = f"{folder}, then " if folder is not None else ""
+        if name.endswith(".py"):
+            raise ScoreError(
+                f"{error}", hint=f'a module is named without ".py": "{name[:-3]}:..."'
+            ) from error
         raise ScoreError(f"{error}", hint=f"looked in {where}{', '.join(filter(None, sys.path))}") from error
     except SyntaxError as error:
-        raise ScoreError(f"{error.msg}", place=f"{error.filename}:{error.lineno}") from error
+        # What is no text at all has no lines.
+        file = error.filename or str(beside or name)
+        raise ScoreError(error.msg, place=f"{file}:{error.lineno or 1}") from error
     except (Exception, SystemExit) as error:
         # The innermost line of its own file, else that of whatever it imports.
         frames = traceback.extract_tb(error.__traceback__)
@@ -232,7 +260,8 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
         signature = numba.float64(*[numba.float64] * len(FACTS))
         native = numba.cfunc(signature, error_model="numpy")(score)
     except NumbaError as error:
-        raise ScoreError(_first_line(error), hint=_HINT, place=_line_of(error, function) or place) from error
+        message, hint = _in_other_words(_first_line(error), function.__name__)
+        raise ScoreError(message, hint=hint, place=_line_of(error, function) or place) from error
     except Exception as error:
         # What it does not know at all it refuses with whatever error comes to hand.
         told = _first_line(error) or type(error).__name__
@@ -287,6 +316,18 @@ def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Failed in", "During:", "File "))]
     return (told or lines or ["it cannot be compiled"])[0].rstrip(".")
+
+
+def _in_other_words(told: str, function: str) -> tuple[str, str]:
+    """What the compiler says, where its words would not be understood, and what to do."""
+    if found := re.match(r"No conversion from (.+) to float64 for '\$\d+return_value", told):
+        what = "None" if found[1] == "none" else f"what is no number ({found[1].partition('(')[0]})"
+        return f"{function} returns {what}", "a score is one number, returned on every way through it"
+    if found := re.match(r"Unknown attribute '(\w+)' of type Endpoint", told):
+        near = get_close_matches(found[1], FACTS, n=1)
+        hint = f"did you mean endpoint.{near[0]}?" if near else f"an endpoint has {', '.join(FACTS)}"
+        return f"Unknown attribute '{found[1]}' of an endpoint", hint
+    return told, _HINT
 
 
 def _line_of(error: Any, function: Callable[..., Any]) -> str | None:

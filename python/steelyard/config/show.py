@@ -52,8 +52,15 @@ def key_of(key: str) -> str:
 
 
 def string_of(text: str) -> str:
-    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped as well;
+    # and nothing in it may steer a terminal.
+    return "".join(
+        one if one.isprintable() else escaped(ord(one)) for one in json.dumps(text, ensure_ascii=False)
+    )
+
+
+def escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def value_of(value: Any) -> str:

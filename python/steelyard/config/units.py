@@ -3,6 +3,7 @@
 Inside the models a duration is a whole number of milliseconds, a size one of bytes, and None is *off*.
 """
 
+import math
 import re
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -60,6 +61,8 @@ def number_and_unit(text: str) -> tuple[Decimal, str] | None:
 
 
 def no_unit(value: float | str) -> PydanticCustomError:
+    if isinstance(value, float) and not math.isfinite(value):
+        return refuse(f"{value} is no number", 'write a number with its unit, such as "5s"')
     return refuse(f"{value} has no unit", f'write "{value}s" for seconds or "{value}ms" for milliseconds')
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from steelyard.config.policy import POLICIES, setting_alone
 from steelyard.config.score import compile_score, is_score
 from steelyard.errors import UsageError
 from steelyard.lint import black_hole, monotone, starvation, ties
@@ -19,6 +20,12 @@ def lint(name: str, folder: Path, *, seed: int = 1) -> Report:
 
     Raises ScoreError where it cannot be compiled, and UsageError where that is no name of one.
     """
+    own = name.partition(":")[0]
+    if own in POLICIES and (not is_score(name) or setting_alone(name, folder)):
+        raise UsageError(
+            f'"{name}" is no policy written in Python',
+            hint=f"{own} is the engine's own; steelyard simulate compares it",
+        )
     if not is_score(name):
         raise UsageError(f'"{name}" is no policy written in Python', hint='write "mymodule:score"')
     if not 0 <= seed <= SEED_MAX:

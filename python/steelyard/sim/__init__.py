@@ -9,7 +9,16 @@ print(result.policy("least_request").p99_s, result.ranking("p99"))
 from pathlib import Path
 
 from steelyard.sim.load import load, load_text
-from steelyard.sim.result import MEASURES, Difference, Happening, PolicyResult, Ranking, Result, Series
+from steelyard.sim.result import (
+    MEASURES,
+    Difference,
+    Happening,
+    PolicyResult,
+    Ranking,
+    Result,
+    Series,
+    TraceRead,
+)
 from steelyard.sim.run import Progress, simulate
 from steelyard.sim.scenario import Scenario
 
@@ -24,6 +33,7 @@ __all__ = [
     "Result",
     "Scenario",
     "Series",
+    "TraceRead",
     "load",
     "load_text",
     "simulate",

@@ -7,7 +7,7 @@ from typing import Any
 from steelyard.config import Overlay
 from steelyard.config.document import pool_of
 from steelyard.config.pool import EndpointTable, Pool, PoolTimeouts, Subset
-from steelyard.config.source import KeyPath, Source
+from steelyard.config.source import Source
 from steelyard.config.units import U32_MAX
 from steelyard.errors import ConfigError, Problem
 from steelyard.sim.arrivals import Arrivals, ArrivalTrace, OnOff, Profile
@@ -18,9 +18,10 @@ from steelyard.sim.checks import (
     requests_a_second,
 )
 from steelyard.sim.policies import labels
+from steelyard.sim.result import TraceRead
 from steelyard.sim.scenario import Scenario
 from steelyard.sim.service import HyperExponential, LogNormal, Pareto, Service, ServiceTrace
-from steelyard.sim.trace import Trace, read_trace
+from steelyard.sim.trace import Trace, TraceTable, read_trace
 
 __all__ = ["Prepared", "prepare"]
 
@@ -36,6 +37,7 @@ class Prepared:
 
     document: dict[str, Any]
     notices: tuple[str, ...]
+    traces: tuple[TraceRead, ...]
 
 
 def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
@@ -85,36 +87,55 @@ def prepare(scenario: Scenario, source: Source, folder: Path) -> Prepared:
             ],
         },
         tuple(notices),
+        tuple(dict.fromkeys(one.read for one in (arrival_trace, service_trace) if one.read)),
     )
 
 
 def traces(scenario: Scenario, source: Source, folder: Path) -> tuple[Trace, Trace]:
     """What the traces say; empty where there is none."""
     read: dict[str, Trace] = {}
+    # A log for both is read once: it may be a pipe, and it may be long.
+    logs: dict[TraceTable, Trace] = {}
     problems: list[Problem] = []
     for key, table in (("arrivals", scenario.arrivals), ("service", scenario.service)):
         if not isinstance(table, ArrivalTrace | ServiceTrace):
             continue
+        log = TraceTable(**{name: getattr(table, name) for name in TraceTable.model_fields})
         try:
-            read[key] = read_trace(table, folder)
+            if log not in logs:
+                logs[log] = read_trace(log, folder)
         except ConfigError as error:
             problems += error.problems
             continue
-        what, found = WANTED[key], read[key].arrivals_s if key == "arrivals" else read[key].durations_s
-        path: KeyPath = (key, "file")
-        if not any(found):
-            hint = HINTS[key]
-            problems.append(source.problem(path, f"no line of the trace says {what}", hint))
+        read[key] = logs[log]
+        missing = nothing_arrives(read[key]) if key == "arrivals" else nothing_takes_time(read[key])
+        if missing:
+            message, hint = missing
+            problems.append(source.problem((key, "file"), message, hint))
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return read.get("arrivals", Trace()), read.get("service", Trace())
 
 
-WANTED = {"arrivals": "when a second request arrived", "service": "how long a request took"}
-HINTS = {
-    "arrivals": 'JSON lines need "time"',
-    "service": 'JSON lines need "duration"; nginx writes it with $request_time at the end of its log_format',
-}
+def nothing_arrives(trace: Trace) -> tuple[str, str] | None:
+    """Why the requests of a trace cannot be played one after the other, and what to do."""
+    if not trace.arrivals_s:
+        return "no line of the trace says when a request arrived", 'JSON lines need "time"'
+    if len(trace.arrivals_s) == 1:
+        return "the trace has only one request", "take a longer log, or arrivals of another kind"
+    if not any(trace.arrivals_s):
+        return "all requests of the trace arrived at one moment", "take a log whose times are finer"
+    return None
+
+
+def nothing_takes_time(trace: Trace) -> tuple[str, str] | None:
+    """The same of how long they take."""
+    if not trace.durations_s:
+        hint = 'JSON lines need "duration"; nginx writes it with $request_time at the end of its log_format'
+        return "no line of the trace says how long a request took", hint
+    if not any(trace.durations_s):
+        return "every request of the trace took no time at all", 'write "duration" finer, such as 0.0004'
+    return None
 
 
 def requests_of(scenario: Scenario, trace: Trace) -> int | None:

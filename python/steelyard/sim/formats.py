@@ -12,9 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from steelyard.config.base import nearest
 from steelyard.errors import SteelyardError
-from steelyard.sim.units import parse_seconds
+from steelyard.sim.units import SECONDS_MAX, parse_seconds
 
-__all__ = ["FORMATS", "BrokenLine", "Format", "Record", "recognised"]
+__all__ = ["EXAMPLES", "FORMATS", "NAMES", "BrokenLine", "Record", "recognised"]
 
 # A log in milliseconds writes 0 for what took less than one: half of one on average.
 UNDER_A_MILLISECOND_S = 0.0005
@@ -81,6 +81,10 @@ class JsonLines:
         )
 
 
+# The year 5138, in seconds; who is beyond it has written milliseconds.
+TIME_S_MAX = 1e11
+
+
 def time_of(value: Any) -> float:
     if isinstance(value, str):
         try:
@@ -90,6 +94,8 @@ def time_of(value: Any) -> float:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BrokenLine('"time" is no time', hint='such as "2026-01-31T12:00:00.123Z", or seconds')
+    if abs(value) > TIME_S_MAX:
+        raise BrokenLine('"time" is no time', hint="seconds since 1970, not milliseconds")
     return float(value)
 
 
@@ -101,6 +107,8 @@ def duration_of(value: Any) -> float:
             raise BrokenLine(f'"duration": {error.message()}') from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise BrokenLine('"duration" is no number of seconds')
+    if value > SECONDS_MAX:
+        raise BrokenLine('"duration" is longer than a year', hint="a number of seconds")
     return float(value)
 
 
@@ -209,6 +217,14 @@ ENGLISH_MONTHS = {
 }
 
 FORMATS: dict[str, Callable[[], Format]] = {"json": JsonLines, "nginx": Nginx, "haproxy": HaProxy}
+NAMES = {"json": "JSON lines", "nginx": "nginx's combined log", "haproxy": "HAProxy's httplog"}
+EXAMPLES = {
+    "json": '{"time": "2026-01-31T12:00:00.123Z", "duration": 0.012, "status": 200}',
+    "nginx": '10.0.0.9 - - [31/Jan/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 612 "-" "curl/8" 0.012',
+    "haproxy": "10.0.0.9:33317 [31/Jan/2026:12:00:00.123] web app/s1 0/0/1/11/12 200 612 - - ---- 1/1/1/1/0 "
+    '0/0 "GET / HTTP/1.1"',
+}
+"""A line as each format expects it."""
 
 
 def recognised(line: str) -> str | None:

@@ -25,6 +25,9 @@ EXAMPLES = {
     "service": 'service = { kind = "exponential", mean = "20ms" }',
 }
 LISTS = ("endpoints", "faults")
+# Keys that the one has and the other has not.
+CONFIGURES = {"listen", "listeners", "pools", "routes"}
+SCENARIO = {"arrivals", "service", "policies"}
 
 
 def load(path: Path | str) -> Scenario:
@@ -54,6 +57,9 @@ def read_scenario(path: Path) -> Source:
 
 def checked(source: Source, folder: Path | None = None) -> Scenario:
     """`folder` is where relative paths begin, and where a policy written in Python is looked for first."""
+    if CONFIGURES & source.data.keys() and not SCENARIO & source.data.keys():
+        hint = f"steelyard check reads it; {BEGIN_WITH}"
+        raise ConfigError([Problem("this is a configuration, no scenario", None, hint, source.name)])
     context = {"folder": folder.absolute()} if folder else None
     source = Source(source.name, copy.deepcopy(source.data), source.positions)
     problems = later.take_out(source)
@@ -81,6 +87,9 @@ def in_other_words(problem: Problem) -> Problem:
         return replace(problem, hint=f"for instance {EXAMPLES[problem.key]}")
     if problem.key in LISTS and problem.message == "expected a list, found a table":
         return replace(problem, hint=f"write [[{problem.key}]] above each")
+    table = (problem.key or "").partition("[")[0]
+    if table in EXAMPLES and problem.message.startswith("expected a ") and not problem.hint:
+        return replace(problem, hint=f"for instance {EXAMPLES[table]}")
     return problem
 
 

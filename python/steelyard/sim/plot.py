@@ -1,7 +1,6 @@
 """Draws a result: how long requests took, and the load of the endpoints over time. Needs matplotlib."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,12 +29,19 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES: tuple[Any, ...] = ("-", (0, (5, 3)), (0, (1.2, 1.6)), (0, (7, 2, 1.5, 2)))
 FAULTY_COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#000000")
 FAULT_SHADE = "#F8EADF"
+# Where there are more faulty endpoints, they have the loud colours and all others the last.
+GREY = COLOURS[-1]
+# More groups than this are drawn as one, since nobody can tell their lines apart.
+GROUPS_MAX = 8
+NAME_CHARACTERS_MAX = 32
+LEGEND_ROW_INCHES = 0.23
 RARE = 1e-4
 QUANTILES = ((0.5, "p50"), (0.1, "p90"), (0.01, "p99"), (0.001, "p99.9"), (0.0001, "p99.99"))
 # Beyond such a ratio between the fullest panels one scale would flatten the others.
 RATIO_FOR_LOGARITHMS = 12.0
 # The rate of arrivals gets a panel of its own where it changes by more than chance would make it.
 RATE_CHANGES = 1.5
+STANDARD_ERRORS = 6.0
 
 STYLE: Any = {
     "font.size": 10.5,
@@ -49,6 +55,8 @@ STYLE: Any = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.7,
     "legend.frameon": False,
+    # A name is a name, whatever is in it.
+    "text.parse_math": False,
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.08,
 }
@@ -72,15 +80,20 @@ def draw(result: Result, path: Path) -> None:
 
     with matplotlib.rc_context(STYLE):
         panels = [(one.name, one.series) for one in result.policies if one.series]
-        rate = panels[0][1] if panels and changes(panels[0][1].rate) else None
+        rate = panels[0][1] if panels and changes(panels[0][1]) else None
         count = len(panels) + (rate is not None)
         rows = -(-count // PANELS_A_ROW)
-        figure = Figure(figsize=(WIDTH_INCHES, TIMES_INCHES + PANEL_INCHES * rows))
+        lines = lines_of(result)
+        heights = (
+            max(TIMES_INCHES, legend_inches(len(result.policies))),
+            max(PANEL_INCHES * rows, legend_inches(len(lines) + 1)) if rows else 0.0,
+        )
+        figure = Figure(figsize=(WIDTH_INCHES, sum(heights)))
         if rows:
-            parts: Any = figure.subfigures(2, 1, height_ratios=(TIMES_INCHES, PANEL_INCHES * rows))
+            parts: Any = figure.subfigures(2, 1, height_ratios=heights)
             upper, lower = parts
             draw_times(result, upper)
-            draw_load(result, panels, rate, lower)
+            draw_load(result, panels, rate, lines, lower)
         else:
             draw_times(result, figure)
         try:
@@ -89,11 +102,21 @@ def draw(result: Result, path: Path) -> None:
             raise SteelyardError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def changes(rate: Sequence[float]) -> bool:
+def legend_inches(entries: int) -> float:
+    """What a legend needs with its title."""
+    return LEGEND_ROW_INCHES * (entries + 2)
+
+
+def changes(series: Series) -> bool:
     """Whether arrivals come faster in one tenth of the time than in another by more than chance."""
-    tenth = max(1, len(rate) // 10)
+    rate, tenth = series.rate, max(1, len(series.rate) // 10)
     means = [fmean(rate[start : start + tenth]) for start in range(0, len(rate) - tenth + 1, tenth)]
-    return bool(means) and max(means) > RATE_CHANGES * max(min(means), 1e-12)
+    if len(series.t_s) < 2 or not means:
+        return False
+    # As many requests as came in a tenth scatter by their square root.
+    length_s = (series.t_s[1] - series.t_s[0]) * tenth
+    scatter = STANDARD_ERRORS * (max(means) * length_s) ** 0.5
+    return max(means) > RATE_CHANGES * min(means) and (max(means) - min(means)) * length_s > scatter
 
 
 def draw_times(result: Result, figure: Any) -> None:
@@ -110,9 +133,10 @@ def draw_times(result: Result, figure: Any) -> None:
         axes.plot(
             times,
             rests,
-            label=one.name,
+            label=short(one.name),
             color=COLOURS[number % len(COLOURS)],
-            linestyle=STYLES[number % len(STYLES)],
+            # Where colours come again, they come with other styles.
+            linestyle=STYLES[(number + number // len(COLOURS)) % len(STYLES)],
         )
     axes.set(xscale="log", yscale="log", ylim=(RARE, 1.05))
     axes.set_xlabel("response time")
@@ -127,7 +151,20 @@ def draw_times(result: Result, figure: Any) -> None:
         axes.set_xlim(lowest, highest * 1.1)
         ticks = tick_times(lowest, highest * 1.1)
         axes.set_xticks(ticks, [time_text(tick) for tick in ticks])
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="policy", alignment="left")
+        # Named one by one: the library would leave out what begins with an underscore.
+        curves = axes.get_lines()
+        names = [str(curve.get_label()) for curve in curves]
+        axes.legend(
+            curves, names, loc="center left", bbox_to_anchor=(1.01, 0.5), title="policy", alignment="left"
+        )
+    else:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "no request was answered", transform=axes.transAxes, ha="center")
+
+
+def short(name: str) -> str:
+    """A name of which a legend has room for the beginning."""
+    return name if len(name) <= NAME_CHARACTERS_MAX else f"{name[: NAME_CHARACTERS_MAX - 1]}…"
 
 
 def times_at(result: Result, rest: float) -> list[float]:
@@ -160,19 +197,23 @@ class Line:
     label: str
     members: tuple[int, ...]
     colour: str
+    style: Any = STYLES[0]
 
 
 def lines_of(result: Result) -> list[Line]:
     """Endpoints with a fault one by one where they are few, the others by group."""
     faulty = sorted({fault.endpoint for fault in result.faults})
-    alone = faulty if len(faulty) <= len(COLOURS) else []
-    loud = FAULTY_COLOURS if len(alone) <= len(FAULTY_COLOURS) else COLOURS
+    few = len(faulty) <= len(FAULTY_COLOURS)
+    loud = FAULTY_COLOURS if few else tuple(colour for colour in COLOURS if colour != GREY)
+    alone = faulty if len(faulty) <= len(loud) else []
     lines = []
     groups: dict[str, list[int]] = {}
     for number, name in enumerate(result.endpoints):
         if number not in alone:
             groups.setdefault(re.sub(r"-\d+$", "", name), []).append(number)
-    calm = [colour for colour in COLOURS if colour not in loud or not alone] or list(COLOURS)
+    if len(groups) > GROUPS_MAX:
+        groups = {"endpoint": [number for members in groups.values() for number in members]}
+    calm = [colour for colour in COLOURS if colour not in loud or not alone]
     for index, (name, members) in enumerate(groups.items()):
         if len(members) == 1:
             label = result.endpoints[members[0]]
@@ -180,13 +221,18 @@ def lines_of(result: Result) -> list[Line]:
             label = f"{'the other ' if alone else ''}{len(members)} endpoints"
         else:
             label = f"{name} ({len(members)})"
-        lines.append(Line(label, tuple(members), calm[index % len(calm)]))
+        style = STYLES[index // len(calm) % len(STYLES)]
+        lines.append(Line(short(label), tuple(members), calm[index % len(calm)], style))
     lines += [Line(result.endpoints[number], (number,), loud[index]) for index, number in enumerate(alone)]
     return lines
 
 
 def draw_load(
-    result: Result, panels: list[tuple[str, Series]], rate: Series | None, figure: "Figure | Any"
+    result: Result,
+    panels: list[tuple[str, Series]],
+    rate: Series | None,
+    lines: list[Line],
+    figure: "Figure | Any",
 ) -> None:
     """For every policy how many requests endpoints hold over time, all to one scale."""
     count = len(panels) + (rate is not None)
@@ -195,7 +241,6 @@ def draw_load(
     cells: list[Axes] = [axes for row in grid for axes in row]
     for axes in cells[count:]:
         axes.remove()
-    lines = lines_of(result)
     for axes, (name, series) in zip(cells, panels, strict=False):
         draw_panel(axes, name, series, lines)
     tops = [max(max(loads, default=0.0) for loads in series.in_flight) for _, series in panels]
@@ -222,11 +267,14 @@ def draw_load(
                 )
             else:
                 axes.axvline(fault.at_s, color="#999999", linestyle=":", zorder=0)
-        axes.set_xlim(panels[0][1].t_s[0], rest_of(panels))
+        begin_s, end_s = panels[0][1].t_s[0], rest_of(panels)
+        # One stretch of time alone is a point.
+        axes.set_xlim((begin_s, end_s) if begin_s < end_s else (0, 2 * end_s))
         if number + columns >= count:
             axes.set_xlabel("virtual time in seconds")
             axes.tick_params(labelbottom=True)
-    handles, labels = cells[0].get_legend_handles_labels()
+    handles: list[Any] = list(cells[0].get_lines())[: len(lines)]
+    labels = [line.label for line in lines]
     if any(fault.kind != "add" for fault in result.faults):
         from matplotlib.patches import Patch
 
@@ -259,5 +307,12 @@ def draw_panel(axes: "Axes", name: str, series: Series, lines: list[Line]) -> No
                 alpha=0.25,
                 linewidth=0,
             )
-        axes.plot(series.t_s, [fmean(one) for one in loads], color=line.colour, label=line.label)
-    axes.set_title(name)
+        axes.plot(
+            series.t_s,
+            [fmean(one) for one in loads],
+            color=line.colour,
+            linestyle=line.style,
+            label=line.label,
+            marker="o" if len(series.t_s) == 1 else None,
+        )
+    axes.set_title(short(name))

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["MEASURES", "Difference", "Happening", "PolicyResult", "Ranking", "Result", "Series"]
+__all__ = ["MEASURES", "Difference", "Happening", "PolicyResult", "Ranking", "Result", "Series", "TraceRead"]
 
 MEASURES = ("mean", "p50", "p90", "p99", "p999")
 # A policy that fails so many more of its requests than the best is not compared on time: errors are quick.
@@ -95,6 +95,18 @@ class Happening(Outcome):
     kind: str
 
 
+class TraceRead(Outcome):
+    """A log that was read as a trace."""
+
+    file: str
+    format: str
+    """"json", "nginx" or "haproxy"."""
+    told_by_line: int | None
+    """The line that told the format; None where the scenario names it."""
+    lines: int
+    """How many were read."""
+
+
 class Ranking(Outcome):
     """Which policy is best on a measure."""
 
@@ -118,6 +130,8 @@ class Result(Outcome):
     """What the endpoints are called, in the order of every list of them."""
     faults: tuple[Happening, ...] = ()
     """What went wrong on the way, as the scenario says."""
+    traces: tuple[TraceRead, ...] = ()
+    """The logs that were read, each once."""
 
     def policy(self, name: str) -> PolicyResult:
         """The policy of this name. Raises KeyError."""

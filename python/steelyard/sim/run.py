@@ -1,18 +1,13 @@
 """Runs a scenario on the engine's simulator."""
 
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from steelyard import _core
-from steelyard.config.base import did_you_mean
-from steelyard.config.policy import POLICIES, PolicyTable
-from steelyard.config.problems import from_validation, present
-from steelyard.config.score import is_score
+from steelyard.config.policy import PolicyTable
+from steelyard.config.problems import present
 from steelyard.config.source import KeyPath, Source
 from steelyard.errors import ConfigError, UsageError
 from steelyard.sim.checks import fault_endpoints, problems_of
@@ -21,6 +16,7 @@ from steelyard.sim.load import checked, read_scenario
 from steelyard.sim.policies import labels
 from steelyard.sim.result import Result
 from steelyard.sim.scenario import SEED_MAX, Scenario
+from steelyard.sim.written import policy_of
 
 __all__ = ["Progress", "simulate"]
 
@@ -63,6 +59,7 @@ def simulate(
     found["warnings"] = [*prepared.notices, *found.get("warnings", []), *measured_nothing(found, chosen)]
     found["endpoints"] = [endpoint["name"] for endpoint in prepared.document["endpoints"]]
     found["faults"] = prepared.document["faults"]
+    found["traces"] = prepared.traces
     return Result.model_validate(found)
 
 
@@ -95,45 +92,6 @@ def overrides(
         own = dict(zip(labels(scenario.policies), scenario.policies, strict=True))
         changed["policies"] = tuple(policy_of(name, own, folder) for name in dict.fromkeys(policies))
     return changed
-
-
-def policy_of(name: str, own: dict[str, PolicyTable], folder: Path) -> PolicyTable:
-    """The scenario's own policy of this name, with its settings, or else the one that is written out."""
-    if name in own:
-        return own[name]
-    name, settings = read_policy(name)
-    if name not in POLICIES and not is_score(name):
-        known = [*own, *POLICIES]
-        hint = did_you_mean(name, known) or f"there are {', '.join(POLICIES)}"
-        if ":" in name:
-            hint = 'one written in Python is "module:function", and a setting "ring_hash:key=cookie:sid"'
-        raise UsageError(f'unknown policy "{name}"', hint=hint)
-    try:
-        return PolicyTable.model_validate({"name": name, **settings}, context={"folder": folder.absolute()})
-    except ValidationError as error:
-        source = Source("", {"name": name, **settings})
-        problem = next(from_validation(error, source, PolicyTable))
-        message = ": ".join(part for part in (f"policy {name}", problem.key, problem.message) if part)
-        raise UsageError(message, hint=problem.hint) from None
-
-
-def read_policy(written: str) -> tuple[str, dict[str, Any]]:
-    """The name and the settings of `NAME:KEY=VALUE,KEY=VALUE`; values as in TOML, text also bare."""
-    name, _, settings = written, "", ""
-    if "=" in written:
-        before, _, value = written.partition("=")
-        name, _, key = before.rpartition(":")
-        settings = f"{key}={value}"
-    found: dict[str, Any] = {}
-    for pair in filter(None, settings.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f'"{pair}" is no setting of a policy', hint=f'write "{name}:{key or "key"}=..."')
-        try:
-            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key.strip()] = value.strip()
-    return name, found
 
 
 def refuse_what_the_engine_refuses(

@@ -1,18 +1,20 @@
 """Traces: real requests, read from a log. What a log line says is in `formats.py`."""
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from steelyard.config.base import Model, one_of
 from steelyard.config.units import count, refuse
 from steelyard.errors import ConfigError, Problem
-from steelyard.sim.formats import FORMATS, BrokenLine, Format, Record, recognised
+from steelyard.sim.formats import EXAMPLES, FORMATS, NAMES, BrokenLine, Record, recognised
+from steelyard.sim.result import TraceRead
 
 __all__ = ["Trace", "TraceTable", "read_trace"]
 
@@ -20,6 +22,8 @@ TRACE_LINES_MAX = 2_000_000
 LINE_BYTES_MAX = 64 * 1024
 # How far into the file its format is looked for.
 RECOGNISED_WITHIN_LINES = 50
+# How much of a line that nobody can read is shown.
+SHOWN_CHARACTERS_MAX = 80
 # Some answers are no service: the client left (499), the proxy or the server failed.
 SERVED_STATUS_MAX = 498
 
@@ -60,15 +64,18 @@ class Trace:
     durations_s: list[float] = field(default_factory=list)
     """How long each request that was answered well took."""
     notices: list[str] = field(default_factory=list)
+    read: TraceRead | None = None
 
 
 def read_trace(table: TraceTable, folder: Path) -> Trace:
     """Reads the file. Raises ConfigError with the place of a line that cannot be read."""
     path = folder / table.file
     try:
+        if path.is_char_device() or path.is_block_device():
+            # Some of them never end.
+            raise ConfigError([Problem("this is no file", file=str(path))])
         with path.open("rb") as file:
-            skip_mark(file, path)
-            numbered = enumerate(bounded_lines(file.readline), 1)
+            numbered = enumerate(bounded_lines(file.readline, path), 1)
             return gather(table, path, ((number, line) for number, line in numbered if line.strip()))
     except FileNotFoundError:
         raise ConfigError([Problem("there is no such file", file=str(path))]) from None
@@ -76,31 +83,33 @@ def read_trace(table: TraceTable, folder: Path) -> Trace:
         raise ConfigError([Problem((error.strerror or str(error)).lower(), file=str(path))]) from None
 
 
-def skip_mark(file: BinaryIO, path: Path) -> None:
-    """Goes beyond the byte order mark that some editors and shells put before UTF-8; UTF-16 is refused."""
-    start = file.read(len(codecs.BOM_UTF8))
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        hint = "write it anew in UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
-        raise ConfigError([Problem("the trace is written in UTF-16", None, hint, str(path), 1)])
-    if start != codecs.BOM_UTF8:
-        file.seek(0)
-
-
-def bounded_lines(readline: Callable[[int], bytes]) -> Iterator[str]:
+def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[str]:
     """Each line; of one that is too long only as much as shows that it is."""
-    while line := readline(LINE_BYTES_MAX + 1):
+    line = without_mark(readline(LINE_BYTES_MAX + 1), path)
+    while line:
         yield line.decode("utf-8", "replace")
         while line and not line.endswith(b"\n"):
             line = readline(LINE_BYTES_MAX)
+        line = readline(LINE_BYTES_MAX + 1)
+
+
+def without_mark(line: bytes, path: Path) -> bytes:
+    """The first line without the byte order mark that some editors and shells put before UTF-8."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "write it anew in UTF-8, for instance with iconv -f UTF-16 -t UTF-8"
+        raise ConfigError([Problem("the trace is written in UTF-16", None, hint, str(path), 1)])
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> Trace:
     first = list(islice(lines, RECOGNISED_WITHIN_LINES))
     if not first:
         raise ConfigError([Problem("the trace is empty", file=str(path))])
-    log = format_of(table, path, [line for _, line in first])
+    name, told_by = format_of(table, path, first)
+    log = FORMATS[name]()
     records: list[Record] = []
-    broken = read = 0
+    strange: Counter[str | None] = Counter()
+    read = 0
     trace = Trace()
     for number, line in chain(first, lines):
         if read == table.lines_max:
@@ -112,29 +121,69 @@ def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> T
                 raise BrokenLine(f"the line is longer than {LINE_BYTES_MAX // 1024} KiB")
             records.append(log.parse(line.rstrip()))
         except BrokenLine as error:
-            broken += 1
-            if not table.skip_broken:
-                hint = error.hint or "skip_broken = true leaves such lines out"
-                raise ConfigError(
-                    [Problem(error.reason, None, hint, str(path), number, error.column)]
-                ) from None
-    if broken:
-        trace.notices.append(f"{path}: {broken} of {read} lines could not be read and are left out")
+            other = other_format(line, name)
+            strange[other] += 1
+            if table.skip_broken:
+                continue
+            if other is not None:
+                raise mixed(path, number, other, name, told_by) from None
+            raise ConfigError([broken_line(path, number, error, told_by)]) from None
+    if strange:
+        left_out = strange.total()
+        notice = f"{path}: {left_out} of {read} lines could not be read and are left out"
+        others = (f"{count} written as {NAMES[other]}" for other, count in strange.items() if other)
+        trace.notices.append(", ".join([notice, *others]))
     trace.arrivals_s = arrivals(records, whole_seconds=log.whole_seconds)
     trace.durations_s = [
         one.duration_s for one in records if one.duration_s is not None and one.status <= SERVED_STATUS_MAX
     ]
+    trace.read = TraceRead(file=str(path), format=name, told_by_line=told_by, lines=read)
     return trace
 
 
-def format_of(table: TraceTable, path: Path, first: list[str]) -> Format:
+def format_of(table: TraceTable, path: Path, first: list[tuple[int, str]]) -> tuple[str, int | None]:
+    """The format's name, and which line told it where the scenario does not say it."""
     if table.format != "auto":
-        return FORMATS[table.format]()
-    found = next((name for line in first if (name := recognised(line))), None)
-    if found is None:
-        hint = 'write format = "json", "nginx" or "haproxy" to see what is wrong with its lines'
-        raise ConfigError([Problem("this is no log whose format is known", None, hint, str(path), 1)])
-    return FORMATS[found]()
+        return table.format, None
+    for number, line in first:
+        if name := recognised(line):
+            return name, number
+    number, line = first[0]
+    which = f"the first {len(first)} lines" if len(first) > 1 else "it"
+    problem = f"this line is of no format that is known, and so is none of {which}: {shown(line)}"
+    raise ConfigError([Problem(problem, None, expectations(FORMATS), str(path), number)])
+
+
+def other_format(line: str, name: str) -> str | None:
+    """The format that a line is written in which is no line of this one."""
+    found = recognised(line)
+    return None if found == name else found
+
+
+def mixed(path: Path, number: int, other: str, name: str, told_by: int | None) -> ConfigError:
+    why = "the scenario says" if told_by is None else f"line {told_by} is written in"
+    problem = f"this line is written as {NAMES[other]}, but {why} {NAMES[name]}"
+    return ConfigError([Problem(problem, None, expectations((name, other)), str(path), number)])
+
+
+def broken_line(path: Path, number: int, error: BrokenLine, told_by: int | None) -> Problem:
+    reason = error.reason
+    if told_by is not None and told_by > number:
+        reason = f"{reason}, which line {told_by} is written in"
+    hint = error.hint or "skip_broken = true leaves such lines out"
+    return Problem(reason, None, hint, str(path), number, error.column)
+
+
+def expectations(names: Iterable[str]) -> str:
+    """What a line of each of these formats looks like."""
+    lines = (f'  format = "{name}", {NAMES[name]}: {EXAMPLES[name]}' for name in names)
+    return "\n".join(["all lines of a trace are written in one format, such as", *lines])
+
+
+def shown(line: str) -> str:
+    """As much of a line as a message has room for."""
+    text = line.strip()
+    return f'"{text}"' if len(text) <= SHOWN_CHARACTERS_MAX else f'"{text[:SHOWN_CHARACTERS_MAX]}"...'
 
 
 def arrivals(records: list[Record], *, whole_seconds: bool) -> list[float]:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from steelyard.config.units import no_unit, number_and_unit, refuse
 
 __all__ = [
+    "SECONDS_MAX",
     "Factor",
     "Rate",
     "RateOrZero",
@@ -54,7 +55,7 @@ def parse_seconds(value: object, *, zero: bool) -> float:
     if number == 0:
         if zero:
             return 0.0
-        raise refuse("0 is no time", EXAMPLE)
+        raise refuse(f'"{value}" is too short here', "write a time above 0")
     if not unit:
         raise no_unit(value)
     if unit not in UNITS:

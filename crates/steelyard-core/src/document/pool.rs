@@ -60,6 +60,22 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 in clear text, which the endpoints are known to speak.
     H2c,
+    /// HTTP/2 over TLS, on which each endpoint has to agree in its handshake.
+    H2,
+    /// Over TLS, the newest of both that an endpoint agrees on in its handshake.
+    Auto,
+}
+
+impl Protocol {
+    /// Whether endpoints may be spoken to in HTTP/1.1.
+    pub fn may_be_http1(self) -> bool {
+        matches!(self, Self::Http1 | Self::Auto)
+    }
+
+    /// Whether endpoints may be spoken to in HTTP/2.
+    pub fn may_be_http2(self) -> bool {
+        self != Self::Http1
+    }
 }
 
 /// What `least_load` compares.

@@ -1,8 +1,8 @@
 //! What makes a listener and its routes sound.
 
-use super::{check_name, refuse_zero, tls, zero};
+use super::{check_name, layer4, refuse_zero, tls, zero};
 use crate::address::Bind;
-use crate::document::{self, Document};
+use crate::document::{self, Document, ListenerProtocol};
 use crate::problem::{Refusal, Report, did_you_mean};
 use crate::route::{Rule, find};
 use crate::trusted::{self, Trusted};
@@ -42,6 +42,7 @@ pub(super) fn plan<'d>(document: &'d Document, report: &mut Report) -> Vec<Liste
             report.at(index, |report| plan_route(route, &pools, &mut listeners, report));
         }
     });
+    layer4::check(document, report);
     listeners
 }
 
@@ -82,10 +83,7 @@ fn plan_route(
     report: &mut Report,
 ) {
     let rule = Rule::compile(route, pools, report).map(Arc::new);
-    let mut claimed = listeners
-        .iter_mut()
-        .filter(|listener| route.listener.as_ref().is_none_or(|name| *name == listener.config.name))
-        .peekable();
+    let mut claimed = listeners.iter_mut().filter(|listener| claims(route, listener.config)).peekable();
     if let (None, Some(name)) = (claimed.peek(), &route.listener) {
         let known = listeners.iter().map(|listener| listener.config.name.as_str());
         let message = format!("there is no listener {name:?}");
@@ -93,6 +91,15 @@ fn plan_route(
     }
     for listener in claimed {
         listener.rules.extend(rule.clone());
+    }
+}
+
+/// Whether requests of this listener are held against this route. What is carried as it is has routes that name their
+/// listener: otherwise each of them would have to wait until a client has said where it wants to go.
+pub(super) fn claims(route: &document::Route, listener: &document::Listener) -> bool {
+    match &route.listener {
+        Some(name) => *name == listener.name,
+        None => listener.protocol == ListenerProtocol::Http,
     }
 }
 

@@ -443,7 +443,8 @@ fn check_grpc(config: &document::Pool, service: &str, report: &mut Report) {
     }
     if config.protocol == Protocol::Http1 {
         let refusal = Refusal::new("gRPC is spoken over HTTP/2, and this pool speaks HTTP/1.1");
-        report.refuse_at("grpc", refusal.hint("write protocol = \"h2c\" in the pool"));
+        let hint = if config.tls.is_some() { "h2" } else { "h2c" };
+        report.refuse_at("grpc", refusal.hint(format!("write protocol = \"{hint}\" in the pool")));
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
     if service.len() > GRPC_SERVICE_BYTES_MAX || !service.bytes().all(is_name) {

@@ -1,5 +1,6 @@
 //! Sound documents become snapshots; every mistake of the others is told at once.
 
+mod layer4;
 mod tls;
 
 use super::*;
@@ -394,7 +395,7 @@ fn what_needs_a_version_of_http_needs_it() {
     };
     build(&with(grpc("app.Service", Protocol::H2c)), None);
     build(&with(grpc("", Protocol::H2c)), None);
-    refused(grpc("", Protocol::Http1), "pools.app.health.grpc: gRPC is spoken over HTTP/2", "h2c");
+    refused(grpc("", Protocol::Http1), "pools.app.health.grpc: gRPC is spoken over HTTP/2", "\"h2c\"");
     refused(grpc("a b", Protocol::H2c), "pools.app.health.grpc: \"a b\" is no service", "package.Service");
     let both = |d: &mut Document| {
         grpc("a", Protocol::H2c)(d);

@@ -2,11 +2,13 @@
 
 use super::refuse_zero;
 use crate::address::EndpointAddress;
-use crate::document::{ClientAuth, Listener, ListenerTls, Pool, PoolTls, Protocol};
+use crate::document::{ClientAuth, Listener, ListenerProtocol, ListenerTls, Pool, PoolTls, Protocol};
 use crate::problem::{Refusal, Report};
 
 /// The protocols that can be agreed on.
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+/// The longest name of a protocol (RFC 7301 section 3.1).
+const ALPN_BYTES_MAX: usize = 255;
 /// Sessions that a listener may remember; each takes up to some kilobytes.
 const SESSION_CACHE_MAX: u32 = 1 << 20;
 /// The longest name of a host.
@@ -23,10 +25,10 @@ pub(super) fn check_listener(config: &Listener, report: &mut Report) {
         let refusal = Refusal::new("this listener speaks TLS already");
         report.refuse_at("redirect_https", refusal.hint("write it in the listener that does not"));
     }
-    report.at("tls", |report| check_listener_tls(tls, report));
+    report.at("tls", |report| check_listener_tls(tls, config.protocol, report));
 }
 
-fn check_listener_tls(tls: &ListenerTls, report: &mut Report) {
+fn check_listener_tls(tls: &ListenerTls, carried: ListenerProtocol, report: &mut Report) {
     if tls.certificates.is_empty() {
         let refusal = Refusal::new("there is no certificate");
         let hint = "write certificates = [{ cert = \"site.pem\", key = \"site.key\" }]";
@@ -34,7 +36,14 @@ fn check_listener_tls(tls: &ListenerTls, report: &mut Report) {
     }
     report.at("alpn", |report| {
         for (index, protocol) in tls.alpn.iter().enumerate() {
-            if !PROTOCOLS.contains(&protocol.as_str()) {
+            // What a connection carries that is passed on as it is only its endpoints know.
+            if carried != ListenerProtocol::Http {
+                if protocol.is_empty() || protocol.len() > ALPN_BYTES_MAX {
+                    let refusal =
+                        Refusal::new(format!("{protocol:?} is no protocol that could be agreed on"));
+                    report.refuse_at(index, refusal.hint(format!("write 1 to {ALPN_BYTES_MAX} bytes")));
+                }
+            } else if !PROTOCOLS.contains(&protocol.as_str()) {
                 let refusal = Refusal::new(format!("the protocol {protocol:?} is not spoken here"));
                 report.refuse_at(index, refusal.hint(format!("there is {}", PROTOCOLS.join(", "))));
             }
@@ -64,11 +73,11 @@ pub(super) fn check_pool<'a>(
     mut endpoints: impl Iterator<Item = &'a EndpointAddress>,
     report: &mut Report,
 ) {
-    let Some(tls) = &config.tls else { return };
+    let Some(tls) = &config.tls else { return check_clear_text(config, report) };
     if config.protocol == Protocol::H2c {
         let refusal =
             Refusal::new("\"h2c\" is HTTP/2 in clear text, and these endpoints are spoken to over TLS");
-        report.refuse_at("protocol", refusal.hint("leave out protocol, or [pools.NAME.tls]"));
+        report.refuse_at("protocol", refusal.hint("write \"h2\", or take tls out of the pool"));
     }
     report.at("tls", |report| {
         check_pool_tls(tls, report);
@@ -78,6 +87,20 @@ pub(super) fn check_pool<'a>(
             report.refuse_at("server_name", refusal.hint("write server_name = \"app.internal\""));
         }
     });
+}
+
+/// What is agreed on within a handshake of TLS takes TLS.
+fn check_clear_text(config: &Pool, report: &mut Report) {
+    let refusal = match config.protocol {
+        Protocol::Http1 | Protocol::H2c => return,
+        Protocol::H2 => Refusal::new("\"h2\" is HTTP/2 over TLS, and this pool has no tls")
+            .hint("write tls = true beside it, or \"h2c\" for HTTP/2 in clear text"),
+        Protocol::Auto => {
+            Refusal::new("\"auto\" is decided within a handshake of TLS, and this pool has no tls")
+                .hint("write tls = true beside it, or \"h2c\" for HTTP/2 in clear text")
+        }
+    };
+    report.refuse_at("protocol", refusal);
 }
 
 fn check_pool_tls(tls: &PoolTls, report: &mut Report) {

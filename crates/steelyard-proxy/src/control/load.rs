@@ -107,7 +107,7 @@ impl Question {
                 let _ = stream.set_nodelay(true);
                 Ok(match &self.tls {
                     None => Line::Tcp(stream),
-                    Some((tls, configured)) => Line::Tls(Box::new(tls.connect(configured, stream).await?)),
+                    Some((tls, configured)) => Line::Tls(Box::new(tls.connect(configured, stream).await?.0)),
                 })
             }
             Address::Unix(path) => {
@@ -115,7 +115,7 @@ impl Question {
                 Ok(match &self.tls {
                     None => Line::Unix(stream),
                     Some((tls, configured)) => {
-                        Line::TlsUnix(Box::new(tls.connect(configured, stream).await?))
+                        Line::TlsUnix(Box::new(tls.connect(configured, stream).await?.0))
                     }
                 })
             }

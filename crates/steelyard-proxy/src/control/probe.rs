@@ -2,7 +2,9 @@
 
 mod http2;
 
-use crate::tls::PoolTls;
+use crate::tls::{PoolTls, Spoken};
+use crate::transport::Insecure;
+use http::uri::Scheme;
 use http2::Http2;
 use std::fmt;
 use std::io;
@@ -25,6 +27,8 @@ pub struct Probe {
     address: Address,
     limit: Duration,
     question: Question,
+    /// What is spoken where nothing else is agreed on.
+    spoken: Spoken,
     /// TLS, and the name that the endpoint was configured with.
     tls: Option<(Arc<PoolTls>, String)>,
 }
@@ -33,8 +37,10 @@ pub struct Probe {
 #[derive(Debug, Clone)]
 enum Question {
     Nothing,
-    Http1(Http),
-    Http2(Http2),
+    /// One path, in whichever version is spoken.
+    Path(Http, Http2),
+    /// A service of gRPC.
+    Service(Http2),
 }
 
 /// What an HTTP probe asks and expects.
@@ -74,15 +80,20 @@ impl Probe {
         let own = if configured.starts_with("unix:") { "localhost" } else { configured };
         let host = health.host.as_deref().unwrap_or(own);
         let expected = || health.expect_status.clone();
-        let question = match (&health.grpc, &health.path, protocol) {
-            (Some(service), ..) => Question::Http2(Http2::grpc(service, host)),
-            (None, None, _) => Question::Nothing,
-            (None, Some(path), Protocol::H2c) => Question::Http2(Http2::get(path, host, expected())),
-            (None, Some(path), Protocol::Http1) => {
-                Question::Http1(Http { request: request(path, host), expected: expected() })
-            }
+        let (spoken, scheme) = match protocol {
+            Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
+            Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
+            Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
         };
-        Self { address, limit: Duration::from_millis(health.timeout_ms), question, tls: None }
+        let question = match (&health.grpc, &health.path) {
+            (Some(service), _) => Question::Service(Http2::grpc(service, &scheme, host)),
+            (None, None) => Question::Nothing,
+            (None, Some(path)) => Question::Path(
+                Http { request: request(path, host), expected: expected() },
+                Http2::get(path, &scheme, host, expected()),
+            ),
+        };
+        Self { address, limit: Duration::from_millis(health.timeout_ms), question, spoken, tls: None }
     }
 
     /// The same over TLS, as the pool's requests go, to an endpoint that was configured as `configured`.
@@ -114,23 +125,32 @@ impl Probe {
     }
 
     async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
-        let Some((tls, configured)) = &self.tls else { return self.ask(stream).await };
+        let Some((tls, configured)) = &self.tls else { return self.ask(stream, self.spoken).await };
         match tls.connect(configured, stream).await {
-            Ok(stream) => self.ask(stream).await,
+            Ok((stream, spoken)) => self.ask(stream, spoken).await,
             Err(why) => {
                 // How far it came is told by the verdict, each time that changes.
                 tls.counts.fail();
-                Ok(Verdict::Bad(format!("no TLS: {}", plain(&why))))
+                let insecure = why.get_ref().and_then(|inner| inner.downcast_ref::<Insecure>());
+                Ok(Verdict::Bad(match insecure {
+                    Some(Insecure::NoHttp2) => "does not agree on HTTP/2".to_owned(),
+                    _ => format!("no TLS: {}", plain(&why)),
+                }))
             }
         }
     }
 
-    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
-        match &self.question {
-            Question::Nothing if self.tls.is_some() => Ok(Verdict::Good("connected over TLS".to_owned())),
-            Question::Nothing => Ok(Verdict::Good("connected".to_owned())),
-            Question::Http1(http) => http.ask(stream).await,
-            Question::Http2(http) => http.ask(stream).await,
+    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin, spoken: Spoken) -> io::Result<Verdict> {
+        match (&self.question, spoken) {
+            (Question::Nothing, _) if self.tls.is_some() => {
+                Ok(Verdict::Good("connected over TLS".to_owned()))
+            }
+            (Question::Nothing, _) => Ok(Verdict::Good("connected".to_owned())),
+            (Question::Path(http, _), Spoken::Http1) => http.ask(stream).await,
+            (Question::Path(_, http) | Question::Service(http), Spoken::Http2) => http.ask(stream).await,
+            (Question::Service(_), Spoken::Http1) => {
+                Ok(Verdict::Bad("chose HTTP/1.1, and gRPC is spoken over HTTP/2".to_owned()))
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Client;
 use super::slot::Slot;
-use crate::codec::Asked;
 use crate::timer::{GiveUp, earlier};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -54,11 +53,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Takes a slot, or waits for one until the client is `gone`.
 pub(super) async fn admit(
     client: &Client<'_>,
     pool: &Arc<Pool>,
     seeker: &Seeker,
-    asked: &impl Asked,
+    gone: impl Future<Output = ()>,
     give_up: GiveUp,
 ) -> Result<Slot, Refusal> {
     let now = client.timer.now();
@@ -69,7 +69,7 @@ pub(super) async fn admit(
     match pick {
         Pick::Taken(index) => Ok(Slot::new(client.worker, pool, pool.members()[index].endpoint.clone())),
         Pick::Nobody => Err(Refusal::Nobody),
-        Pick::Full => wait(client, pool, seeker, asked, give_up).await,
+        Pick::Full => wait(client, pool, seeker, gone, give_up).await,
     }
 }
 
@@ -77,7 +77,7 @@ async fn wait(
     client: &Client<'_>,
     pool: &Arc<Pool>,
     seeker: &Seeker,
-    asked: &impl Asked,
+    gone: impl Future<Output = ()>,
     give_up: GiveUp,
 ) -> Result<Slot, Refusal> {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -85,7 +85,7 @@ async fn wait(
     let mut waiting = Waiting { client, pool, ticket: Some(ticket) };
     let queue_until = client.timer.after(pool.config().queue.timeout_ms);
     let until = earlier(queue_until, give_up);
-    let mut gone = pin!(asked.gone());
+    let mut gone = pin!(gone);
     let grant = poll_fn(|cx| {
         if let Some(grant) = pool.claim(ticket, cx.waker()) {
             return Poll::Ready(Ok(grant));

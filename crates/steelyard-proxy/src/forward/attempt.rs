@@ -14,7 +14,7 @@ use crate::http1::Limits;
 use crate::http1::incoming::Incoming;
 use crate::http1::outgoing::Outgoing;
 use crate::http2::ask::{self, OpenStream};
-use crate::http2::client::Permit;
+use crate::http2::group::Permit;
 use exchange::Ended;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -60,7 +60,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// It is loaded before the pool is in force.
-fn not_loaded() -> Fault {
+pub(super) fn not_loaded() -> Fault {
     Fault::Connect(std::io::Error::other("TLS has not been loaded"))
 }
 
@@ -133,9 +133,8 @@ impl Attempt<'_> {
         let endpoint = self.slot.endpoint();
         let taking = async {
             match config.protocol {
-                Protocol::H2c => {
-                    let taking = worker.lines.take(endpoint, worker, timer, &wanted, fresh);
-                    Box::pin(taking).await.map(Way::Http2)
+                Protocol::H2c | Protocol::H2 | Protocol::Auto => {
+                    Box::pin(worker.lines.take(endpoint, worker, timer, &wanted, fresh)).await
                 }
                 Protocol::Http1 => {
                     worker.idle.take(endpoint, &worker.shared, timer, &wanted).await.map(Way::Http1)

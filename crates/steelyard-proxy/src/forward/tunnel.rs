@@ -3,6 +3,7 @@
 //! A tunnel may live for a day. It keeps its endpoint, its connections and its limits, and nothing of the snapshot that
 //! the request began with.
 
+use super::carry::Carriage;
 use super::relay::{relay, size};
 use super::slot::Slot;
 use super::upload::Upload;
@@ -13,7 +14,9 @@ use crate::fault::{Fault, Side};
 use crate::head::ResponseHead;
 use crate::http1::{Limits, incoming::Incoming, outgoing::Outgoing};
 use crate::timer::{GiveUp, earlier};
+use crate::transport::Transport;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::pin;
 use steelyard_core::time::Nanos;
 
@@ -69,6 +72,27 @@ impl Tunnel {
     }
 }
 
+impl Tunnel {
+    /// Carries bytes between two connections that were never anything else, until both sides have ended, one is gone, or
+    /// its time is over.
+    pub async fn carry_as_it_is(self, client: &Client<'_>, transport: &Transport) {
+        let Self { slot, passage, idle_ms, give_up } = self;
+        let Passage::Http1(connection, unread) = passage else { return };
+        let mut carriage = Carriage::new(transport, &connection.transport, &client.worker.buffers);
+        carriage.begin_with(&[], &unread);
+        let ends = Ends { slot: &slot, idle_ms, give_up };
+        if let Err(fault) = ends.carry(client, &mut carriage).await {
+            tracing::debug!(listener = client.state.name, %fault, "a connection was cut");
+            // Nothing was on its way where nothing has moved for long; else each side is to see that something is
+            // missing.
+            if !matches!(fault, Fault::Stalled) {
+                transport.reset_on_close();
+                connection.transport.reset_on_close();
+            }
+        }
+    }
+}
+
 /// What holds a tunnel, whatever its ends.
 struct Ends<'a> {
     slot: &'a Slot,
@@ -77,6 +101,27 @@ struct Ends<'a> {
 }
 
 impl Ends<'_> {
+    /// Carries bytes between two connections, looking at the clock and at what is counted once each time that the task
+    /// wakes.
+    async fn carry(&self, client: &Client<'_>, carriage: &mut Carriage<'_>) -> Result<(), Fault> {
+        let timer = client.timer;
+        let mut moved_at = timer.now();
+        poll_fn(|cx| {
+            let outcome = carriage.poll(cx);
+            let (inward, outward) = carriage.take_moved();
+            if inward + outward > 0 {
+                self.slot.count(inward, outward);
+                moved_at = timer.now();
+            }
+            if outcome.is_ready() {
+                return outcome;
+            }
+            let idle = self.idle_ms.map(|ms| moved_at.plus(Nanos::from_millis(ms)));
+            timer.poll(earlier(idle, self.give_up), cx).map(|()| Err(Fault::Stalled))
+        })
+        .await
+    }
+
     async fn both_ways(
         &self,
         client: &Client<'_>,

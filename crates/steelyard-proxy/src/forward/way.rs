@@ -2,10 +2,11 @@
 
 use crate::connections::Connection;
 use crate::http2::ask::OpenStream;
-use crate::http2::client::Permit;
+use crate::http2::group::Permit;
 
 /// A way to an endpoint, taken for one exchange.
-pub(super) enum Way {
+#[derive(Debug)]
+pub(crate) enum Way {
     /// A connection that nobody else uses meanwhile.
     Http1(Connection),
     /// Leave to open a stream on a connection that others use too.

@@ -3,123 +3,47 @@
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{Limits, Reject};
+use crate::accepted::{linger, listener_of};
 use crate::codec::{Answer, WriteContent};
 use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, Outcome, forward};
 use crate::head::{RequestHead, Version};
 use crate::http1::encode::{self, Local};
 use crate::http2;
-use crate::registry::Place;
-use crate::secure::secure;
-use crate::shared::ListenerState;
-use crate::timer::{GiveUp, Timer, earlier};
-use crate::transport::{Insecure, Transport};
-use crate::worker::{Seat, Worker};
+use crate::timer::{GiveUp, earlier};
+use crate::transport::Transport;
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use steelyard_core::document::ListenerLimits;
-use steelyard_core::listener::Listener;
 
-/// How long a client that was told to go may go on sending before its connection is closed under it.
-const LINGER_MS: u64 = 2_000;
-/// How much it may send meanwhile.
-const LINGER_BYTES_MAX: usize = 1 << 20;
+/// How long a client may take to be told that it has to speak TLS.
+const TOLD_MS: u64 = 2_000;
 
-/// Serves a connection to its end.
-#[expect(clippy::manual_async_fn, reason = "the future of one holds what it was given twice")]
-pub(crate) fn serve(
-    worker: Rc<Worker>,
-    seat: Seat,
-    place: Place,
-    mut transport: Transport,
-    peer: Option<IpAddr>,
-) -> impl Future<Output = ()> {
-    async move {
-        let state = seat.listener();
-        let timer = Timer::new(worker.shared.clock);
-        if let Some(listener) = listener_of(&worker, state).filter(|listener| listener.tls.is_some()) {
-            // In a box, since most of a connection's life is something else.
-            let mut securing =
-                Box::pin(secured(&mut transport, listener, &worker, (state, &place, &timer), peer));
-            if !woken(&timer, securing.as_mut()).await {
-                return;
-            }
-        }
-        let facts = transport.facts();
-        let client = Client { worker: &worker, state, place: &place, timer: &timer, peer, facts };
-        woken(&timer, pin!(serve_all(&client, &transport))).await;
-    }
-}
-
-/// Whatever the task was waiting for, its timer hears of it here and nowhere else.
-fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
-    poll_fn(move |cx| {
-        timer.wake();
-        future.as_mut().poll(cx)
-    })
-}
-
-/// Lets TLS begin; `false` where it does not, and the client has been turned away.
-async fn secured(
-    transport: &mut Transport,
-    listener: Arc<Listener>,
-    worker: &Worker,
-    (state, place, timer): (&ListenerState, &Place, &Timer),
-    peer: Option<IpAddr>,
-) -> bool {
-    match secure(transport, listener, worker, (state, place, timer), peer).await {
-        Ok(()) => true,
-        Err(why) => {
-            turn_away(worker, state, timer, transport, &why).await;
-            false
-        }
-    }
-}
-
-/// Leaves a client without TLS time to read why: the alert that has been sent, or an answer.
-async fn turn_away(
-    worker: &Worker,
-    state: &ListenerState,
-    timer: &Timer,
-    transport: &Transport,
-    why: &Insecure,
-) {
-    match why {
-        Insecure::ClearText => {
-            state.requests.fetch_add(1, Ordering::Relaxed);
-            state.bad_requests.fetch_add(1, Ordering::Relaxed);
-            let mut answer = worker.vectors.lend();
-            encode::local(
-                &mut answer,
-                &Local {
-                    status: 400,
-                    fields: &[],
-                    body: "this port speaks HTTPS, and this was a request in clear text\n",
-                    overdue: false,
-                    version: Version::Http11,
-                    close: true,
-                    head_request: false,
-                    date: &worker.date(timer.now()),
-                },
-            );
-            if transport.write_all(&answer, &[], timer, Some(LINGER_MS)).await.is_err() {
-                return;
-            }
-        }
-        Insecure::Refused(_) | Insecure::Proved => {}
-        Insecure::TimedOut | Insecure::Gone(_) => return,
-    }
-    linger(transport, timer, worker).await;
+/// Tells a client that speaks HTTP in clear text that TLS is spoken here. `false` where it does not take that.
+pub(crate) async fn ask_for_tls(client: &Client<'_>, transport: &Transport) -> bool {
+    client.state.requests.fetch_add(1, Ordering::Relaxed);
+    client.count_bad_request();
+    let mut answer = client.worker.vectors.lend();
+    encode::local(
+        &mut answer,
+        &Local {
+            status: 400,
+            fields: &[],
+            body: "this port speaks HTTPS, and this was a request in clear text\n",
+            overdue: false,
+            version: Version::Http11,
+            close: true,
+            head_request: false,
+            date: &client.worker.date(client.timer.now()),
+        },
+    );
+    transport.write_all(&answer, &[], client.timer, Some(TOLD_MS)).await.is_ok()
 }
 
 /// Serves request after request. Between them only this small future lives: the exchange and its buffers are made when
 /// bytes arrive.
-async fn serve_all(client: &Client<'_>, transport: &Transport) {
+pub(crate) async fn serve(client: &Client<'_>, transport: &Transport) {
     let worker = client.worker;
     let idle_ms = worker.pin().listener(&client.state.name).and_then(|listener| listener.timeouts.idle_ms);
     let mut idle_until = client.timer.after(idle_ms);
@@ -250,11 +174,6 @@ async fn exchanges(
     }
 }
 
-/// The listener as the snapshot in force has it, or as it last was when it has left the configuration.
-pub(crate) fn listener_of(worker: &Worker, state: &ListenerState) -> Option<Arc<Listener>> {
-    worker.pin().listener(&state.name).or_else(|| state.farewell.get()).cloned()
-}
-
 /// The bounds on a head that a listener sets.
 pub(crate) fn limits(limits: &ListenerLimits) -> Limits {
     Limits {
@@ -287,37 +206,5 @@ async fn reject(client: &Client<'_>, fault: &Fault, begun: bool, answer: &mut Ou
     match answer.flush().await {
         Ok(()) => After::Linger,
         Err(_) => After::Close,
-    }
-}
-
-/// Ends our side and throws away what still comes, so that the client can read the answer before the connection is
-/// gone.
-async fn linger(transport: &Transport, timer: &Timer, worker: &Worker) {
-    transport.end();
-    let give_up = timer.after(Some(LINGER_MS));
-    let mut buffer = worker.buffers.lend();
-    let mut thrown_away = 0;
-    while thrown_away < LINGER_BYTES_MAX {
-        match transport.read(buffer.room(), timer, give_up).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => thrown_away += count,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The size of what a function of five arguments makes, without making it.
-    fn size_of_made<A, B, C, D, E, Made>(_: fn(A, B, C, D, E) -> Made) -> usize {
-        size_of::<Made>()
-    }
-
-    #[test]
-    fn a_connection_stays_small_between_requests() {
-        // Thousands of them wait; the runtime adds some 100 bytes of its own to each.
-        let bytes = size_of_made(serve);
-        assert!(bytes <= 512, "{bytes} bytes");
     }
 }

@@ -1,9 +1,9 @@
 //! A request to an endpoint on a stream.
 
 use super::answered::AnsweredStream;
-use super::client::Permit;
 use super::content::Content;
-use super::translate::upward::{self, Asking};
+use super::group::Permit;
+use super::translate::upward::{self, Asking, Towards};
 use crate::codec::{Ask, Parts, Trailers, WriteContent};
 use crate::fault::Fault;
 use crate::forward::Client;
@@ -207,7 +207,8 @@ impl Ask for AskStream<'_> {
     fn head(&mut self, request: Parts<'_, RequestHead>, edit: &RequestEdit<'_>) -> usize {
         let websockets =
             self.permit.sender().is_some_and(|sender| sender.is_extended_connect_protocol_enabled());
-        let (head, asking, bytes) = upward::request(request, edit, websockets);
+        let (head, asking, bytes) =
+            upward::request(request, edit, Towards { websockets, secure: self.permit.is_secure() });
         self.head = Some(head);
         self.exchange.asking.replace(asking);
         bytes

@@ -1,7 +1,7 @@
 //! One connection to an endpoint that speaks HTTP/2, and what drives it.
 
 use super::STREAMS_MAX;
-use super::client::Group;
+use super::group::Group;
 use super::io::{Io, Pipe};
 use crate::clock::Clock;
 use crate::connections::Counted;

@@ -4,6 +4,7 @@ use super::certificate::{Loaded, Shown};
 use super::findings::Findings;
 use super::prepare::{Contents, Digest};
 use super::{provider, verify, versions};
+use crate::transport::Insecure;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -11,14 +12,16 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use steelyard_core::document;
+use steelyard_core::document::{self, Protocol};
 use steelyard_core::problem::Refusal;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What is offered where only HTTP/1.1 is spoken.
+/// HTTP/1.1, as it is offered and agreed on.
 const HTTP1: &[u8] = b"http/1.1";
+/// HTTP/2.
+const HTTP2: &[u8] = b"h2";
 /// A pool whose handshakes fail says so at most so often.
 const TELL_INTERVAL_S: u64 = 10;
 
@@ -32,7 +35,16 @@ pub(crate) struct PoolTls {
     /// How handshakes went.
     pub counts: Arc<Counts>,
     pub(super) settings: document::PoolTls,
+    /// What is to be spoken over it.
+    pub(super) protocol: Protocol,
     pub(super) digest: Digest,
+}
+
+/// What an endpoint has agreed to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    Http1,
+    Http2,
 }
 
 /// How the handshakes of a pool went, kept across reloads.
@@ -57,7 +69,7 @@ impl Counts {
 impl PoolTls {
     /// Loads and checks everything; `None` where a problem has been found. `before` is what is in force.
     pub(super) fn load(
-        settings: &document::PoolTls,
+        (settings, protocol): (&document::PoolTls, Protocol),
         contents: &Contents<'_>,
         before: Option<&Self>,
         findings: &mut Findings,
@@ -75,14 +87,36 @@ impl PoolTls {
             shown
         });
         // What is agreed on is told by `Transport::alpn`.
-        config.alpn_protocols = vec![HTTP1.to_vec()];
+        config.alpn_protocols = offered(protocol).iter().map(|name| name.to_vec()).collect();
         Some(Self {
             config: Arc::new(config),
             certificate,
             counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
             settings: settings.clone(),
+            protocol,
             digest: contents.digest(),
         })
+    }
+
+    /// Whether each endpoint says for itself what it speaks.
+    pub fn leaves_it_open(&self) -> bool {
+        self.protocol == Protocol::Auto
+    }
+
+    /// What is spoken with an endpoint that agreed on this in its handshake; `None` where it is not what has to be spoken.
+    /// One that knows nothing of agreements speaks HTTP/1.1.
+    pub fn spoken(&self, agreed: Option<&[u8]>) -> Option<Spoken> {
+        match self.protocol {
+            Protocol::H2 | Protocol::Auto if agreed == Some(HTTP2) => Some(Spoken::Http2),
+            Protocol::H2 => None,
+            Protocol::Http1 | Protocol::H2c | Protocol::Auto => Some(Spoken::Http1),
+        }
+    }
+
+    /// What a failed handshake says in truth: that an endpoint knows none of what was offered is an alert like others.
+    pub fn refined(&self, error: rustls::Error) -> Insecure {
+        let unknown = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
+        if self.protocol == Protocol::H2 && error == unknown { Insecure::NoHttp2 } else { error.into() }
     }
 
     /// The name that the endpoint has to prove which was configured as `configured`.
@@ -92,13 +126,19 @@ impl PoolTls {
             .map_err(|_| rustls::Error::General(format!("{name:?} is no name that a certificate could hold")))
     }
 
-    /// Begins TLS over a stream of the control thread's.
-    pub async fn connect<S>(&self, configured: &str, stream: S) -> io::Result<TlsStream<S>>
+    /// Begins TLS over a stream of the control thread's; says what is spoken over it.
+    pub async fn connect<S>(&self, configured: &str, stream: S) -> io::Result<(TlsStream<S>, Spoken)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = self.server_name(configured).map_err(io::Error::other)?;
-        TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
+        let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
+        let stream = connecting.await.map_err(|error| match tls_error(&error) {
+            Some(why) => self.refined(why.clone()).into(),
+            None => error,
+        })?;
+        let spoken = self.spoken(stream.get_ref().1.alpn_protocol()).ok_or(Insecure::NoHttp2)?;
+        Ok((stream, spoken))
     }
 
     /// Counts a handshake that failed, and tells of it, though not of each.
@@ -108,6 +148,29 @@ impl PoolTls {
             tracing::warn!(endpoint = configured, name, %why, "no TLS with an endpoint");
         }
     }
+}
+
+/// Whether two mean the same TLS, or both clear text.
+pub(crate) fn same(one: Option<&Arc<PoolTls>>, other: Option<&Arc<PoolTls>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}
+
+/// What is offered, the most wanted first.
+fn offered(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Http1 | Protocol::H2c => &[HTTP1],
+        Protocol::H2 => &[HTTP2],
+        Protocol::Auto => &[HTTP2, HTTP1],
+    }
+}
+
+/// What the library that speaks TLS said, where it did.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// Our own certificate, if there is one; `None` where it is not what it should be.

@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use steelyard_core::document::{self, Document};
+use steelyard_core::document::{self, Document, Protocol};
 use steelyard_core::problem::{Problem, Refusal};
 use steelyard_core::snapshot::Snapshot;
 
@@ -89,7 +89,8 @@ pub(super) fn load(
             let Some(settings) = &config.tls else { continue };
             let before = before.and_then(|before| before.pool(&config.name)?.prepared.get());
             let loaded = findings.at(config.name.as_str(), |findings| {
-                findings.at("tls", |findings| pool(settings, before, files, &system, findings))
+                findings
+                    .at("tls", |findings| pool((settings, config.protocol), before, files, &system, findings))
             });
             parts.pools.extend(loaded.map(|tls| (config.name.clone(), tls)));
         }
@@ -122,13 +123,13 @@ fn listener(
 }
 
 fn pool(
-    settings: &document::PoolTls,
+    (settings, protocol): (&document::PoolTls, Protocol),
     before: Option<&Arc<PoolTls>>,
     files: Files,
     system: &System,
     findings: &mut Findings,
 ) -> Option<Arc<PoolTls>> {
-    let same = before.filter(|before| before.settings == *settings);
+    let same = before.filter(|before| before.settings == *settings && before.protocol == protocol);
     if let (Some(same), Files::Keep) = (same, files) {
         return Some(Arc::clone(same));
     }
@@ -137,7 +138,7 @@ fn pool(
     if let Some(same) = same.filter(|same| same.digest == contents.digest()) {
         return Some(Arc::clone(same));
     }
-    PoolTls::load(settings, &contents, before.map(Arc::as_ref), findings).map(Arc::new)
+    PoolTls::load((settings, protocol), &contents, before.map(Arc::as_ref), findings).map(Arc::new)
 }
 
 /// Routes whose host no certificate stands for: their clients would be shown another's.

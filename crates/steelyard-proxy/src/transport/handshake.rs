@@ -30,6 +30,23 @@ pub(crate) enum Insecure {
     /// One side would not have the other.
     #[error("{0}")]
     Refused(#[from] rustls::Error),
+    /// The endpoint does not agree on HTTP/2, which is all that may be spoken with it.
+    #[error("it does not agree on HTTP/2 (\"h2\" of ALPN)")]
+    NoHttp2,
+}
+
+impl Insecure {
+    /// The same, for one more who waited for the connection.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::ClearText => Self::ClearText,
+            Self::Proved => Self::Proved,
+            Self::TimedOut => Self::TimedOut,
+            Self::Gone(error) => Self::Gone(error.kind().into()),
+            Self::Refused(error) => Self::Refused(error.clone()),
+            Self::NoHttp2 => Self::NoHttp2,
+        }
+    }
 }
 
 impl From<Stopped> for Insecure {

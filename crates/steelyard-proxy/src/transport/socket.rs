@@ -180,6 +180,15 @@ impl Socket {
         .await;
     }
 
+    /// Waits until the connection has failed. A peer that has ended its side may still be listening.
+    pub async fn reset(&self) {
+        // The runtime has nothing else to say of it.
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.ready(Interest::ERROR).await,
+            Stream::Unix(stream) => stream.ready(Interest::ERROR).await,
+        };
+    }
+
     /// Whether the peer has ended its side or the connection.
     pub fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(self, PollFlags::RDHUP)];

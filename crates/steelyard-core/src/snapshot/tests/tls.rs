@@ -3,7 +3,7 @@
 use super::*;
 use crate::document::{Certificate, ClientAuth, Hsts, ListenerTls, PoolTls, TlsVersion};
 
-fn listener_tls() -> ListenerTls {
+pub(super) fn listener_tls() -> ListenerTls {
     ListenerTls {
         certificates: vec![Certificate { cert: "/site.pem".into(), key: "/site.key".into() }],
         alpn: vec!["http/1.1".into()],
@@ -97,4 +97,21 @@ fn an_endpoint_that_has_to_prove_another_name_is_another() {
     assert!(!Arc::ptr_eq(&of(&clear), &of(&first)));
     assert!(Arc::ptr_eq(&of(&first), &of(&same)));
     assert!(!Arc::ptr_eq(&of(&same), &of(&pinned)));
+}
+
+#[test]
+fn what_is_agreed_on_in_a_handshake_needs_one() {
+    let speaking = |protocol, tls: Option<PoolTls>| {
+        move |document: &mut Document| {
+            document.pools[0].protocol = protocol;
+            document.pools[0].tls = tls;
+        }
+    };
+    for protocol in [Protocol::Http1, Protocol::H2, Protocol::Auto] {
+        build(&with(speaking(protocol, Some(pool_tls()))), None);
+    }
+    let at = |rest: &str| format!("pools.app.protocol: {rest}");
+    refused(speaking(Protocol::H2, None), &at("\"h2\" is HTTP/2 over TLS"), "tls = true");
+    refused(speaking(Protocol::Auto, None), &at("\"auto\" is decided within a handshake"), "\"h2c\"");
+    refused(speaking(Protocol::H2c, Some(pool_tls())), &at("\"h2c\" is HTTP/2 in clear text"), "\"h2\"");
 }

@@ -4,6 +4,7 @@ use super::{Verdict, judge};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
 use http::header::{CONTENT_TYPE, HeaderMap, TE, USER_AGENT};
+use http::uri::Scheme;
 use http::{Method, Request, Response, Uri, Version};
 use std::io;
 use std::time::Duration;
@@ -40,13 +41,14 @@ struct Answer {
 
 impl Http2 {
     /// A GET of this path.
-    pub fn get(path: &str, host: &str, expected: Vec<(u16, u16)>) -> Self {
-        Self { uri: uri(path, host), wants: Wants::Status(expected) }
+    pub fn get(path: &str, scheme: &Scheme, host: &str, expected: Vec<(u16, u16)>) -> Self {
+        Self { uri: uri(path, scheme, host), wants: Wants::Status(expected) }
     }
 
     /// Whether a service of gRPC is serving; the empty name is the whole server's.
-    pub fn grpc(service: &str, host: &str) -> Self {
-        Self { uri: uri("/grpc.health.v1.Health/Check", host), wants: Wants::Serving(service.to_owned()) }
+    pub fn grpc(service: &str, scheme: &Scheme, host: &str) -> Self {
+        let uri = uri("/grpc.health.v1.Health/Check", scheme, host);
+        Self { uri, wants: Wants::Serving(service.to_owned()) }
     }
 
     /// Asks, over a connection of its own.
@@ -143,11 +145,9 @@ fn short(status: &str) -> &str {
 }
 
 /// What was configured was checked; a host that is no authority for HTTP/2 is left out.
-fn uri(path: &str, host: &str) -> Uri {
-    let whole = Uri::builder().scheme("http").authority(host).path_and_query(path).build();
-    whole
-        .or_else(|_| Uri::builder().scheme("http").authority("localhost").path_and_query(path).build())
-        .unwrap_or_default()
+fn uri(path: &str, scheme: &Scheme, host: &str) -> Uri {
+    let with = |host| Uri::builder().scheme(scheme.clone()).authority(host).path_and_query(path).build();
+    with(host).or_else(|_| with("localhost")).unwrap_or_default()
 }
 
 /// A `HealthCheckRequest`, in the form of gRPC: a flag, a length, and the one field of the message.

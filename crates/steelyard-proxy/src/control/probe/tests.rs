@@ -46,7 +46,7 @@ fn verdict(pieces: &[&[u8]]) -> Verdict {
             }
             drop(far);
         });
-        let verdict = probe(Some("/")).ask(near).await.unwrap_or_else(|error| blame(&error));
+        let verdict = probe(Some("/")).ask(near, Spoken::Http1).await.unwrap_or_else(|error| blame(&error));
         endpoint.abort();
         verdict
     })
@@ -61,7 +61,7 @@ fn the_request_names_the_endpoint_as_it_was_configured() {
     let version = env!("CARGO_PKG_VERSION");
     let sent = |health: &Health, configured: &str| {
         let probe = Probe::new(health, Protocol::Http1, Address::Unix("/run/app".into()), configured);
-        let Question::Http1(http) = probe.question else { panic!("it asks nothing") };
+        let Question::Path(http, _) = probe.question else { panic!("it asks nothing") };
         String::from_utf8(http.request).unwrap()
     };
     assert_eq!(

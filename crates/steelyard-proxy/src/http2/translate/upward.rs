@@ -29,22 +29,31 @@ impl Asking {
     }
 }
 
-/// The head of a request, what of it the answer must be read by, and about how many bytes it has. `websockets` says whether
-/// the endpoint takes an extended CONNECT; one that does not is asked without an upgrade, which it may answer as it likes.
+/// What a connection to an endpoint lets a request be.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http2) struct Towards {
+    /// Whether the endpoint takes an extended CONNECT. One that does not is asked without an upgrade, which it may answer as
+    /// it likes.
+    pub websockets: bool,
+    /// Whether it is one over TLS.
+    pub secure: bool,
+}
+
+/// The head of a request, what of it the answer must be read by, and about how many bytes it has.
 pub(in crate::http2) fn request(
     request: Parts<'_, RequestHead>,
     edit: &RequestEdit<'_>,
-    websockets: bool,
+    towards: Towards,
 ) -> (Request<()>, Asking, usize) {
     let Parts { head, fields, bytes } = request;
     let mut asked = Request::new(());
-    let asking =
-        Asking { accept: key(request).filter(|_| edit.upgrade && websockets).map(websocket::accept_of) };
+    let upgrade = edit.upgrade && towards.websockets;
+    let asking = Asking { accept: key(request).filter(|_| upgrade).map(websocket::accept_of) };
     let map = asked.headers_mut();
     map.reserve(fields.len() + 8);
     write_fields(map, request, edit, asking.is_websocket());
     let host = edit.host(head, bytes);
-    let uri = uri(host, edit.target);
+    let uri = uri(if towards.secure { Scheme::HTTPS } else { Scheme::HTTP }, host, edit.target);
     if uri.authority().is_none() {
         append(map, HOST.as_str().as_bytes(), HeaderValue::from_bytes(host));
         // Only so may a request go without `:authority`.
@@ -112,10 +121,10 @@ fn write_fields(map: &mut HeaderMap, request: Parts<'_, RequestHead>, edit: &Req
 }
 
 /// Scheme, authority and path; without the first two where the authority is one that `http` does not know.
-fn uri(host: &[u8], target: &[u8]) -> Uri {
+fn uri(scheme: Scheme, host: &[u8], target: &[u8]) -> Uri {
     let mut parts = http::uri::Parts::default();
     parts.authority = Authority::try_from(host).ok();
-    parts.scheme = parts.authority.is_some().then_some(Scheme::HTTP);
+    parts.scheme = parts.authority.is_some().then_some(scheme);
     parts.path_and_query = PathAndQuery::try_from(target).or_else(|_| escaped(target)).ok();
     // There is a path whenever the target is one, which it was found to be.
     Uri::from_parts(parts).unwrap_or_default()

@@ -32,7 +32,8 @@ fn asked(text: &[u8], change: impl FnOnce(&mut RequestEdit<'_>), websockets: boo
         ..edit(head.origin_path(text))
     };
     change(&mut edit);
-    let (asked, asking, _) = request(Parts { head: &head, fields: &fields, bytes: text }, &edit, websockets);
+    let towards = Towards { websockets, secure: false };
+    let (asked, asking, _) = request(Parts { head: &head, fields: &fields, bytes: text }, &edit, towards);
     (asked, asking)
 }
 
@@ -97,9 +98,9 @@ fn targets_that_http_does_not_take_are_escaped() {
     assert!(matches!(target, "/a`b" | "/a%60b"), "{target}");
     for byte in (0x21..0x7f_u8).filter(|byte| !b"#?\"<>\\%".contains(byte)) {
         let path = [b'/', byte];
-        assert!(uri(b"a", &path).path_and_query().is_some(), "{byte:#x}");
+        assert!(uri(Scheme::HTTP, b"a", &path).path_and_query().is_some(), "{byte:#x}");
     }
-    assert_eq!(uri(b"a", b"*").path_and_query().expect("one").as_str(), "*");
+    assert_eq!(uri(Scheme::HTTP, b"a", b"*").path_and_query().expect("one").as_str(), "*");
 }
 
 const WEBSOCKET: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
@@ -168,4 +169,17 @@ fn the_end_of_a_response_is_known() {
     framing(200, &[("content-length", "5"), ("content-length", "5")], false, Method::Get).expect_err("two");
     framing(101, &[], false, Method::Get).expect_err("there is none in HTTP/2");
     framing(600, &[], false, Method::Get).expect_err("no status");
+}
+
+#[test]
+fn the_scheme_is_that_of_the_connection() {
+    let text = b"GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut fields = Vec::new();
+    let head = crate::http1::request::parse(text, &Limits::default(), &mut fields).unwrap().unwrap();
+    let edit = edit(b"/a");
+    for (secure, uri) in [(false, "http://a.example/a"), (true, "https://a.example/a")] {
+        let parts = Parts { head: &head, fields: &fields, bytes: text };
+        let (asked, ..) = request(parts, &edit, Towards { websockets: false, secure });
+        assert_eq!(asked.uri(), uri);
+    }
 }
