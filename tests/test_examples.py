@@ -36,3 +36,14 @@ def test_https_is_redirected_to_and_renewed() -> None:
         "the certificate holds for 30 days",
         "the renewed one holds for 60 days",
     ]
+
+
+def test_a_client_comes_back_by_http3() -> None:
+    command = [sys.executable, str(EXAMPLES / "http3" / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        'over TCP the client is told: h3=":PORT"; ma=86400',
+        "over UDP it asks for /echo, by https",
+        "of HTTP/3 there was 1 request",
+    ]

@@ -35,6 +35,7 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
         trusted_proxies: Vec::new(),
         allow_encoded_slash: false,
         tls: None,
+        http3: None,
         redirect_https: None,
         limits: ListenerLimits {
             connections: None,

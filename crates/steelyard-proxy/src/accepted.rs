@@ -47,7 +47,9 @@ pub(crate) fn serve(
             drop(listener);
         }
         let facts = transport.facts();
-        let client = Client { worker: &worker, state, place: &place, timer: &timer, peer, facts };
+        let port = if facts.is_some() { transport.port() } else { 0 };
+        let client =
+            Client { worker: &worker, state, place: &place, timer: &timer, peer, facts, port, early: false };
         match protocol {
             ListenerProtocol::Http => woken(&timer, pin!(client::serve(&client, &transport))).await,
             ListenerProtocol::Tcp => woken(&timer, Box::pin(tcp::carry(&client, &transport)).as_mut()).await,
@@ -58,7 +60,7 @@ pub(crate) fn serve(
 }
 
 /// Whatever the task was waiting for, its timer hears of it here and nowhere else.
-fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
+pub(crate) fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
         timer.wake();
         future.as_mut().poll(cx)
@@ -77,7 +79,7 @@ async fn secured(
     match secure(transport, listener, worker, (state, place, timer), peer).await {
         Ok(()) => true,
         Err(why) => {
-            let client = Client { worker, state, place, timer, peer, facts: None };
+            let client = Client { worker, state, place, timer, peer, facts: None, port: 0, early: false };
             turn_away(&client, protocol, transport, &why).await;
             false
         }

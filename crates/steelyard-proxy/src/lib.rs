@@ -17,6 +17,7 @@ mod grpc;
 pub mod head;
 pub mod http1;
 pub mod http2;
+pub mod http3;
 pub mod logging;
 pub mod proofs;
 mod pseudo;

@@ -3,6 +3,7 @@
 //! A change is prepared whole (every new socket bound and listening) before anything is taken away; a change that
 //! fails is dropped and closes only what it had opened itself.
 
+mod quic;
 mod tcp;
 mod unix;
 
@@ -10,6 +11,7 @@ use crate::shared::Socket;
 use crate::sys;
 use std::collections::HashSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use steelyard_core::address::Bind;
@@ -18,6 +20,8 @@ use unix::UnixSocket;
 
 /// Connections that may wait to be accepted; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// Ports that are tried where any will do.
+const PORTS_TRIED_MAX: u32 = 16;
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +53,22 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What connections come over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// TCP, or a unix socket.
+    Stream,
+    /// QUIC, over UDP.
+    Quic,
+}
+
 /// One bind of one listener that accepts.
 #[derive(Debug, Clone)]
 struct Bound {
     id: u64,
     listener: String,
     bind: Bind,
+    over: Over,
     /// What it is really bound to: port 0 resolved.
     local: String,
     /// The file of a unix socket goes with the last who holds it.
@@ -66,6 +80,9 @@ struct Bound {
 pub struct Sockets {
     bounds: Vec<Bound>,
     next_id: u64,
+    /// Where QUIC was ever spoken: sockets there may stay for a while after they have been told to close, until their
+    /// connections have ended.
+    quic: HashSet<SocketAddr>,
 }
 
 /// A change that needs only to be committed. Dropping it closes what it has opened.
@@ -95,21 +112,78 @@ impl Sockets {
         let mut prepared = Prepared { bounds: Vec::new(), opened: Vec::new() };
         for listener in listeners {
             for bind in &listener.binds {
-                let kept = self.bounds.iter().find(|bound| {
-                    bound.bind == *bind
-                        && bound.listener == listener.name
-                        && prepared.bounds.iter().all(|taken| taken.id != bound.id)
-                });
-                match kept {
-                    Some(bound) => prepared.bounds.push(bound.clone()),
-                    None => {
-                        self.open(bind, &listener.name, workers, &mut prepared)
-                            .map_err(|failure| bind_error(&listener.name, bind, failure))?;
-                    }
-                }
+                self.keep_or_open(bind, listener, workers, &mut prepared)
+                    .map_err(|failure| bind_error(&listener.name, bind, failure))?;
             }
         }
         Ok(prepared)
+    }
+
+    /// A socket over which a listener accepts that stays as it is.
+    fn kept(&self, bind: &Bind, listener: &str, over: Over, prepared: &Prepared) -> Option<&Bound> {
+        self.bounds.iter().find(|bound| {
+            bound.bind == *bind
+                && bound.listener == listener
+                && bound.over == over
+                && prepared.bounds.iter().all(|taken| taken.id != bound.id)
+        })
+    }
+
+    fn keep_or_open(
+        &mut self,
+        bind: &Bind,
+        listener: &Listener,
+        workers: usize,
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
+        let speaks_quic = listener.http3.is_some() && !matches!(bind, Bind::Unix(_));
+        let before = (prepared.bounds.len(), prepared.opened.len());
+        for attempt in 1.. {
+            match self.kept(bind, &listener.name, Over::Stream, prepared).cloned() {
+                Some(bound) => prepared.bounds.push(bound),
+                None => self.open(bind, &listener.name, workers, prepared)?,
+            }
+            if !speaks_quic {
+                break;
+            }
+            if let Some(bound) = self.kept(bind, &listener.name, Over::Quic, prepared).cloned() {
+                prepared.bounds.push(bound);
+                break;
+            }
+            match self.open_quic(bind, &listener.name, workers, prepared) {
+                // A port that was free for TCP alone: another one may be free for both.
+                Err(failure) if bind.port() == Some(0) && is_taken(&failure) && attempt < PORTS_TRIED_MAX => {
+                    prepared.bounds.truncate(before.0);
+                    prepared.opened.truncate(before.1);
+                }
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what QUIC is spoken over, on the address of the TCP sockets that were kept or opened last.
+    fn open_quic(
+        &mut self,
+        bind: &Bind,
+        listener: &str,
+        workers: usize,
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
+        let Some(beside) = prepared.bounds.last() else { return Ok(()) };
+        let local = beside.local.clone();
+        let address: SocketAddr = local.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let sockets = quic::bind(address, bind, workers, self.quic.contains(&address))?;
+        self.quic.insert(address);
+        sockets.iter().for_each(sys::close_in_forks);
+        self.next_id += 1;
+        let (id, listener, sockets) =
+            (self.next_id, listener.to_owned(), sockets.into_iter().map(Socket::Quic).collect());
+        let bound =
+            Bound { id, listener: listener.clone(), bind: bind.clone(), over: Over::Quic, local, unix: None };
+        prepared.bounds.push(bound);
+        prepared.opened.push(Opened { id, listener, sockets });
+        Ok(())
     }
 
     fn open(
@@ -137,12 +211,20 @@ impl Sockets {
             match socket {
                 Socket::Tcp(socket) => sys::close_in_forks(socket),
                 Socket::Unix(socket) => sys::close_in_forks(socket),
+                Socket::Quic(socket) => sys::close_in_forks(socket),
             }
         }
         self.next_id += 1;
         let id = self.next_id;
         let listener = listener.to_owned();
-        prepared.bounds.push(Bound { id, listener: listener.clone(), bind: bind.clone(), local, unix });
+        prepared.bounds.push(Bound {
+            id,
+            listener: listener.clone(),
+            bind: bind.clone(),
+            over: Over::Stream,
+            local,
+            unix,
+        });
         prepared.opened.push(Opened { id, listener, sockets });
         Ok(())
     }
@@ -165,7 +247,7 @@ impl Sockets {
 
     /// Where a listener accepts, port 0 resolved.
     pub fn addresses(&self, listener: &str) -> Vec<String> {
-        let own = self.bounds.iter().filter(|bound| bound.listener == listener);
+        let own = self.bounds.iter().filter(|bound| bound.listener == listener && bound.over == Over::Stream);
         own.map(|bound| bound.local.clone()).collect()
     }
 
@@ -183,6 +265,10 @@ fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {
     let hint = hint.or_else(|| hint_for(bind, &source));
     let message = message.unwrap_or(words);
     BindError { listener: listener.to_owned(), address: bind.to_string(), message, hint, source }
+}
+
+fn is_taken(failure: &Failure) -> bool {
+    failure.source.kind() == io::ErrorKind::AddrInUse
 }
 
 fn hint_for(bind: &Bind, error: &io::Error) -> Option<&'static str> {

@@ -8,8 +8,9 @@ use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
 use crate::http2::client::Lines;
+use crate::http3;
 use crate::registry::Registry;
-use crate::shared::{Command, ListenerState, Shared};
+use crate::shared::{Command, ListenerState, Shared, Socket};
 use crate::tls::{PoolTls, same};
 use accept::{Accepted, listen};
 use arc_swap::{ArcSwap, Cache};
@@ -101,7 +102,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes a seat if one is free. With `beyond` one more is taken all the same: what a closing socket has already
     /// accepted is not sent away.
-    fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>, beyond: bool) -> Option<Self> {
+    pub fn take(listener: &Arc<ListenerState>, shared: &Arc<Shared>, beyond: bool) -> Option<Self> {
         let max = listener.connections_max.load(Ordering::Relaxed);
         let one_more = |count: u32| (beyond || count < max).then_some(count + 1);
         listener.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).ok()?;
@@ -279,9 +280,21 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 accepting.set(accepting.get() + 1);
                 let (worker, accepting) = (worker.clone(), accepting.clone());
                 tokio::task::spawn_local(async move {
-                    listen(&worker, id, &listener, socket, &closing.now).await;
-                    drop(closing.told.take());
-                    worker.registry.close(Some(id), worker.grace());
+                    let closed = || {
+                        drop(closing.told.take());
+                        worker.registry.close(Some(id), worker.grace());
+                    };
+                    match socket {
+                        // Its connections need the socket until they have ended.
+                        Socket::Quic(socket) => {
+                            http3::endpoint::listen(&worker, id, &listener, socket, &closing.now, closed)
+                                .await;
+                        }
+                        socket => {
+                            listen(&worker, id, &listener, socket, &closing.now).await;
+                            closed();
+                        }
+                    }
                     accepting.set(accepting.get() - 1);
                     worker.registry.notify();
                 });

@@ -16,7 +16,7 @@ use crate::pseudo::{Line, Notes, put, websocket, write_field, write_target};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    ALT_SVC, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
 };
 use http::{Response, StatusCode};
@@ -143,6 +143,9 @@ pub(super) fn response(response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_
     }
     if !edit.hsts.is_empty() && !map.contains_key(STRICT_TRANSPORT_SECURITY) {
         append(map, STRICT_TRANSPORT_SECURITY.as_str().as_bytes(), HeaderValue::from_bytes(edit.hsts));
+    }
+    if !edit.alt_svc.is_empty() && !map.contains_key(ALT_SVC) {
+        append(map, ALT_SVC.as_str().as_bytes(), HeaderValue::from_bytes(edit.alt_svc));
     }
     if !edit.set_cookie.is_empty() {
         append(map, SET_COOKIE.as_str().as_bytes(), HeaderValue::from_bytes(edit.set_cookie));

@@ -1,11 +1,11 @@
-//! `WebSockets` over a stream (RFC 8441) as over a connection (RFC 6455), and back.
+//! `WebSockets` over a stream (RFC 8441, RFC 9220) as over a connection (RFC 6455), and back.
 //!
 //! Behind the codecs an extended CONNECT is a GET that asks for an upgrade. What HTTP/1.1 has to prove that nobody takes it
-//! for something else, a key and the answer to it, HTTP/2 does not need: it is made here, and compared here.
+//! for something else, a key and the answer to it, a stream does not need: it is made here, and compared here.
 
 use super::write_field;
 use crate::codec::Parts;
-use crate::head::{FieldSpan, RequestHead, ResponseHead, Span, Version};
+use crate::head::{FieldSpan, RequestHead, ResponseHead, Span};
 use crate::http1::Reject;
 use sha1_smol::Sha1;
 
@@ -42,15 +42,15 @@ pub(crate) fn is_key(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(KEY)
 }
 
-/// Whether a field proves something that needs no proof in HTTP/2.
+/// Whether a field proves something that needs no proof over a stream.
 pub(crate) fn is_of_http1(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(ACCEPT)
 }
 
-/// What an endpoint has to answer to a request whose key is ours, since it came by HTTP/2.
+/// What an endpoint has to answer to a request whose key is ours, since it came over a stream.
 pub(crate) fn accept_for(request: Parts<'_, RequestHead>) -> Option<[u8; ACCEPT_BYTES]> {
     let is_key = |field: &&FieldSpan| field.name.of(request.bytes) == KEY;
-    let key = request.fields.iter().find(is_key).filter(|_| request.head.version == Version::Http2)?;
+    let key = request.fields.iter().find(is_key).filter(|_| request.head.version.has_streams())?;
     Some(accept_of(key.value.of(request.bytes)))
 }
 

@@ -33,6 +33,7 @@ impl Accepting {
         Ok(match socket {
             Socket::Tcp(socket) => Self::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Socket::Unix(socket) => Self::Unix(tokio::net::UnixListener::from_std(socket)?),
+            Socket::Quic(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 

@@ -54,6 +54,7 @@ impl Attempt<'_> {
             date: &self.client.worker.date(now),
             without: self.kept_from_client(),
             hsts: b"",
+            alt_svc: b"",
             set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);
