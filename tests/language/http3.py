@@ -160,6 +160,12 @@ class Stream:
         self.connection.flush()
         return self
 
+    def expect_sent(self) -> Self:
+        """Whatever was to be sent has left."""
+        sender = self.connection.quic._streams[self.number].sender
+        self.connection.until(lambda: sender.buffer_is_empty, "room to send")
+        return self
+
     # listening
 
     def expect_head(self) -> list[tuple[str, str]]:
