@@ -48,6 +48,7 @@ fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
         "requests": live.state.requests.load(Ordering::Relaxed),
         "bad_requests": live.state.bad_requests.load(Ordering::Relaxed),
         "udp": is_udp.then(|| datagrams(&live.state.datagrams)),
+        "http3": http3(live, snapshot),
         "tls": tls.map(|tls: &Arc<ListenerTls>| listener_tls(live, tls)),
     })
 }
@@ -63,6 +64,20 @@ fn datagrams(datagrams: &Datagrams) -> Value {
         "dropped": dropped
             .map(|(why, count)| (why.label().to_owned(), json!(count.load(Ordering::Relaxed))))
             .collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// What of a listener's connections and requests is HTTP/3; null where it speaks none.
+fn http3(live: &LiveListener, snapshot: &Snapshot) -> Value {
+    let speaks = snapshot.listener(&live.state.name).is_some_and(|listener| listener.http3.is_some());
+    let counts = &live.state.http3;
+    if !speaks {
+        return Value::Null;
+    }
+    json!({
+        "connections": counts.connections.load(Ordering::Relaxed),
+        "accepted": counts.accepted.load(Ordering::Relaxed),
+        "requests": counts.requests.load(Ordering::Relaxed),
     })
 }
 

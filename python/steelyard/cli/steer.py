@@ -119,10 +119,17 @@ def headline(answer: dict[str, Any]) -> str:
 def listener_line(listener: dict[str, Any]) -> str:
     if udp := listener["udp"]:
         return f"listener {listener['name']} on {', '.join(listener['bind'])}: {udp_text(listener, udp)}"
+    http3 = listener.get("http3")
+    of_that = (
+        f"; of that by HTTP/3 {counted(http3['connections'], 'connection')}, "
+        f"{counted(http3['requests'], 'request')}"
+        if http3
+        else ""
+    )
     return (
         f"listener {listener['name']} on {', '.join(listener['bind'])}: "
         f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
-        f"{listener['bad_requests']} bad"
+        f"{listener['bad_requests']} bad{of_that}"
     )
 
 
