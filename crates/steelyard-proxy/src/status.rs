@@ -11,6 +11,7 @@ use steelyard_core::endpoint::{Cells, Endpoint, Over};
 use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
 use steelyard_core::level::Share;
+use steelyard_core::load::Stamp;
 use steelyard_core::pool::{Level, Member, Pool};
 use steelyard_core::report::Reporting;
 use steelyard_core::snapshot::Snapshot;
@@ -152,7 +153,7 @@ fn endpoint(pool: &Pool, (index, member): (usize, &Member), now: Nanos) -> Value
         "retries": sum.retries,
         "bytes_in": sum.bytes_in,
         "bytes_out": sum.bytes_out,
-        "bytes_per_second": endpoint.bytes_per_second(now),
+        "bytes_per_second": endpoint.bytes_per_second(Stamp::of(now)),
         "smoothed_s": endpoint.smoothed_s(),
         "p50_s": quantile(&sum.times, 0.5),
         "p99_s": quantile(&sum.times, 0.99),
