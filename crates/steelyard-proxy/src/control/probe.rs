@@ -6,6 +6,7 @@ use crate::tls::{PoolTls, Spoken};
 use crate::transport::Insecure;
 use http::uri::Scheme;
 use http2::Http2;
+pub(super) use http2::uri;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -80,11 +81,7 @@ impl Probe {
         let own = if configured.starts_with("unix:") { "localhost" } else { configured };
         let host = health.host.as_deref().unwrap_or(own);
         let expected = || health.expect_status.clone();
-        let (spoken, scheme) = match protocol {
-            Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
-            Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
-            Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
-        };
+        let (spoken, scheme) = spoken_first(protocol);
         let question = match (&health.grpc, &health.path) {
             (Some(service), _) => Question::Service(Http2::grpc(service, &scheme, host)),
             (None, None) => Question::Nothing,
@@ -173,6 +170,15 @@ impl Http {
                 }
             }
         }
+    }
+}
+
+/// What is spoken where nothing else is agreed on, and the scheme under which HTTP/2 is.
+pub(super) fn spoken_first(protocol: Protocol) -> (Spoken, Scheme) {
+    match protocol {
+        Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
+        Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
+        Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
     }
 }
 
