@@ -121,9 +121,9 @@ class TestToEndpoints:
         connection = server.accept()
         stream = connection.expect_request()
         running.expect_to_live_on(0.8)
-        connection.h2.ping(b"12345678")
-        connection.flush()
-        connection.until(lambda: connection.pongs > 0, "the answer to a PING")
+        beside = in_background(running, "/beside")
+        connection.expect_request(target="/beside").respond(200)
+        assert beside.reply().status == 200
         assert connection.goaway is None
         stream.respond(200)
         assert asked.reply().status == 200
