@@ -143,7 +143,7 @@ def udp_text(listener: dict[str, Any], udp: dict[str, Any]) -> str:
     if udp["evicted"]:
         parts.append(f"{counted(udp['evicted'], 'session')} ended to make room")
     if dropped := {why: count for why, count in udp["dropped"].items() if count}:
-        reasons = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in dropped.items())
+        reasons = ", ".join(f"{why.replace('_', ' ')}: {count}" for why, count in dropped.items())
         parts.append(f"{sum(dropped.values())} dropped ({reasons})")
     return ", ".join(parts)
 
