@@ -298,7 +298,8 @@ def test_reloads_with_other_rules_and_protocols_lose_nobody() -> None:
     ]
 
     def plan(turn: int) -> Plan:
-        return proxy().workers(2).pool(server, **rules[turn % len(rules)])
+        forever = {"idle_timeout_ms": None}
+        return proxy().workers(2).pool(server, connections=forever, **rules[turn % len(rules)])
 
     running = plan(0).start()
     with steady_load(running, clients=16, path="/bytes/1000") as busy:
