@@ -149,6 +149,17 @@ class TestStreamsAtOnce:
         connection.expect_request(target="/late").respond(200)
         assert {one.reply().status for one in [*asked, late]} == {200}
 
+    def test_more_let_those_in_that_wait(self) -> None:
+        running, server = started(False, connections={"max": 1})
+        asked = [in_background(running) for _ in range(3)]
+        connection = server.accept({STREAMS: 1})
+        first = connection.expect_request()
+        change(connection, STREAMS, 10)
+        others = [connection.expect_request() for _ in range(2)]
+        for stream in [first, *others]:
+            stream.respond(200)
+        assert {one.reply().status for one in asked} == {200}
+
 
 class TestWindows:
     @SECURE

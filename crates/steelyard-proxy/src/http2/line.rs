@@ -30,6 +30,8 @@ pub(super) struct Line {
     idle_ms: Option<u64>,
     /// Whether the endpoint has said what it may be asked.
     settled: Cell<bool>,
+    /// How many streams the endpoint allows at once.
+    allowed: Cell<usize>,
     over: Cell<bool>,
     /// Whether it counts as one that nobody uses.
     resting: Cell<bool>,
@@ -54,6 +56,7 @@ impl Line {
             since,
             idle_ms,
             settled: Cell::new(false),
+            allowed: Cell::new(0),
             over: Cell::new(false),
             resting: Cell::new(false),
             told: Notify::new(),
@@ -142,6 +145,12 @@ impl Line {
         }
     }
 
+    /// Whether the endpoint allows more streams at once than it did.
+    fn has_grown(&self) -> bool {
+        let allowed = self.sender.borrow().as_ref().map_or(0, SendRequest::current_max_send_streams);
+        self.allowed.replace(allowed) < allowed
+    }
+
     fn finish(&self) {
         drop(self.sender.take());
         self.is_used();
@@ -175,7 +184,11 @@ pub(super) async fn drive(
             stirred.set(line.stirred.notified());
         }
         idle_since = (line.streams.get() == 0).then(|| idle_since.unwrap_or_else(|| timer.now()));
-        poll(&mut connection, &pipe, &line, &timer, idle_since, cx)
+        let ended = poll(&mut connection, &pipe, &line, &timer, idle_since, cx);
+        if line.has_grown() {
+            group.changed.notify_waiters();
+        }
+        ended
     })
     .await;
     group.lines.borrow_mut().retain(|one| !Rc::ptr_eq(one, &line));
