@@ -61,6 +61,7 @@ pub(crate) fn serve(
         let facts = transport.facts();
         let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Said);
         let number = worker.number();
+        let _departure = Departure { worker: &worker, number };
         let client =
             Client { worker: &worker, state, place: &place, timer: &timer, peer, facts, whence, number };
         match protocol {
@@ -69,6 +70,19 @@ pub(crate) fn serve(
             // Datagrams come without a connection.
             ListenerProtocol::Udp => {}
         }
+    }
+}
+
+/// Ends what is kept for a client alone once it has gone.
+struct Departure<'a> {
+    worker: &'a Worker,
+    number: u64,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        self.worker.idle.forget(self.number);
+        self.worker.lines.forget(self.number);
     }
 }
 
