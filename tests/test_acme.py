@@ -228,12 +228,13 @@ def test_what_is_about_to_end_is_renewed(tmp_path: Path) -> None:
     Site(issuer, tmp_path).expect_issued()
 
 
-@pytest.mark.parametrize(("wished_in_days", "renewed"), [(-1, True), (5, False)])
+@pytest.mark.parametrize(("wished_in_days", "renewed"), [(-1, True), (5, False), (None, False)])
 def test_what_the_authority_wishes_to_renew_is_renewed(
-    wished_in_days: int, renewed: bool, tmp_path: Path
+    wished_in_days: int | None, renewed: bool, tmp_path: Path
 ) -> None:
     issuer, ca = pebble(), authority()
-    asked = wishes(issuer, ca, datetime.now(UTC) + timedelta(days=wished_in_days))
+    when = None if wished_in_days is None else datetime.now(UTC) + timedelta(days=wished_in_days)
+    asked = wishes(issuer, ca, when)
     # Long before it would be renewed by itself.
     held = ca.certificate("a.example", begins_in_days=-10, ends_in_days=80)
     folder = tmp_path / "acme" / asked.directory.split("/")[2].replace(":", "_") / "certificates"

@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from harness.fairness import Answer, Unfair, check, check_handshakes
 from harness.measure import Length, Sample
+from harness.micro import Timing
 from harness.products.nginx import Nginx
 from harness.report import markdown
-from harness.results import Measured, Results, ratio_of
+from harness.results import PICK_NS_BARS, SCANS, Measured, Results, ratio_of
 from harness.scenarios import HTTP1, SCENARIOS, TLS, TLS_FULL, TLS_RESUMED
 
 LENGTH = Length(rounds=2, warmup_s=0.1, seconds=1.0)
@@ -108,3 +109,35 @@ def test_handshakes_are_what_they_should_be() -> None:
     ):
         with pytest.raises(Unfair):
             check_handshakes(counts, scenario)
+
+
+def test_picks_that_compare_all_are_shown_apart_from_those_that_have_a_bar() -> None:
+    medians = {
+        "alone/p2c/10": 40.0,
+        "alone/prequal/10": 60.0,
+        "alone/rendezvous/10": 90.0,
+        "alone/sticky/10": 95.0,
+        "alone/sticky/100": 199.0,
+        "alone/rendezvous/100": 900.0,
+        # Of other sizes and beside others: no part of it.
+        "alone/p2c/1000": 5_000.0,
+        "contended/p2c/10": 5_000.0,
+    }
+    timings = [Timing(name=name, median_ns=ns, low_ns=ns, high_ns=ns) for name, ns in medians.items()]
+    bars = {bar.what: bar for bar in Results(machine={}, timings=timings).bars() if "one pick of" in bar.what}
+    shown = [(bar.limit, bar.reached, bar.verdict) for bar in bars.values() if "score" not in bar.what]
+    assert shown == [
+        (50.0, 60.0, "**missed** by 20.0%"),
+        (None, 95.0, "shown, no bar"),
+        (200.0, 199.0, "met"),
+        (None, 900.0, "shown, no bar"),
+    ]
+    slowest = bars["one pick of 10 endpoints, slowest policy that draws or looks up"]
+    assert slowest.shown == "60.0 ns (prequal, p2c 40.0)"
+
+
+def test_every_policy_of_the_engine_is_held_against_one_of_the_two() -> None:
+    from steelyard.config import POLICIES
+
+    assert set(SCANS) == set(PICK_NS_BARS)
+    assert all(set(scans) <= set(POLICIES) for scans in SCANS.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from language import Command, command, eventually
+from language import Command, command, eventually, udp_client, udp_server
 from steelyard.cli import complete
 
 TWO_POOLS = """\
@@ -60,6 +60,30 @@ def test_status_names_every_endpoint_with_its_verdict() -> None:
         "p99",
     ):
         assert words in done.stdout
+
+
+def test_status_tells_of_sessions_and_datagrams() -> None:
+    server = udp_server("", lambda datagram: [datagram, b"more"])
+    text = f"""\
+[listeners.dns]
+bind = ["127.0.0.1:0"]
+protocol = "udp"
+pool = "dns"
+limits.connections = 1
+[pools.dns]
+endpoints = ["{server.address}"]
+"""
+    instance = running(text)
+    (dns,) = json.loads(instance.steelyard("status", "--json").stdout)["listeners"]
+    host, _, port = dns["bind"][0].rpartition(":")
+    clients = [udp_client((host, int(port))) for _ in range(2)]
+    for client in clients:
+        assert [client.ask(b"12345678"), client.receive()] == [b"12345678", b"more"]
+    line = f"listener dns on {host}:{port}: 1 session, 2 datagrams (16 B) in, 4 (24 B) out, 1 session ended"
+    eventually(lambda: f"{line} to make room\n" in instance.steelyard("status").stdout)
+    clients[1].ask(b"1")
+    udp_client((host, int(port))).send(b"turned away")
+    eventually(lambda: ", 1 dropped (sessions: 1)\n" in instance.steelyard("status").stdout)
 
 
 def test_what_status_shows_and_the_shell_offers_is_what_commands_take(

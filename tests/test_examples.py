@@ -58,3 +58,14 @@ def test_queries_of_dns_are_balanced_one_by_one() -> None:
         "three answer: 192.0.2.1 10, 192.0.2.2 10, 192.0.2.3 10",
         "two answer: 192.0.2.1 15, 192.0.2.2 15",
     ]
+
+
+def test_a_client_comes_back_by_http3() -> None:
+    command = [sys.executable, str(EXAMPLES / "http3" / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        'over TCP the client is told: h3=":PORT"; ma=86400',
+        "over UDP it asks for /echo, by https",
+        "of HTTP/3 there was 1 request",
+    ]

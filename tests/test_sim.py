@@ -479,6 +479,14 @@ def test_lines_of_endpoints_can_be_told_apart(
 
 
 @pytest.mark.usefixtures("fonts_are_open")
+def test_whatever_is_drawn_over_the_loads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SMALL + '[[faults]]\nat = "50s"\nendpoint = 0\nkind = "add"\n'
+    (legend,) = drawn(sim.simulate(sim.load_text(text)), monkeypatch).subfigs[1].legends
+    names = [one.get_text() for one in legend.get_texts()]
+    assert names == ["the other 2 endpoints", "endpoint-0", "slow", "a fault lasts", "an endpoint joins"]
+
+
+@pytest.mark.usefixtures("fonts_are_open")
 @pytest.mark.parametrize("points", [1, 2])
 def test_a_short_run_can_be_drawn(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = SMALL.replace("series_buckets = 20", f"series_buckets = {points}")

@@ -132,6 +132,11 @@ ONE_MISTAKE = [
         "s.toml:3:32: arrivals.rate: -2.0 is no rate\nhint: a number above 0, at most 1e+09",
     ),
     (
+        with_arrivals('{ kind = "poisson", rate = 1e-7 }') + "requests = 100_000",
+        "s.toml:3:1: arrivals: 100000 requests at this rate take 3.17e+04 years of virtual time\n"
+        "hint: at most 100: fewer requests, or a higher rate",
+    ),
+    (
         with_arrivals('{ kind = "poisson", rate = inf }'),
         "s.toml:3:32: arrivals.rate: inf is no rate\nhint: a number above 0, at most 1e+09",
     ),

@@ -258,6 +258,11 @@ def test_a_trace_that_does_not_say_what_is_needed_is_refused(tmp_path: Path) -> 
         (['{"time": 5, "duration": 1}'], "arrivals", "the trace has only one request"),
         (['{"time": 5, "duration": 1}'] * 2, "arrivals", "all requests of the trace arrived at one moment"),
         (
+            ['{"time": 0, "duration": 1}', '{"time": 5e9, "duration": 1}'],
+            "arrivals",
+            "the trace is 159 years long",
+        ),
+        (
             ['{"time": 5, "duration": 0}', '{"time": 6, "duration": 0}'],
             "service",
             "every request of the trace took no time at all",

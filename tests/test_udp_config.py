@@ -96,6 +96,11 @@ WRONG = [
     ("pools.dns.retry.attempts = 3", "pools.dns.retry: a datagram is not kept"),
     ('pools.dns.timeouts.tunnel = "10s"', "pools.dns.timeouts: how long nothing may move in a session"),
     ("pools.dns.connections.max = 3", "pools.dns.connections: each session has a socket of its own"),
+    ('pools.dns.send_proxy = "v2"', "pools.dns.send_proxy: datagrams do not begin with a header"),
+    (
+        'listeners.dns.proxy_protocol = true\nlisteners.dns.trusted_proxies = ["10.0.0.0/8"]',
+        "listeners.dns.proxy_protocol: datagrams do not begin with a header of the PROXY protocol",
+    ),
     ("pools.dns.tls = true", "pools.dns.tls: TLS is not spoken in datagrams"),
     ('pools.dns.health.interval = "1s"', "pools.dns.health: whether a port accepts TCP says nothing"),
     ("pools.dns.health.port = 0", "pools.dns.health.port: "),

@@ -13,7 +13,14 @@ from harness.sim import PEERS, Speeds
 OURS = "steelyard"
 
 IDLE_KIB_BAR = 1.3
-PICK_NS_BAR = 50.0
+# One pick, by how many endpoints there are, of the policies that draw a sample or look into a table.
+PICK_NS_BARS = {10: 50.0, 100: 200.0}
+# Those that compare all: `rendezvous` by its definition, the others in a small pool; in a larger one
+# they draw two.
+SCANS = {
+    10: ("rendezvous", "least_request", "least_load", "least_time", "sticky"),
+    100: ("rendezvous",),
+}
 SCORE_RATIO_BAR = 3.0
 SIMULATOR_BAR = 5e6
 SIMULATOR_RATIO_BAR = 100.0
@@ -38,10 +45,11 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Bar:
-    """One thing that must be reached."""
+    """One thing that must be reached, or that is shown without being held against anything."""
 
     what: str
-    limit: float
+    # None where there is nothing that it must reach.
+    limit: float | None
     reached: float | None
     shown: str
     # False when something else ran on the proxy's core all the time.
@@ -53,6 +61,8 @@ class Bar:
     def verdict(self) -> str:
         if self.reached is None:
             return "not measured"
+        if self.limit is None:
+            return "shown, no bar"
         if not self.is_sound:
             return "undecided: the machine was not quiet"
         share = self.limit / self.reached if self.is_floor else self.reached / self.limit
@@ -61,6 +71,8 @@ class Bar:
     @property
     def bound(self) -> str:
         """The limit as it is read."""
+        if self.limit is None:
+            return "-"
         return f">= {self.limit:,g}" if self.is_floor else f"<= {self.limit:g}"
 
 
@@ -137,10 +149,7 @@ class Results:
     def bars(self) -> list[Bar]:
         bars = self._cpu_bars()
         bars.append(self._idle_bar())
-        worst = max(self._picks_of_ten(), key=lambda timing: timing.median_ns, default=None)
-        reached = worst.median_ns if worst else None
-        shown = f"{worst.median_ns:.1f} ns ({worst.name})" if worst else "not measured"
-        bars.append(Bar("one pick of 10 endpoints, slowest policy", PICK_NS_BAR, reached, shown))
+        bars += self._pick_bars()
         return bars + self._score_bars() + self._simulator_bars()
 
     def as_json(self) -> dict[str, object]:
@@ -192,12 +201,36 @@ class Results:
             bars.append(Bar(f"simulator / {peer}, M/M/n", SIMULATOR_RATIO_BAR, ratio, shown, is_floor=True))
         return bars
 
-    def _picks_of_ten(self) -> list[Timing]:
-        return [
-            timing
-            for timing in self.timings
-            if timing.name.startswith("alone/") and timing.name.endswith("/10")
-        ]
+    def _pick_bars(self) -> list[Bar]:
+        """The slowest policy of each kind at each size; scans grow with the endpoints by definition."""
+        bars = []
+        for size, limit in PICK_NS_BARS.items():
+            picks = self._picks_of(size)
+            drawn = {name: ns for name, ns in picks.items() if name not in SCANS[size]}
+            scanned = {name: ns for name, ns in picks.items() if name in SCANS[size]}
+            what = f"one pick of {size} endpoints"
+            bars.append(_slowest(f"{what}, slowest policy that draws or looks up", limit, drawn))
+            bars.append(_slowest(f"{what}, slowest policy that compares all", None, scanned))
+        return bars
+
+    def _picks_of(self, size: int) -> dict[str, float]:
+        """By policy, the median of a pick in nanoseconds, with nothing else going on."""
+        found = {}
+        for timing in self.timings:
+            group, *rest = timing.name.split("/")
+            if group == "alone" and len(rest) == 2 and rest[1] == str(size):
+                found[rest[0]] = timing.median_ns
+        return found
+
+
+def _slowest(what: str, limit: float | None, picks: dict[str, float]) -> Bar:
+    if not picks:
+        return Bar(what, limit, None, "not measured")
+    name, slowest = max(picks.items(), key=lambda one: one[1])
+    # A single number would say nothing of the others.
+    others = sorted(picks.items(), key=lambda one: -one[1])[1:3]
+    behind = "".join(f", {other} {ns:.1f}" for other, ns in others)
+    return Bar(what, limit, slowest, f"{slowest:.1f} ns ({name}{behind})")
 
 
 def _worst(what: str, limit: float, ratios: dict[str, float]) -> Bar:

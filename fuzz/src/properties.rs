@@ -306,7 +306,14 @@ fn request_edit<'a>(head: &RequestHead, target: &'a [u8], trusted: bool) -> Requ
         target,
         set: &[],
         remove: &[],
-        forwarded: Forwarded { peer: None, proto: "http", trusted, identity: None, request_id: b"0" },
+        forwarded: Forwarded {
+            peer: None,
+            proto: "http",
+            trusted,
+            identity: None,
+            early: false,
+            request_id: b"0",
+        },
         host_fallback: b"endpoint",
         framing: head.framing,
         upgrade: head.upgrade.is_some(),
@@ -325,6 +332,7 @@ fn response_edit(head: &ResponseHead) -> ResponseEdit<'static> {
         date: b"",
         without: b"",
         hsts: b"",
+        alt_svc: b"",
         set_cookie: b"",
     }
 }

@@ -198,3 +198,23 @@ def test_everybody_who_waited_for_a_connection_hears_why_there_is_none() -> None
     connection.close()
     assert {one.reply().status for one in asked} == {502}
     assert failures(running) == 1
+
+
+def test_a_request_that_began_under_old_rules_keeps_to_them() -> None:
+    """It is tried again after a reload, where an open connection is one that only the new rules believe."""
+    ca = authority()
+    stuck, server = http2_scripted(), http2_scripted(tls=context(ca))
+    endpoints = (stuck, server)
+    running = believing(authority(), *endpoints, policy="round_robin").start()
+    before = in_background(running, "/before")
+    waiting = stuck.accept_nothing()
+    running.apply(believing(ca, *endpoints, policy="round_robin"))
+    after = in_background(running, "/after")
+    connection = server.accept()
+    connection.expect_request(target="/after").respond(200)
+    assert after.reply().status == 200
+    waiting.close()
+    with pytest.raises((OSError, AssertionError)):
+        server.accept().expect_request()
+    assert before.reply().status == 502
+    assert connection.requests == []

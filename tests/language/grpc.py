@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
 from language.scope import keep
+from language.tls import Authority, Pair
 
 SERVICE = "test.Echo"
 PATIENCE_S = 30.0
@@ -18,7 +19,7 @@ PATIENCE_S = 30.0
 class GrpcServer:
     """A server: every call answers with what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Pair | None = None) -> None:
         self.calls = 0
         self.begun = threading.Event()
         """A slow call has reached its handler."""
@@ -29,7 +30,11 @@ class GrpcServer:
             futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)], handlers=[self._handlers()]
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        if tls is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            shown = [(tls.key.read_bytes(), tls.cert.read_bytes())]
+            self.port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(shown))
         self._server.start()
 
     @property
@@ -86,9 +91,13 @@ class GrpcServer:
 class GrpcClient:
     """A channel to the proxy."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, ca: Authority | None = None) -> None:
         options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        if ca is None:
+            self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        else:
+            believed = grpc.ssl_channel_credentials(ca.file.read_bytes())
+            self._channel = grpc.secure_channel(f"127.0.0.1:{port}", believed, options=options)
         path = f"/{SERVICE}/"
         self.unary: Any = self._channel.unary_unary(path + "Unary")
         self.down: Any = self._channel.unary_stream(path + "Down")
@@ -102,9 +111,11 @@ class GrpcClient:
         self._channel.close()
 
 
-def grpc_server() -> GrpcServer:
-    return keep(GrpcServer())
+def grpc_server(*, tls: Pair | None = None) -> GrpcServer:
+    """With `tls` it shows this certificate."""
+    return keep(GrpcServer(tls))
 
 
-def grpc_client(port: int) -> GrpcClient:
-    return keep(GrpcClient(port))
+def grpc_client(port: int, ca: Authority | None = None) -> GrpcClient:
+    """With `ca` it speaks TLS, and believes this authority."""
+    return keep(GrpcClient(port, ca))

@@ -1,5 +1,6 @@
 """One end of a connection that speaks HTTP/2, over the `h2` package: a client, or a played origin."""
 
+import select
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -201,6 +202,7 @@ class Conversation:
         self.goaway: int | None = None
         self.last_stream: int | None = None
         self.pongs = 0
+        self.acknowledged = 0
         self.ended = False
         # What has come counts as read, unless a test says otherwise.
         self.reads = True
@@ -252,6 +254,10 @@ class Conversation:
             self._take(event)
         self.flush()
 
+    def readable(self) -> bool:
+        """Whether something has come that was not taken in."""
+        return bool(select.select([self.socket], [], [], 0)[0])
+
     def expect_goaway(self, code: int) -> int:
         """The other side ends the connection; returns the last stream that it has looked at."""
         self.until(lambda: self.goaway is not None, "a GOAWAY")
@@ -295,6 +301,8 @@ class Conversation:
                 self.last_stream = event.last_stream_id
             case h2.events.PingAckReceived():
                 self.pongs += 1
+            case h2.events.SettingsAcknowledged():
+                self.acknowledged += 1
 
 
 class Http2Client(Conversation):

@@ -127,7 +127,7 @@ def pebble(*, refused_nonces: int = 5, sleep_s: int | None = None) -> Pebble:
 class Wishes:
     """In front of an authority: an address for wishes in its directory (RFC 9773)."""
 
-    def __init__(self, issuer: Pebble, ca: Authority, when: datetime.datetime) -> None:
+    def __init__(self, issuer: Pebble, ca: Authority, when: datetime.datetime | None) -> None:
         self.asked: list[str] = []
         wishes = self
 
@@ -135,14 +135,12 @@ class Wishes:
             def do_GET(self) -> None:
                 # It is reached by the name that the authority itself is asked by.
                 base = f"https://{self.headers['host']}"
-                if self.path == "/dir":
-                    answer = {name: f"{base}/{path}" for name, path in PATHS.items()}
-                else:
+                answer: dict[str, object] = {name: f"{base}/{path}" for name, path in PATHS.items()}
+                if self.path != "/dir":
                     wishes.asked.append(self.path)
-                    end = when + datetime.timedelta(seconds=1)
-                    answer = {"suggestedWindow": {"start": when.isoformat(), "end": end.isoformat()}}
+                    answer = {"suggestedWindow": window(when)} if when else {"type": "about:blank"}
                 body = json.dumps(answer).encode()
-                self.send_response(200)
+                self.send_response(200 if when or self.path == "/dir" else 500)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -178,8 +176,12 @@ PATHS = {
 }
 
 
-def wishes(issuer: Pebble, ca: Authority, when: datetime.datetime) -> Wishes:
-    """An authority that wishes every certificate to be renewed at that time."""
+def window(start: datetime.datetime) -> dict[str, str]:
+    return {"start": start.isoformat(), "end": (start + datetime.timedelta(seconds=1)).isoformat()}
+
+
+def wishes(issuer: Pebble, ca: Authority, when: datetime.datetime | None) -> Wishes:
+    """An authority that wishes every certificate to be renewed at that time, or that fails when asked."""
     return keep(Wishes(issuer, ca, when))
 
 

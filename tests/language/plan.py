@@ -63,6 +63,7 @@ LISTENER_TLS: Settings = {
     "session_cache": 1024,
     "hsts": None,
 }
+HTTP3: Settings = {"early_data": False, "advertise": True, "port": None}
 POOL_TLS: Settings = {
     "verify": True,
     "ca": None,
@@ -189,6 +190,7 @@ class Plan:
         allow_encoded_slash: bool = False,
         tls: Settings | None = None,
         responses: int | None = None,
+        http3: bool | Settings = False,
         redirect_https: int | None = None,
         limits: Settings | None = None,
         timeouts: Settings | None = None,
@@ -205,6 +207,7 @@ class Plan:
                 "allow_encoded_slash": allow_encoded_slash,
                 "tls": None if tls is None else laid_over(LISTENER_TLS, tls),
                 "responses": responses,
+                "http3": laid_over(HTTP3, None if http3 is True else http3) if http3 is not False else None,
                 "redirect_https": redirect_https,
                 "limits": laid_over(LIMITS, limits),
                 "timeouts": laid_over(LISTENER_TIMEOUTS, timeouts),

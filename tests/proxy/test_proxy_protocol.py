@@ -363,7 +363,9 @@ class TestPeers:
             "frontend f\n bind {socket} accept-proxy proto h2\n bind {port}\n"
             ' http-request return status 200 content-type text/plain lf-string "%[src_port]"\n'
         )
-        running = telling(peer.address, "v2", protocol="h2c").start()
+        # They would lie idle for longer than the test waits.
+        never = {"idle_timeout_ms": None}
+        running = telling(peer.address, "v2", protocol="h2c", connections=never).start()
         asking = [raw(running) for _ in range(3)]
         for _ in range(4):
             for one in asking:

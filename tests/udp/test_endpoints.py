@@ -66,14 +66,19 @@ def test_refusals_eject_and_nobody_goes_there() -> None:
 
 def test_silence_is_held_against_nobody() -> None:
     peer = udp_peer()
-    plan = proxy().pool(peer).listener(protocol="udp", responses=1, timeouts={"idle_ms": 50})
+    plan = proxy().pool(peer).listener(protocol="udp", responses=1, timeouts={"idle_ms": 200})
     running = plan.start()
+    client = udp_client(running.listening())
+    _, way = client.send(b"ask").receive_at(peer)
+    peer.send(b"answer", way)
+    assert client.receive() == b"answer"
+    known = eventually(lambda: running.endpoint(peer)["smoothed_s"])
     for _ in range(5):
         udp_client(running.listening()).send(b"x").receive_at(peer)
     eventually(lambda: running.in_flight() == 0)
     shown = running.endpoint(peer)
-    assert (shown["requests"], shown["failures"], shown["verdict"]) == (5, 0, "healthy")
-    assert shown["smoothed_s"] is None
+    assert (shown["requests"], shown["failures"], shown["verdict"]) == (6, 0, "healthy")
+    assert shown["smoothed_s"] == known
 
 
 def test_the_only_endpoint_comes_back() -> None:

@@ -2,7 +2,9 @@
 //! has to be reckoned with), and while another thread takes and gives slots of the same endpoints: without a pause, and
 //! about a million times a second.
 //!
-//! What is measured is what a worker does for a request: `Pool::admit` with the slot taken, and its release.
+//! What is measured is what a worker does for a request: `Pool::admit` with the slot taken, and its release. For
+//! `prequal` the control thread meanwhile asks everybody that requests want asked, and takes in the answers: beside the
+//! picks between two looks at the clock, of which each pick carries its part, and in `probed` within what is measured.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
@@ -10,6 +12,7 @@ use serde_json::json;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use steelyard_core::policy::{KEYED, NAMES, Phase};
 use steelyard_core::pool::{Options, Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
@@ -66,15 +69,36 @@ fn pool(policy: &str, size: usize) -> Arc<Pool> {
 fn pick_and_release(pool: &Arc<Pool>, rng: &mut Generator, seeker: &mut Seeker) {
     // Another key each time, at the cost of one multiplication: a single one would stay in the cache.
     seeker.key = seeker.key.map(|key| key.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    // What the control thread does meanwhile.
+    if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, seeker)) {
+        pool.release(&pool.members()[index].endpoint, NOW);
+    }
+}
+
+/// What the control thread does meanwhile.
+fn answer_probes(pool: &Arc<Pool>) {
     if pool.calls_for_probes() {
         for member in pool.probes_wanted() {
             pool.take_report(&member.endpoint, Some(Report { in_flight: 1, latency_s: 0.001 }), NOW);
         }
     }
-    if let Pick::Taken(index) = black_box(pool.admit(NOW, rng, seeker)) {
-        pool.release(&pool.members()[index].endpoint, NOW);
+}
+
+/// Picks between two turns of the control thread, which answers what they asked for.
+const PICKS_BETWEEN_ANSWERS: u64 = 8;
+
+/// The time of so many picks, without that of the control thread.
+#[expect(clippy::disallowed_types, reason = "the bench is what drives the core")]
+fn time_picks(picks: u64, mut pick: impl FnMut(), mut answer: impl FnMut()) -> Duration {
+    let (mut spent, mut left) = (Duration::ZERO, picks);
+    while left > 0 {
+        let count = left.min(PICKS_BETWEEN_ANSWERS);
+        let begin = std::time::Instant::now();
+        (0..count).for_each(|_| pick());
+        spent += begin.elapsed();
+        answer();
+        left -= count;
     }
+    spent
 }
 
 fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>), pause_spins: Option<u32>) {
@@ -89,13 +113,34 @@ fn measure(criterion: &mut Criterion, group: &str, prepare: impl Fn(&Arc<Pool>),
             let mut rng = Generator::seed_from_u64(1);
             let mut seeker = Seeker::of(KEYED.contains(&policy).then_some(1));
             group.bench_function(BenchmarkId::new(policy, size), |bencher| {
-                bencher.iter(|| pick_and_release(&pool, &mut rng, &mut seeker));
+                let mut pick = || pick_and_release(&pool, &mut rng, &mut seeker);
+                if policy == "prequal" {
+                    bencher.iter_custom(|picks| time_picks(picks, &mut pick, || answer_probes(&pool)));
+                } else {
+                    bencher.iter(pick);
+                }
             });
             stop.store(true, Ordering::Relaxed);
             if let Some(writer) = writer {
                 writer.join().expect("the writer ends");
             }
         }
+    }
+    group.finish();
+}
+
+/// A pick of `prequal` together with what the control thread does for it, on one thread.
+fn measure_probed(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("probed");
+    for size in SIZES {
+        let pool = pool("prequal", size);
+        let (mut rng, mut seeker) = (Generator::seed_from_u64(1), Seeker::default());
+        group.bench_function(BenchmarkId::new("prequal", size), |bencher| {
+            bencher.iter(|| {
+                answer_probes(&pool);
+                pick_and_release(&pool, &mut rng, &mut seeker);
+            });
+        });
     }
     group.finish();
 }
@@ -125,6 +170,7 @@ fn write_in_flight(pool: Arc<Pool>, stop: Arc<AtomicBool>, pause_spins: u32) -> 
 
 fn picks(criterion: &mut Criterion) {
     measure(criterion, "alone", |_| {}, None);
+    measure_probed(criterion);
     let failed = |pool: &Arc<Pool>| {
         for member in pool.members() {
             pool.learn(&member.endpoint, Outcome::Failure("reset"), None, NOW);

@@ -55,7 +55,8 @@ impl Bind {
         }
     }
 
-    fn port(&self) -> Option<u16> {
+    /// The port, where there is one; 0 = any.
+    pub fn port(&self) -> Option<u16> {
         match self {
             Self::Any { port } => Some(*port),
             Self::Socket(address) => Some(address.port()),

@@ -86,6 +86,9 @@ pub struct Listener {
     /// Datagrams that come back for each of a client's, after which a session ends; `None` = it is not known.
     #[serde(default)]
     pub responses: Option<u32>,
+    /// Whether HTTP/3 is spoken too, over UDP on the same addresses; `None` = it is not.
+    #[serde(default)]
+    pub http3: Option<Http3>,
     /// The port of the same host that every request is sent to instead, over TLS; `None` = requests are served.
     #[serde(default)]
     pub redirect_https: Option<u16>,
@@ -93,6 +96,19 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// How long a client may take.
     pub timeouts: ListenerTimeouts,
+}
+
+/// HTTP/3 beside what a listener speaks over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http3 {
+    /// Whether requests are taken that come before the handshake is complete (0-RTT), which somebody else may have copied.
+    pub early_data: bool,
+    /// Whether responses over TCP say that there is HTTP/3 (`Alt-Svc`).
+    pub advertise: bool,
+    /// The port that they name; `None` = that by which the client has come.
+    #[serde(default)]
+    pub port: Option<u16>,
 }
 
 /// Bounds on what a client may send.

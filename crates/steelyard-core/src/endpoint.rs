@@ -53,6 +53,10 @@ struct Hot {
     flags: AtomicU32,
     /// Recent failures, as requests that are not there.
     phantoms: Decaying,
+    latency: Smoothed,
+    bytes: Decaying,
+    /// Of response times; fed only where the policy goes by it.
+    peak: Peak,
     start: Start,
 }
 
@@ -71,9 +75,6 @@ pub struct Endpoint {
     trial: AtomicU64,
     /// Requests in flight whose response has begun: their time is known, though they may last for hours.
     begun: AtomicU32,
-    latency: Smoothed,
-    /// Of response times; fed only where the policy goes by it.
-    pub peak: Peak,
     /// The share of attempts that failed, smoothed; fed only where the policy goes by it.
     pub errors: Smoothed,
     /// When it joined; a pool's first endpoints have no start of their own.
@@ -84,7 +85,6 @@ pub struct Endpoint {
     pub reported: Reported,
     /// The weight that was learned of it.
     pub learned: Learned,
-    bytes: Decaying,
     failures_in_a_row: AtomicU32,
     health: Mutex<Health>,
     /// Open connections over all workers, idle ones included.
@@ -102,6 +102,9 @@ impl Endpoint {
                 in_flight: AtomicU32::new(0),
                 flags: AtomicU32::new(health.verdict() as u32),
                 phantoms: Decaying::default(),
+                latency: Smoothed::default(),
+                bytes: Decaying::default(),
+                peak: Peak::default(),
                 start: Start::default(),
             },
             id,
@@ -110,14 +113,11 @@ impl Endpoint {
             place: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             begun: AtomicU32::new(0),
-            latency: Smoothed::default(),
-            peak: Peak::default(),
             errors: Smoothed::default(),
             born: AtomicU64::new(0),
             reporting: Reporting::default(),
             reported: Reported::default(),
             learned: Learned::default(),
-            bytes: Decaying::default(),
             failures_in_a_row: AtomicU32::new(0),
             health: Mutex::new(health),
             connections: AtomicU32::new(0),
@@ -166,6 +166,11 @@ impl Endpoint {
     /// When it last joined or came back.
     pub fn start(&self) -> &Start {
         &self.hot.start
+    }
+
+    /// The peak of its response times.
+    pub fn peak(&self) -> &Peak {
+        &self.hot.peak
     }
 
     /// The cells of one worker, allocated on its first use of this endpoint.

@@ -1,7 +1,7 @@
 //! A listener as the workers use it: where it accepts, what it lets through, where requests go.
 
 use crate::address::Bind;
-use crate::document::{Hsts, ListenerLimits, ListenerProtocol, ListenerTimeouts, ListenerTls};
+use crate::document::{Hsts, Http3, ListenerLimits, ListenerProtocol, ListenerTimeouts, ListenerTls};
 use crate::prepared::Prepared;
 use crate::route::{Router, without_port};
 use crate::trusted::Trusted;
@@ -38,6 +38,8 @@ pub struct Listener {
     pub prepared: Prepared,
     /// The value of `Strict-Transport-Security`; empty for none.
     pub hsts: Box<[u8]>,
+    /// HTTP/3 over UDP on the same addresses; `None` = it is not spoken.
+    pub http3: Option<Http3>,
     /// The port that every request is sent to over TLS; `None` = requests are served.
     pub redirect_https: Option<u16>,
     /// Which request goes where.

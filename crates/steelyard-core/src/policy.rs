@@ -28,7 +28,7 @@ pub use prequal::{PROBES_PER_REQUEST_MAX, Source, reuse};
 pub use rotation::{Phase, Rotation};
 pub use scored::{Facts, Reads};
 
-use crate::document;
+use crate::document::{self, Load};
 use crate::native::Native;
 use crate::random::{mix, unit};
 use crate::time::Nanos;
@@ -36,6 +36,7 @@ use bounded_hash::Bounded;
 use keyed::Keyed;
 use rand::Rng;
 use ring_hash::Ring;
+use std::ops::Range;
 use weighted::Cycle;
 use weighted_random::Alias;
 
@@ -93,13 +94,24 @@ pub trait Candidates {
         let factor = self.factor(index);
         factor >= 1.0 || mix(salt) < factor
     }
+    /// Whether any may be in slow start: where not, nobody need be asked for its factor.
+    fn any_starts(&self) -> bool {
+        true
+    }
+    /// Whether everybody of a weight above 0 may take any request and none has phantoms, so that nobody need be asked.
+    fn all_serve(&self) -> bool {
+        false
+    }
     /// Whether it may take a request now.
     fn eligible(&self, index: usize) -> bool;
     /// (1 + requests in flight + phantoms) / weight x factor.
     fn cost(&self, index: usize) -> f32;
-    /// The cost, where it may take a request now: both questions in one look.
-    fn cost_if_eligible(&self, index: usize) -> Option<f32> {
-        self.eligible(index).then(|| self.cost(index))
+    /// Looks at some of them, one after the other.
+    fn look_at(&self, indices: Range<usize>, mut look: impl FnMut(&Self, usize))
+    where
+        Self: Sized,
+    {
+        indices.for_each(|index| look(self, index));
     }
     /// Requests in flight.
     fn in_flight(&self, index: usize) -> u32;
@@ -115,8 +127,22 @@ pub trait Candidates {
     fn source(&self, _index: usize) -> Source {
         Source::Reports
     }
-    /// What the pool compares as load, per unit of weight.
-    fn load(&self, index: usize) -> f32;
+    /// What the pool compares as load: [`cost`](Self::cost), or one of the following.
+    fn measure(&self) -> Load {
+        Load::Requests
+    }
+    /// The smoothed response time / weight.
+    fn latency_load(&self, index: usize) -> f32 {
+        self.cost(index)
+    }
+    /// The load that it reports / weight.
+    fn reported_load(&self, index: usize) -> f32 {
+        self.cost(index)
+    }
+    /// Bytes per second / weight.
+    fn bytes_load(&self, index: usize) -> f32 {
+        self.cost(index)
+    }
     /// Time to the first byte x (1 + requests in flight) / weight.
     fn time_cost(&self, index: usize) -> f32;
     /// The decayed peak of response times x (1 + requests in flight) / weight. Looking at it lets it decay.
@@ -252,6 +278,8 @@ impl Policy {
     }
 
     /// Chooses an eligible candidate and takes a slot of it; `None` when a scan found none.
+    ///
+    /// Each policy is a function of its own, so that a simple one does not pay for the frame of the others.
     pub fn pick(
         &self,
         candidates: &impl Candidates,
@@ -289,6 +317,8 @@ fn accepts(candidates: &impl Candidates, index: usize, rng: &mut impl Rng) -> bo
 
 /// Scans for eligible candidates and takes one of them, each with a probability in proportion to its share and to its
 /// factor: one in slow start that is alone is found.
+#[cold]
+#[inline(never)]
 fn scan_and_take(
     candidates: &impl Candidates,
     rng: &mut impl Rng,

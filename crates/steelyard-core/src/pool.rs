@@ -18,6 +18,7 @@ pub use shared::Shared;
 use crate::document;
 use crate::endpoint::{Endpoint, Threshold};
 use crate::key::{KeySource, KeyView};
+use crate::load::Decay;
 use crate::policy::Policy;
 use crate::prepared::Prepared;
 use crate::reported;
@@ -28,7 +29,7 @@ use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 use crate::time::Nanos;
 use census::Census;
 use std::sync::Arc;
-use view::View;
+use view::{Seat, View};
 use weights::Weights;
 
 /// Phantoms decay over the pool's smoothed success time, within these bounds.
@@ -52,7 +53,6 @@ pub struct Member {
     pub configured: Arc<str>,
     /// 0 takes no new requests.
     pub weight: u32,
-    inverse_weight: f32,
     draining: bool,
     /// Whether it is new where others have been.
     joins: bool,
@@ -96,6 +96,8 @@ pub struct Pool {
     config: document::Pool,
     generation: u64,
     members: Vec<Member>,
+    /// The members as picks read them, in the same order.
+    seats: Box<[Seat]>,
     /// In the order in which they are wanted; there is at least one.
     levels: Box<[Level]>,
     /// How many members each level has of each verdict.
@@ -105,6 +107,8 @@ pub struct Pool {
     key: Option<KeySource>,
     sessions: Option<Sessions>,
     threshold: Threshold,
+    /// How peaks of response times decay.
+    peak_decay: Decay,
     slow_start: Option<SlowStart>,
     /// Until when someone is in slow start, and for ever once weights have been learned: one look tells a pick that
     /// there is neither.

@@ -10,7 +10,7 @@ mod metrics;
 pub use metrics::{Metrics, REPORT_BYTES_MAX};
 
 use crate::document::{self, ReportedAs};
-use crate::load::Smoothed;
+use crate::load::{Smoothed, Stamp};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::time::Nanos;
 
@@ -171,7 +171,7 @@ impl Reported {
     /// The utilisation with these requests in flight. Those beyond the ones there were with the report raise it in
     /// proportion, so that many do not follow one report. An old report fades towards what is usual, as a time does of
     /// one that is no longer asked; that is also what counts for an endpoint that does not report.
-    pub fn load(&self, usual: f32, burden: f32, now: Nanos) -> f32 {
+    pub fn load(&self, usual: f32, burden: f32, now: Stamp) -> f32 {
         let (utilisation, beside) = match self.utilisation.fading(|| usual, now) {
             Some(utilisation) => (utilisation, self.beside.load(Ordering::Relaxed)),
             None => (usual, 0),

@@ -37,6 +37,7 @@ pub(crate) fn listener(name: &str, bind: &str) -> Listener {
         allow_encoded_slash: false,
         tls: None,
         responses: None,
+        http3: None,
         redirect_https: None,
         limits: ListenerLimits {
             connections: None,

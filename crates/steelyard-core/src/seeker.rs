@@ -25,8 +25,14 @@ impl Seeker {
     }
 
     /// Whether the endpoint of this id has been tried.
+    #[inline]
     pub fn excludes(&self, id: u32) -> bool {
-        !self.tried.is_empty() && self.tried.contains(&id)
+        !self.tried.is_empty() && self.has_tried(id)
+    }
+
+    #[cold]
+    fn has_tried(&self, id: u32) -> bool {
+        self.tried.contains(&id)
     }
 
     /// Whether none has been tried.

@@ -214,6 +214,7 @@ impl ListenerPlan<'_> {
             tls: self.config.tls.clone(),
             prepared: Prepared::default(),
             hsts: hsts.map(hsts_value).unwrap_or_default().into_bytes().into(),
+            http3: self.config.http3.clone(),
             redirect_https: self.config.redirect_https,
             router: Router::new(self.rules, self.fallback, Arc::clone(pools)),
         }

@@ -46,6 +46,7 @@ fn edit<'a>(buffer: &'a [u8], head: &RequestHead) -> RequestEdit<'a> {
             proto: "http",
             trusted: false,
             identity: None,
+            early: false,
             request_id: b"0123456789abcdef0123456789abcdef",
         },
         host_fallback: b"",
@@ -97,6 +98,7 @@ fn responses(criterion: &mut Criterion) {
             date: b"",
             without: b"",
             hsts: b"",
+            alt_svc: b"",
             set_cookie: b"",
         };
         let mut out = Vec::new();

@@ -62,8 +62,19 @@ pub(crate) fn serve(
         let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Said);
         let number = worker.number();
         let _departure = Departure { worker: &worker, number };
-        let client =
-            Client { worker: &worker, state, place: &place, timer: &timer, peer, facts, whence, number };
+        let port = if facts.is_some() { transport.port() } else { 0 };
+        let client = Client {
+            worker: &worker,
+            state,
+            place: &place,
+            timer: &timer,
+            peer,
+            facts,
+            whence,
+            number,
+            port,
+            early: false,
+        };
         match protocol {
             ListenerProtocol::Http => woken(&timer, pin!(client::serve(&client, &transport))).await,
             ListenerProtocol::Tcp => woken(&timer, Box::pin(tcp::carry(&client, &transport)).as_mut()).await,
@@ -74,9 +85,9 @@ pub(crate) fn serve(
 }
 
 /// Ends what is kept for a client alone once it has gone.
-struct Departure<'a> {
-    worker: &'a Worker,
-    number: u64,
+pub(crate) struct Departure<'a> {
+    pub worker: &'a Worker,
+    pub number: u64,
 }
 
 impl Drop for Departure<'_> {
@@ -87,7 +98,7 @@ impl Drop for Departure<'_> {
 }
 
 /// Whatever the task was waiting for, its timer hears of it here and nowhere else.
-fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
+pub(crate) fn woken<F: Future>(timer: &Timer, mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
     poll_fn(move |cx| {
         timer.wake();
         future.as_mut().poll(cx)
@@ -132,7 +143,18 @@ async fn secured(
         Ok(()) => true,
         Err(why) => {
             let (whence, number) = (Whence::Socket(transport), worker.number());
-            let client = Client { worker, state, place, timer, peer, facts: None, whence, number };
+            let client = Client {
+                worker,
+                state,
+                place,
+                timer,
+                peer,
+                facts: None,
+                whence,
+                number,
+                port: 0,
+                early: false,
+            };
             turn_away(&client, protocol, transport, &why).await;
             false
         }

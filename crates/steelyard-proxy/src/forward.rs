@@ -4,6 +4,7 @@
 //! the snapshot it began with until no retry is possible any more.
 
 mod admission;
+mod alt_svc;
 mod attempt;
 mod carry;
 mod edited;
@@ -22,9 +23,9 @@ mod way;
 use crate::codec::{Answer, Asked, Parts, Piece};
 use crate::connections::Preface;
 use crate::fault::{Fault, Side};
+use crate::grpc::timeout_ms;
 use crate::head::{Framing, Method, RequestHead, Version};
 use crate::http1::encode::{Forwarded, Local, RequestEdit};
-use crate::http2::timeout_ms;
 use crate::proxied::{Told, Whence};
 use crate::registry::Place;
 use crate::shared::ListenerState;
@@ -32,6 +33,7 @@ use crate::timer::{GiveUp, Timer, earlier};
 use crate::transport::Facts;
 use crate::worker::Worker;
 use admission::Refusal;
+use alt_svc::AltSvc;
 use attempt::{Attempt, Done};
 use hops::Hops;
 use replay::Replay;
@@ -67,6 +69,10 @@ pub(crate) struct Client<'a> {
     pub whence: Whence<'a>,
     /// The number of the connection on its worker; never 0.
     pub number: u64,
+    /// The port by which it has come, where the connection speaks TLS; else 0.
+    pub port: u16,
+    /// Whether what it sends may be a copy that somebody else has made, since its handshake is not complete.
+    pub early: bool,
 }
 
 /// What becomes of the client's connection.
@@ -104,6 +110,8 @@ struct Plan<'p> {
     forwarded: Forwarded<'p>,
     /// What a response says of coming back in clear text; empty for nothing.
     hsts: &'p [u8],
+    /// What it says of HTTP/3; empty for nothing.
+    alt_svc: &'p [u8],
     give_up: GiveUp,
     body_ms: Option<u64>,
     max_forwards: Option<u64>,
@@ -135,15 +143,34 @@ pub(crate) async fn forward(
             let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
             let identity = client.facts.and_then(|facts| facts.identity.as_deref());
             let proto = if client.facts.is_some() { "https" } else { "http" };
-            let forwarded =
-                Forwarded { peer: client.peer, proto, trusted, identity, request_id: &request_id };
+            let forwarded = Forwarded {
+                peer: client.peer,
+                proto,
+                trusted,
+                identity,
+                early: client.early,
+                request_id: &request_id,
+            };
             let give_up =
                 earlier(client.timer.after(pool.config().timeouts.total_ms), deadline(client, asked));
             let body_ms = listener.timeouts.request_body_ms;
             let hsts = if client.facts.is_some() { &*listener.hsts } else { b"" };
+            let alt_svc = AltSvc::of(client, listener, head.version);
+            let alt_svc = alt_svc.as_ref().map_or(&b""[..], AltSvc::value);
             let target = &target;
-            let plan =
-                Plan { head, pool, edit, target, forwarded, hsts, give_up, body_ms, max_forwards, seeker };
+            let plan = Plan {
+                head,
+                pool,
+                edit,
+                target,
+                forwarded,
+                hsts,
+                alt_svc,
+                give_up,
+                body_ms,
+                max_forwards,
+                seeker,
+            };
             to_pool(client, &plan, asked, answer).await
         }
         Routed::Local(status, why) => say(client, &head, asked, answer, Reply::new(status, why)).await.into(),
@@ -159,7 +186,7 @@ pub(crate) async fn forward(
 /// When a client of gRPC has given up, of which it tells beforehand.
 fn deadline(client: &Client<'_>, asked: &impl Asked) -> GiveUp {
     let Parts { head, fields, bytes } = asked.request();
-    if head.version != Version::Http2 {
+    if !head.version.has_streams() {
         return None;
     }
     let field = fields.iter().find(|field| field.name.of(bytes) == b"grpc-timeout")?;
@@ -317,11 +344,9 @@ async fn say(
     let Reply { status, fields, words, overdue } = reply;
     let whole = asked.is_ended() || matches!(asked.arrived(), Ok(Some(Piece::End(_))));
     let keep = whole && head.keep_alive && !client.is_closing();
-    let hsts = client.hsts();
-    let fields = match &hsts {
-        Some(value) => &[fields, &[("strict-transport-security", value.as_str())]].concat(),
-        None => fields,
-    };
+    let ours = client.ours(head.version);
+    let ours: Vec<_> = ours.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let fields = if ours.is_empty() { fields } else { &[fields, &ours].concat() };
     let body = if words.is_empty() { String::new() } else { format!("{words}\n") };
     answer.local(&Local {
         status,
@@ -354,12 +379,21 @@ impl Client<'_> {
         self.place.is_closing()
     }
 
-    /// What an answer of our own says of coming back in clear text.
-    fn hsts(&self) -> Option<String> {
-        self.facts?;
-        let pinned = self.worker.pin();
-        let hsts = &pinned.listener(&self.state.name)?.hsts;
-        (!hsts.is_empty()).then(|| String::from_utf8_lossy(hsts).into_owned())
+    /// What an answer of our own says of coming back: in clear text, and by HTTP/3.
+    fn ours(&self, version: Version) -> Vec<(&'static str, String)> {
+        let mut ours = Vec::new();
+        if self.facts.is_some()
+            && let Some(listener) = self.worker.pin().listener(&self.state.name)
+        {
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            if !listener.hsts.is_empty() {
+                ours.push(("strict-transport-security", text(&listener.hsts)));
+            }
+            if let Some(alt_svc) = AltSvc::of(self, listener, version) {
+                ours.push(("alt-svc", text(alt_svc.value())));
+            }
+        }
+        ours
     }
 
     /// Counts a request refused for what it was.
@@ -389,7 +423,9 @@ impl Plan<'_> {
     /// How content goes to the client that comes framed like this from the endpoint.
     fn framing_to_client(&self, from_endpoint: Framing) -> Framing {
         match (from_endpoint, self.head.version) {
-            (Framing::Chunked | Framing::UntilClose, Version::Http11 | Version::Http2) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http11 | Version::Http2 | Version::Http3) => {
+                Framing::Chunked
+            }
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
             (framing, _) => framing,
         }

@@ -86,6 +86,15 @@ pub enum Version {
     Http11,
     /// HTTP/2
     Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl Version {
+    /// Whether a connection carries many exchanges at once, each framed for itself.
+    pub fn has_streams(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http3)
+    }
 }
 
 /// A request that was parsed and found sound. Spans are of the buffer it was parsed from.

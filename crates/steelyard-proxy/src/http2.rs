@@ -12,16 +12,12 @@ mod asked;
 pub(crate) mod client;
 mod content;
 pub(crate) mod group;
-mod grpc;
 mod io;
 mod line;
 mod meter;
 mod open;
 pub(crate) mod server;
 pub mod translate;
-
-pub(crate) use grpc::timeout_ms;
-pub(crate) use translate::websocket;
 
 /// What an HTTP/2 client sends first of all (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,7 +26,7 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const STREAMS_MAX: u32 = 128;
 
 /// What one stream may send before it was read: the window that every connection begins with.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 * 1024 - 1;
 /// The most that all streams of a connection may send before it was read.
 const CONNECTION_WINDOW_BYTES_MAX: u32 = 64 << 20;
 /// What is kept of one stream until the peer takes it.
@@ -38,6 +34,6 @@ const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// The window of a whole connection: as wide as those of its streams together, so that those that nobody reads do not
 /// hold up the others.
-fn connection_window(streams: u32) -> u32 {
+pub(crate) fn connection_window(streams: u32) -> u32 {
     streams.saturating_mul(STREAM_WINDOW_BYTES).clamp(STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES_MAX)
 }

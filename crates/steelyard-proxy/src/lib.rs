@@ -3,6 +3,7 @@
 //! One current-thread runtime per worker, no work stealing; one native control thread. Nothing here calls Python.
 
 mod accepted;
+mod account;
 pub mod buffer;
 pub mod clock;
 mod codec;
@@ -12,14 +13,17 @@ pub mod engine;
 pub mod fault;
 mod forward;
 mod free;
+mod grpc;
 pub mod head;
 pub mod hello;
 pub mod http1;
 pub mod http2;
+pub mod http3;
 pub mod logging;
 mod pipes;
 pub mod proofs;
 pub mod proxied;
+mod pseudo;
 mod registry;
 mod secure;
 pub mod shared;

@@ -1,6 +1,7 @@
 //! What every thread of the engine sees: the snapshot in force, and live counts.
 
 use crate::clock::Clock;
+use crate::http3;
 use crate::proofs::Proofs;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::HashMap;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub proofs: ArcSwapOption<Proofs>,
     /// Client connections that are open now, over all workers and listeners.
     pub connections: AtomicU32,
+    /// What sockets of QUIC sign with.
+    pub quic: http3::Keys,
     /// Connection tasks that ended in a panic.
     pub panics: AtomicU64,
 }
@@ -110,6 +113,8 @@ pub struct ListenerState {
     pub handshake_failures: AtomicU64,
     /// What a listener of datagrams has carried.
     pub datagrams: Datagrams,
+    /// What of that was HTTP/3.
+    pub http3: Http3Counts,
     /// Notified when a connection closes while the listener was full.
     pub freed: Notify,
     /// Its last configuration, once it has left: for requests that come before their connections have ended.
@@ -130,6 +135,7 @@ impl ListenerState {
             resumed: AtomicU64::new(0),
             handshake_failures: AtomicU64::new(0),
             datagrams: Datagrams::default(),
+            http3: Http3Counts::default(),
             freed: Notify::new(),
             farewell: OnceLock::new(),
         }
@@ -202,6 +208,36 @@ impl Dropped {
     }
 }
 
+/// What of a listener's connections and requests was HTTP/3.
+#[derive(Debug, Default)]
+pub struct Http3Counts {
+    /// Open connections, handshakes included.
+    pub connections: AtomicU32,
+    /// Connections accepted so far.
+    pub accepted: AtomicU64,
+    /// Requests read so far, bad ones included.
+    pub requests: AtomicU64,
+}
+
+/// A connection's share of the count.
+#[derive(Debug)]
+pub struct Http3Counted<'c>(&'c Http3Counts);
+
+impl Http3Counts {
+    /// Counts a connection until what is returned is dropped.
+    pub fn begin(&self) -> Http3Counted<'_> {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Http3Counted(self)
+    }
+}
+
+impl Drop for Http3Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A bound, listening, non-blocking socket that belongs to one worker.
 #[derive(Debug)]
 pub enum Socket {
@@ -211,6 +247,8 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixListener),
     /// UDP, which takes datagrams.
     Udp(std::net::UdpSocket),
+    /// UDP, over which QUIC is spoken.
+    Quic(std::net::UdpSocket),
 }
 
 /// What a worker is told.

@@ -3,6 +3,7 @@
 //! A change is prepared whole (every new socket bound and listening) before anything is taken away; a change that
 //! fails is dropped and closes only what it had opened itself.
 
+mod quic;
 mod tcp;
 mod udp;
 mod unix;
@@ -11,6 +12,7 @@ use crate::shared::Socket;
 use crate::sys;
 use std::collections::HashSet;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use steelyard_core::address::Bind;
@@ -20,6 +22,8 @@ use unix::UnixSocket;
 
 /// Connections that may wait to be accepted; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// Ports that are tried where any will do.
+const PORTS_TRIED_MAX: u32 = 16;
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +55,24 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What clients come over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// TCP, or a unix socket.
+    Stream,
+    /// UDP.
+    Datagrams,
+    /// QUIC, over UDP.
+    Quic,
+}
+
 /// One bind of one listener that accepts.
 #[derive(Debug, Clone)]
 struct Bound {
     id: u64,
     listener: String,
     bind: Bind,
-    /// An address of UDP and one of TCP are two.
-    is_udp: bool,
+    over: Over,
     /// What it is really bound to: port 0 resolved.
     local: String,
     /// The file of a unix socket goes with the last who holds it.
@@ -70,6 +84,9 @@ struct Bound {
 pub struct Sockets {
     bounds: Vec<Bound>,
     next_id: u64,
+    /// Where QUIC was ever spoken: sockets there may stay for a while after they have been told to close, until their
+    /// connections have ended.
+    quic: HashSet<SocketAddr>,
 }
 
 /// A change that needs only to be committed. Dropping it closes what it has opened.
@@ -99,35 +116,92 @@ impl Sockets {
         let mut prepared = Prepared { bounds: Vec::new(), opened: Vec::new() };
         for listener in listeners {
             for bind in &listener.binds {
-                let kept = self.bounds.iter().find(|bound| {
-                    bound.bind == *bind
-                        && bound.listener == listener.name
-                        && bound.is_udp == is_udp(listener)
-                        && prepared.bounds.iter().all(|taken| taken.id != bound.id)
-                });
-                match kept {
-                    Some(bound) => prepared.bounds.push(bound.clone()),
-                    None => {
-                        self.open(bind, listener, workers, &mut prepared)
-                            .map_err(|failure| bind_error(&listener.name, bind, failure))?;
-                    }
-                }
+                self.keep_or_open(bind, listener, workers, &mut prepared)
+                    .map_err(|failure| bind_error(&listener.name, bind, failure))?;
             }
         }
         Ok(prepared)
     }
 
-    fn open(
+    /// A socket over which a listener accepts that stays as it is.
+    fn kept(&self, bind: &Bind, listener: &str, over: Over, prepared: &Prepared) -> Option<&Bound> {
+        self.bounds.iter().find(|bound| {
+            bound.bind == *bind
+                && bound.listener == listener
+                && bound.over == over
+                && prepared.bounds.iter().all(|taken| taken.id != bound.id)
+        })
+    }
+
+    fn keep_or_open(
         &mut self,
         bind: &Bind,
         listener: &Listener,
         workers: usize,
         prepared: &mut Prepared,
     ) -> Result<(), Failure> {
-        let is_udp = is_udp(listener);
+        let over = if listener.protocol == ListenerProtocol::Udp { Over::Datagrams } else { Over::Stream };
+        let speaks_quic = listener.http3.is_some() && !matches!(bind, Bind::Unix(_));
+        let before = (prepared.bounds.len(), prepared.opened.len());
+        for attempt in 1.. {
+            match self.kept(bind, &listener.name, over, prepared).cloned() {
+                Some(bound) => prepared.bounds.push(bound),
+                None => self.open(bind, listener, over, workers, prepared)?,
+            }
+            if !speaks_quic {
+                break;
+            }
+            if let Some(bound) = self.kept(bind, &listener.name, Over::Quic, prepared).cloned() {
+                prepared.bounds.push(bound);
+                break;
+            }
+            match self.open_quic(bind, &listener.name, workers, prepared) {
+                // A port that was free for TCP alone: another one may be free for both.
+                Err(failure) if bind.port() == Some(0) && is_taken(&failure) && attempt < PORTS_TRIED_MAX => {
+                    prepared.bounds.truncate(before.0);
+                    prepared.opened.truncate(before.1);
+                }
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what QUIC is spoken over, on the address of the TCP sockets that were kept or opened last.
+    fn open_quic(
+        &mut self,
+        bind: &Bind,
+        listener: &str,
+        workers: usize,
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
+        let Some(beside) = prepared.bounds.last() else { return Ok(()) };
+        let local = beside.local.clone();
+        let address: SocketAddr = local.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let sockets = quic::bind(address, bind, workers, self.quic.contains(&address))?;
+        self.quic.insert(address);
+        sockets.iter().for_each(sys::close_in_forks);
+        self.next_id += 1;
+        let (id, listener, sockets) =
+            (self.next_id, listener.to_owned(), sockets.into_iter().map(Socket::Quic).collect());
+        let bound =
+            Bound { id, listener: listener.clone(), bind: bind.clone(), over: Over::Quic, local, unix: None };
+        prepared.bounds.push(bound);
+        prepared.opened.push(Opened { id, listener, sockets });
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        bind: &Bind,
+        listener: &Listener,
+        over: Over,
+        workers: usize,
+        prepared: &mut Prepared,
+    ) -> Result<(), Failure> {
         let ours = || {
             let overlaps = |bound: &Bound| bound.bind == *bind || bound.bind.conflicts(bind);
-            self.bounds.iter().any(|bound| bound.is_udp == is_udp && overlaps(bound))
+            self.bounds.iter().any(|bound| bound.over == over && overlaps(bound))
         };
         let (local, unix, sockets): (_, _, Vec<Socket>) = match bind {
             Bind::Unix(path) => {
@@ -136,7 +210,7 @@ impl Sockets {
                     (0..workers).map(|_| unix.share().map(Socket::Unix)).collect::<Result<_, _>>()?;
                 (bind.to_string(), Some(unix), sockets)
             }
-            Bind::Any { .. } | Bind::Socket(_) if is_udp => {
+            Bind::Any { .. } | Bind::Socket(_) if over == Over::Datagrams => {
                 let sockets = udp::bind(bind, workers, ours())?;
                 let local = sockets.first().map_or_else(|| Ok(bind.to_string()), udp::local_address)?;
                 (local, None, sockets.into_iter().map(Socket::Udp).collect())
@@ -152,19 +226,13 @@ impl Sockets {
                 Socket::Tcp(socket) => sys::close_in_forks(socket),
                 Socket::Unix(socket) => sys::close_in_forks(socket),
                 Socket::Udp(socket) => sys::close_in_forks(socket),
+                Socket::Quic(socket) => sys::close_in_forks(socket),
             }
         }
         self.next_id += 1;
         let id = self.next_id;
         let listener = listener.name.clone();
-        prepared.bounds.push(Bound {
-            id,
-            listener: listener.clone(),
-            bind: bind.clone(),
-            is_udp,
-            local,
-            unix,
-        });
+        prepared.bounds.push(Bound { id, listener: listener.clone(), bind: bind.clone(), over, local, unix });
         prepared.opened.push(Opened { id, listener, sockets });
         Ok(())
     }
@@ -187,7 +255,7 @@ impl Sockets {
 
     /// Where a listener accepts, port 0 resolved.
     pub fn addresses(&self, listener: &str) -> Vec<String> {
-        let own = self.bounds.iter().filter(|bound| bound.listener == listener);
+        let own = self.bounds.iter().filter(|bound| bound.listener == listener && bound.over != Over::Quic);
         own.map(|bound| bound.local.clone()).collect()
     }
 
@@ -195,10 +263,6 @@ impl Sockets {
     pub fn clear(&mut self) {
         self.bounds.clear();
     }
-}
-
-fn is_udp(listener: &Listener) -> bool {
-    listener.protocol == ListenerProtocol::Udp
 }
 
 fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {
@@ -209,6 +273,10 @@ fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {
     let hint = hint.or_else(|| hint_for(bind, &source));
     let message = message.unwrap_or(words);
     BindError { listener: listener.to_owned(), address: bind.to_string(), message, hint, source }
+}
+
+fn is_taken(failure: &Failure) -> bool {
+    failure.source.kind() == io::ErrorKind::AddrInUse
 }
 
 fn hint_for(bind: &Bind, error: &io::Error) -> Option<&'static str> {

@@ -11,6 +11,7 @@ use steelyard_core::endpoint::{Cells, Endpoint, Over};
 use steelyard_core::health::Verdict;
 use steelyard_core::histogram::{BUCKETS, quantile};
 use steelyard_core::level::Share;
+use steelyard_core::load::Stamp;
 use steelyard_core::pool::{Level, Member, Pool};
 use steelyard_core::report::Reporting;
 use steelyard_core::snapshot::Snapshot;
@@ -48,6 +49,7 @@ fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
         "requests": live.state.requests.load(Ordering::Relaxed),
         "bad_requests": live.state.bad_requests.load(Ordering::Relaxed),
         "udp": is_udp.then(|| datagrams(&live.state.datagrams)),
+        "http3": http3(live, snapshot),
         "tls": tls.map(|tls: &Arc<ListenerTls>| listener_tls(live, tls)),
     })
 }
@@ -63,6 +65,20 @@ fn datagrams(datagrams: &Datagrams) -> Value {
         "dropped": dropped
             .map(|(why, count)| (why.label().to_owned(), json!(count.load(Ordering::Relaxed))))
             .collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// What of a listener's connections and requests is HTTP/3; null where it speaks none.
+fn http3(live: &LiveListener, snapshot: &Snapshot) -> Value {
+    let speaks = snapshot.listener(&live.state.name).is_some_and(|listener| listener.http3.is_some());
+    let counts = &live.state.http3;
+    if !speaks {
+        return Value::Null;
+    }
+    json!({
+        "connections": counts.connections.load(Ordering::Relaxed),
+        "accepted": counts.accepted.load(Ordering::Relaxed),
+        "requests": counts.requests.load(Ordering::Relaxed),
     })
 }
 
@@ -137,7 +153,7 @@ fn endpoint(pool: &Pool, (index, member): (usize, &Member), now: Nanos) -> Value
         "retries": sum.retries,
         "bytes_in": sum.bytes_in,
         "bytes_out": sum.bytes_out,
-        "bytes_per_second": endpoint.bytes_per_second(now),
+        "bytes_per_second": endpoint.bytes_per_second(Stamp::of(now)),
         "smoothed_s": endpoint.smoothed_s(),
         "p50_s": quantile(&sum.times, 0.5),
         "p99_s": quantile(&sum.times, 0.99),

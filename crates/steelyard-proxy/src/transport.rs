@@ -58,6 +58,12 @@ impl AsFd for Transport {
 }
 
 impl Transport {
+    /// The port by which it has come; 0 where there is none.
+    pub fn port(&self) -> u16 {
+        let name = rustix::net::getsockname(self).ok();
+        name.and_then(|name| std::net::SocketAddr::try_from(name).ok()).map_or(0, |address| address.port())
+    }
+
     /// What was agreed on and proved, where TLS is spoken.
     pub fn facts(&self) -> Option<&Facts> {
         self.tls.as_ref().map(|tls| &tls.facts)

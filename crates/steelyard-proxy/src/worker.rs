@@ -9,6 +9,7 @@ use crate::connections::{Connections, key};
 use crate::free::FreeList;
 use crate::head::FieldSpan;
 use crate::http2::client::Lines;
+use crate::http3;
 use crate::pipes::Pipes;
 use crate::registry::Registry;
 use crate::shared::{Command, ListenerState, Shared, Socket};
@@ -323,12 +324,25 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 accepting.set(accepting.get() + 1);
                 let (worker, accepting) = (worker.clone(), accepting.clone());
                 tokio::task::spawn_local(async move {
+                    let closed = || {
+                        drop(closing.told.take());
+                        worker.registry.close(Some(id), worker.grace());
+                    };
                     match socket {
-                        Socket::Udp(socket) => datagrams::carry(&worker, &listener, socket, &closing).await,
-                        socket => listen(&worker, id, &listener, socket, &closing.now).await,
+                        Socket::Udp(socket) => {
+                            datagrams::carry(&worker, &listener, socket, &closing).await;
+                            closed();
+                        }
+                        // Its connections need the socket until they have ended.
+                        Socket::Quic(socket) => {
+                            http3::endpoint::listen(&worker, id, &listener, socket, &closing.now, closed)
+                                .await;
+                        }
+                        socket => {
+                            listen(&worker, id, &listener, socket, &closing.now).await;
+                            closed();
+                        }
                     }
-                    drop(closing.told.take());
-                    worker.registry.close(Some(id), worker.grace());
                     accepting.set(accepting.get() - 1);
                     worker.registry.notify();
                 });

@@ -118,9 +118,10 @@ mod tests {
     use super::*;
     use crate::streams::{Stream, generator};
 
-    const DRAW_COUNT: usize = 400_000;
-    /// One test in a thousand million would go beyond so many standard errors by chance.
-    const ERRORS_MAX: f64 = 6.0;
+    const BATCH_COUNT: usize = 100;
+    const BATCH_DRAWS: usize = 100_000;
+    /// One in two million goes beyond so many standard errors by chance.
+    const ERRORS_MAX: f64 = 5.0;
 
     /// The first four moments of what is drawn from two exponential distributions.
     fn moments(first: f64, means: [f64; 2]) -> [f64; 4] {
@@ -142,11 +143,15 @@ mod tests {
             assert!(halves.abs() < 1e-15, "{c2}: each sort is half of the work, but for {halves}");
 
             let seed = 11 + number as u64;
-            let mut times_s = vec![0.0; DRAW_COUNT];
-            sampler.fill(&mut generator(seed, 0, Stream::Service, 0), &mut times_s);
-            let count = DRAW_COUNT as f64;
-            let mean = times_s.iter().sum::<f64>() / count;
-            let square = times_s.iter().map(|time| time * time).sum::<f64>() / count;
+            let (mut rng, mut times_s) = (generator(seed, 0, Stream::Service, 0), vec![0.0; BATCH_DRAWS]);
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for _ in 0..BATCH_COUNT {
+                sampler.fill(&mut rng, &mut times_s);
+                sum += times_s.iter().sum::<f64>();
+                squares += times_s.iter().map(|time| time * time).sum::<f64>();
+            }
+            let count = (BATCH_COUNT * BATCH_DRAWS) as f64;
+            let (mean, square) = (sum / count, squares / count);
             let error = ((m2 - m1 * m1) / count).sqrt();
             assert!((mean - m1).abs() < ERRORS_MAX * error, "{c2}, seed {seed}: mean {mean}, error {error}");
             // The squared coefficient of variation is a function of both sums, whose errors go together.

@@ -69,6 +69,7 @@ health = "/healthz"                     # the path that is asked; without this l
 # [listeners.web]
 # bind = [":8080"]
 # pool = "app"                          # where requests go that no route claims
+# http3 = true                          # HTTP/3 too, over UDP on the same port; browsers are told of it
 #
 # [listeners.web.tls]                   # HTTPS; the files are watched, and loaded anew when they change
 # certificates = [{{ cert = "site.pem", key = "site.key" }}]

@@ -119,10 +119,17 @@ def headline(answer: dict[str, Any]) -> str:
 def listener_line(listener: dict[str, Any]) -> str:
     if udp := listener["udp"]:
         return f"listener {listener['name']} on {', '.join(listener['bind'])}: {udp_text(listener, udp)}"
+    http3 = listener.get("http3")
+    of_that = (
+        f"; of that by HTTP/3 {counted(http3['connections'], 'connection')}, "
+        f"{counted(http3['requests'], 'request')}"
+        if http3
+        else ""
+    )
     return (
         f"listener {listener['name']} on {', '.join(listener['bind'])}: "
         f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
-        f"{listener['bad_requests']} bad"
+        f"{listener['bad_requests']} bad{of_that}"
     )
 
 
@@ -136,7 +143,7 @@ def udp_text(listener: dict[str, Any], udp: dict[str, Any]) -> str:
     if udp["evicted"]:
         parts.append(f"{counted(udp['evicted'], 'session')} ended to make room")
     if dropped := {why: count for why, count in udp["dropped"].items() if count}:
-        reasons = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in dropped.items())
+        reasons = ", ".join(f"{why.replace('_', ' ')}: {count}" for why, count in dropped.items())
         parts.append(f"{sum(dropped.values())} dropped ({reasons})")
     return ", ".join(parts)
 

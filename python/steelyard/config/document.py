@@ -41,6 +41,12 @@ def listener_of(name: str, listener: Listener, acme: Acme | None) -> dict[str, A
         "allow_encoded_slash": listener.allow_encoded_slash,
         "tls": listener_tls_of(listener.tls, acme),
         "responses": listener.responses,
+        "http3": listener.http3
+        and {
+            "early_data": listener.http3.early_data,
+            "advertise": listener.http3.alt_svc is not False,
+            "port": None if isinstance(listener.http3.alt_svc, bool) else listener.http3.alt_svc,
+        },
         "redirect_https": listener.redirect_https,
         "limits": {
             "connections": limits.connections,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from steelyard.config.base import Model, Name, one_of
+from steelyard.config.http3 import Http3OrOff
 from steelyard.config.tls import HttpsPort, ListenerTls
 from steelyard.config.units import Count, CountOrOff, DurationOrOff, Size, WrittenCount, parse_count, refuse
 
@@ -48,11 +49,11 @@ class ListenerLimits(Model):
     target_bytes: Size = Field(default="8k", validate_default=True)
     """The target of one request: path and query."""
     streams: Annotated[int, Field(ge=1, le=10_000)] = 128
-    """Requests at once on one HTTP/2 connection."""
+    """Requests at once on one connection of HTTP/2 or HTTP/3."""
     resets: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """Requests that an HTTP/2 client may cancel within a minute, beside one for each that is answered."""
+    """Requests that such a client may cancel within a minute, beside one for each that is answered."""
     control_frames: Annotated[int, Field(ge=100, le=10_000_000)] = 1000
-    """Frames without content, such as PING, that an HTTP/2 client may send within a minute, beside one for
+    """Frames without content, such as PING, that such a client may send within a minute, beside one for
     every 32 bytes that are carried."""
 
 
@@ -91,6 +92,8 @@ class Listener(Model):
     """true sends every request to the same URL over HTTPS; or the port to send it to."""
     tls: ListenerTls | None = None
     """TLS towards clients; without it clear text."""
+    http3: Http3OrOff = None
+    """true speaks HTTP/3 too, over UDP on the same addresses; needs tls."""
     limits: ListenerLimits = ListenerLimits()
     timeouts: ListenerTimeouts = ListenerTimeouts()
 

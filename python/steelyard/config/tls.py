@@ -9,7 +9,7 @@ from steelyard.config.acme import CertifiedNames
 from steelyard.config.base import Model, one_of
 from steelyard.config.units import CountOrOff, Duration, refuse
 
-__all__ = ["HttpsPort", "ListenerTls", "PoolTls", "tls_or_none"]
+__all__ = ["PORT_MAX", "HttpsPort", "ListenerTls", "PoolTls", "tls_or_none"]
 
 HTTPS_PORT = 443
 PORT_MAX = 65_535

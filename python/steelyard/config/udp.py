@@ -18,6 +18,7 @@ LISTENER_ALONE: dict[KeyPath, str] = {
 # Of a pool that only datagrams come to.
 POOL_ALONE: dict[str, str] = {
     "queue": "a datagram that finds no endpoint is dropped, and does not wait",
+    "send_proxy": "datagrams do not begin with a header of the PROXY protocol",
     "retry": "a datagram is not kept to be sent again",
     "timeouts": "how long nothing may move in a session is timeouts.idle of the listener",
     "connections": "each session has a socket of its own",

@@ -9,7 +9,7 @@ from steelyard.errors import Problem
 from steelyard.sim.arrivals import ArrivalTrace, OnOff, Profile
 from steelyard.sim.policies import labels
 from steelyard.sim.scenario import ENDPOINTS_MAX, EndpointGroup, Fault, Scenario
-from steelyard.sim.units import seconds_written
+from steelyard.sim.units import VIRTUAL_S_MAX, YEAR_S, seconds_written
 
 __all__ = [
     "REQUESTS_DEFAULT",
@@ -60,6 +60,7 @@ Mistake = tuple[KeyPath, str, str | None]
 
 def mistakes(scenario: Scenario) -> Iterator[Mistake]:
     yield from in_general(scenario)
+    yield from in_length(scenario)
     yield from in_endpoints(scenario)
     for index, fault in enumerate(scenario.faults):
         yield from in_fault(scenario, fault, ("faults", index))
@@ -86,6 +87,18 @@ def in_general(scenario: Scenario) -> Iterator[Mistake]:
             "requests of a simulation have no bytes",
             "a threshold on requests or latency can be tried",
         )
+
+
+def in_length(scenario: Scenario) -> Iterator[Mistake]:
+    """A virtual clock ends, too, and a run of centuries is a slip of the pen."""
+    if scenario.duration is not None or isinstance(scenario.arrivals, ArrivalTrace):
+        return
+    requests, rate = scenario.requests or REQUESTS_DEFAULT, requests_a_second(scenario, ())
+    if rate > 0 and requests / rate > VIRTUAL_S_MAX:
+        message = (
+            f"{requests} requests at this rate take {requests / rate / YEAR_S:.3g} years of virtual time"
+        )
+        yield ("arrivals",), message, f"at most {VIRTUAL_S_MAX // YEAR_S}: fewer requests, or a higher rate"
 
 
 def in_endpoints(scenario: Scenario) -> Iterator[Mistake]:

@@ -22,6 +22,7 @@ from steelyard.sim.result import TraceRead
 from steelyard.sim.scenario import Scenario
 from steelyard.sim.service import HyperExponential, LogNormal, Pareto, Service, ServiceTrace
 from steelyard.sim.trace import Trace, TraceTable, read_trace
+from steelyard.sim.units import VIRTUAL_S_MAX, YEAR_S
 
 __all__ = ["Prepared", "prepare"]
 
@@ -123,6 +124,8 @@ def nothing_arrives(trace: Trace) -> tuple[str, str] | None:
         return "no line of the trace says when a request arrived", 'JSON lines need "time"'
     if len(trace.arrivals_s) == 1:
         return "the trace has only one request", "take a longer log, or arrivals of another kind"
+    if trace.arrivals_s[-1] > VIRTUAL_S_MAX:
+        return f"the trace is {trace.arrivals_s[-1] / YEAR_S:.3g} years long", "are its times in seconds?"
     if not any(trace.arrivals_s):
         return "all requests of the trace arrived at one moment", "take a log whose times are finer"
     return None

@@ -29,6 +29,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES: tuple[Any, ...] = ("-", (0, (5, 3)), (0, (1.2, 1.6)), (0, (7, 2, 1.5, 2)))
 FAULTY_COLOURS = ("#D55E00", "#CC79A7", "#E69F00", "#000000")
 FAULT_SHADE = "#F8EADF"
+JOINS: Any = {"color": "#999999", "linestyle": ":"}
 # Where there are more faulty endpoints, they have the loud colours and all others the last.
 GREY = COLOURS[-1]
 # More groups than this are drawn as one, since nobody can tell their lines apart.
@@ -86,7 +87,7 @@ def draw(result: Result, path: Path) -> None:
         lines = lines_of(result)
         heights = (
             max(TIMES_INCHES, legend_inches(len(result.policies))),
-            max(PANEL_INCHES * rows, legend_inches(len(lines) + 1)) if rows else 0.0,
+            max(PANEL_INCHES * rows, legend_inches(len(lines) + 2)) if rows else 0.0,
         )
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights)))
         if rows:
@@ -266,7 +267,7 @@ def draw_load(
                     fault.at_s, fault.until_s or rest_of(panels), color=FAULT_SHADE, zorder=0, linewidth=0
                 )
             else:
-                axes.axvline(fault.at_s, color="#999999", linestyle=":", zorder=0)
+                axes.axvline(fault.at_s, zorder=0, **JOINS)
         begin_s, end_s = panels[0][1].t_s[0], rest_of(panels)
         # One stretch of time alone is a point.
         axes.set_xlim((begin_s, end_s) if begin_s < end_s else (0, 2 * end_s))
@@ -280,6 +281,11 @@ def draw_load(
 
         handles.append(Patch(color=FAULT_SHADE))
         labels.append("a fault lasts")
+    if any(fault.kind == "add" for fault in result.faults):
+        from matplotlib.lines import Line2D
+
+        handles.append(Line2D([], [], **JOINS))
+        labels.append("an endpoint joins")
     figure.suptitle(
         "Requests in flight at an endpoint (lines: mean, bands: least to most loaded)"
         + (", logarithmic" if logarithms else ""),

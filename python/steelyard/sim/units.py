@@ -14,6 +14,8 @@ from steelyard.config.units import no_unit, number_and_unit, refuse
 
 __all__ = [
     "SECONDS_MAX",
+    "VIRTUAL_S_MAX",
+    "YEAR_S",
     "Factor",
     "Rate",
     "RateOrZero",
@@ -25,7 +27,10 @@ __all__ = [
     "seconds_written",
 ]
 
-SECONDS_MAX = 365 * 24 * 3600
+YEAR_S = 365 * 24 * 3600
+SECONDS_MAX = YEAR_S
+VIRTUAL_S_MAX = 100 * YEAR_S
+"""How long a replication may be: the engine counts nanoseconds in 63 bits."""
 RATE_MAX = 1e9
 FACTOR_MAX = 1e6
 

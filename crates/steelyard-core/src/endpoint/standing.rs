@@ -2,6 +2,7 @@
 
 use super::{Endpoint, Over, Threshold};
 use crate::health::{Health, Verdict};
+use crate::load::Stamp;
 use crate::sync::{MutexGuard, Ordering, lock};
 use crate::time::Nanos;
 
@@ -16,15 +17,22 @@ const DOWN: u32 = 0b1_0000;
 
 impl Endpoint {
     /// Whether a verdict in `accept` (a bit for each [`Verdict`]) and every threshold let it take a request.
+    #[expect(
+        clippy::inline_always,
+        reason = "scans come by here for everybody, and a call costs as much again"
+    )]
+    #[inline(always)]
     pub fn eligible(&self, accept: u8, threshold: &Threshold, now: Nanos) -> bool {
         let flags = self.hot.flags.load(Ordering::Relaxed);
-        if accept & (1 << (flags & VERDICT)) == 0 || self.in_flight() >= threshold.requests {
-            return false;
-        }
-        // Most endpoints have no other threshold, and every pick comes by here for each of them.
-        if threshold.requests_only() {
-            return true;
-        }
+        accept & (1 << (flags & VERDICT)) != 0
+            && self.in_flight() < threshold.requests
+            // Most endpoints have no other threshold.
+            && (threshold.requests_only() || self.is_below(flags, threshold, now))
+    }
+
+    /// Whether it is below the thresholds of time and of bytes.
+    #[inline(never)]
+    fn is_below(&self, flags: u32, threshold: &Threshold, now: Nanos) -> bool {
         if threshold.latency_s.is_finite()
             && flags & LATENCY_OUT != 0
             && !self.trial_is_due(now, self.trial.load(Ordering::Relaxed))
@@ -63,7 +71,7 @@ impl Endpoint {
     }
 
     fn over_bytes(&self, flags: u32, threshold: f32, now: Nanos) -> bool {
-        let rate = self.bytes_per_second(now);
+        let rate = self.bytes_per_second(Stamp::of(now));
         let out = if flags & BYTES_OUT == 0 { rate >= threshold } else { rate >= threshold * RETURN_SHARE };
         self.set_flag(BYTES_OUT, out);
         out
@@ -99,9 +107,8 @@ impl Endpoint {
 
     /// Compares the smoothed time with the threshold, which may have changed.
     pub fn weigh_latency(&self, threshold: &Threshold) {
-        let Some(smoothed) = self.latency.get().filter(|_| threshold.latency_s.is_finite()) else {
-            return self.set_flag(LATENCY_OUT, false);
-        };
+        let smoothed = if threshold.latency_s.is_finite() { self.hot.latency.get() } else { None };
+        let Some(smoothed) = smoothed else { return self.set_flag(LATENCY_OUT, false) };
         if smoothed > threshold.latency_s {
             self.set_flag(LATENCY_OUT, true);
         } else if smoothed < threshold.latency_s * RETURN_SHARE {

@@ -66,6 +66,7 @@ fn weight_thousandths(candidates: &impl Candidates, index: usize) -> u64 {
     if factor >= 1.0 { whole } else { ((whole as f64 * f64::from(factor)) as u64).max(1) }
 }
 
+#[inline(never)]
 pub(super) fn pick(
     keyed: &Keyed<Bounded>,
     candidates: &impl Candidates,

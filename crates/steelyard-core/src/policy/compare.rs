@@ -4,6 +4,7 @@ use super::weighted_random::Alias;
 use super::{Candidates, DRAWS_MAX, SCAN_MAX, accepts};
 use crate::random::below;
 use rand::Rng;
+use std::hint::select_unpredictable;
 
 /// Takes the cheapest of all, or, with a table to draw from, the cheaper of two distinct ones.
 pub(super) fn pick<C: Candidates>(
@@ -17,22 +18,32 @@ pub(super) fn pick<C: Candidates>(
     {
         return Some(index);
     }
-    pick_of_all(candidates, rng, |index| candidates.eligible(index).then(|| cost(candidates, index)))
+    pick_of_all(candidates, rng, |candidates, index| {
+        candidates.eligible(index).then(|| cost(candidates, index))
+    })
 }
 
 /// Takes the cheapest of all that have a cost.
-pub(super) fn pick_of_all(
-    candidates: &impl Candidates,
+#[inline(never)]
+pub(super) fn pick_of_all<C: Candidates>(
+    candidates: &C,
     rng: &mut impl Rng,
-    cost_if_eligible: impl Fn(usize) -> Option<f32>,
+    cost_if_eligible: impl Fn(&C, usize) -> Option<f32>,
 ) -> Option<usize> {
     loop {
-        let index = cheapest(candidates.len(), rng, &cost_if_eligible)?;
+        let index = if candidates.len() <= FEW {
+            cheapest::<FEW, C>(candidates, rng, &cost_if_eligible)?
+        } else {
+            cheapest::<SCAN_MAX, C>(candidates, rng, &cost_if_eligible)?
+        };
         if candidates.take(index) {
             return Some(index);
         }
     }
 }
+
+/// So many take less room.
+const FEW: usize = 16;
 
 /// Takes the cheaper of two distinct candidates drawn from the table; `None` where no two are found soon.
 pub(super) fn pick_of_two<C: Candidates>(
@@ -41,48 +52,78 @@ pub(super) fn pick_of_two<C: Candidates>(
     rng: &mut impl Rng,
     cost: impl Fn(&C, usize) -> f32,
 ) -> Option<usize> {
-    let mut first = None;
-    for _ in 0..DRAWS_MAX {
-        let index = alias.draw(rng)?;
-        if !candidates.eligible(index) || !accepts(candidates, index, rng) {
-            continue;
+    let mut draws = DRAWS_MAX;
+    let other = draw(alias, candidates, rng, &mut draws)?;
+    let index = loop {
+        let index = draw(alias, candidates, rng, &mut draws)?;
+        if index != other {
+            break index;
         }
-        let Some(other) = first.filter(|&other| other != index) else {
-            first = Some(index);
-            continue;
-        };
-        let wins = match cost(candidates, index).total_cmp(&cost(candidates, other)) {
-            std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => rng.next_u64() >> 63 == 0,
-            std::cmp::Ordering::Greater => false,
-        };
-        let (winner, loser) = if wins { (index, other) } else { (other, index) };
-        return [winner, loser].into_iter().find(|&index| candidates.take(index));
+    };
+    let (ours, theirs) = (cost(candidates, index), cost(candidates, other));
+    // In the order of `total_cmp`. Which of the two is cheaper nobody can foresee, the processor neither: no branch.
+    let (ours, theirs) = (order(ours), order(theirs));
+    let wins = ours < theirs || ours == theirs && rng.next_u64() >> 63 == 0;
+    let winner = select_unpredictable(wins, index, other);
+    [winner, index ^ other ^ winner].into_iter().find(|&index| candidates.take(index))
+}
+
+/// Draws a candidate that can take the request, with so many draws left.
+#[inline]
+fn draw<C: Candidates>(
+    alias: &Alias,
+    candidates: &C,
+    rng: &mut impl Rng,
+    draws: &mut usize,
+) -> Option<usize> {
+    while *draws > 0 {
+        *draws -= 1;
+        let index = alias.draw(rng)?;
+        if candidates.eligible(index) && accepts(candidates, index, rng) {
+            return Some(index);
+        }
     }
     None
 }
 
-/// The candidate of the lowest cost of those that have one, ties at random.
-fn cheapest(count: usize, rng: &mut impl Rng, cost: impl Fn(usize) -> Option<f32>) -> Option<usize> {
+/// A number in whose order costs stand.
+#[inline]
+fn order(cost: f32) -> i32 {
+    let bits = cost.to_bits() as i32;
+    bits ^ ((bits >> 31) as u32 >> 1) as i32
+}
+
+/// The candidate of the lowest cost of those that have one, ties at random; looked at in blocks.
+fn cheapest<const BLOCK: usize, C: Candidates>(
+    candidates: &C,
+    rng: &mut impl Rng,
+    cost: impl Fn(&C, usize) -> Option<f32>,
+) -> Option<usize> {
     let mut best = f32::INFINITY;
     let mut chosen = None;
     let mut start = 0;
-    while start < count {
-        let end = count.min(start + SCAN_MAX);
-        // A bit for each candidate of this block that costs `best`; one draw then breaks the tie.
-        let mut tied = 0u64;
-        for index in start..end {
-            let Some(cost) = cost(index) else { continue };
-            let here = 1 << (index - start);
-            if cost < best {
-                best = cost;
-                tied = here;
-                chosen = None;
-            } else if cost <= best {
-                tied |= here;
-            }
+    while start < candidates.len() {
+        let end = candidates.len().min(start + BLOCK);
+        // First what each costs and the least of it, then who costs that: neither has a branch that nobody can foresee,
+        // and no candidate waits for the one before it.
+        let mut costs = [f32::NAN; BLOCK];
+        let mut least = f32::INFINITY;
+        candidates.look_at(start..end, |candidates, index| {
+            let cost = cost(candidates, index).unwrap_or(f32::NAN);
+            costs[index - start] = cost;
+            least = if cost < least { cost } else { least };
+        });
+        if least < best {
+            best = least;
+            chosen = None;
         }
-        chosen = merge(chosen, start, tied, rng);
+        let (mut tied, mut count) = ([0; BLOCK], 0);
+        for (place, &cost) in (0u8..).zip(&costs[..end - start]) {
+            tied[count] = place;
+            // None costs less.
+            count += usize::from(cost <= best);
+        }
+        chosen = merge(chosen, start, &tied[..count], rng);
         start = end;
     }
     chosen.map(|(index, _)| index)
@@ -92,21 +133,17 @@ fn cheapest(count: usize, rng: &mut impl Rng, cost: impl Fn(usize) -> Option<f32
 fn merge(
     earlier: Option<(usize, usize)>,
     start: usize,
-    tied: u64,
+    tied: &[u8],
     rng: &mut impl Rng,
 ) -> Option<(usize, usize)> {
-    let here = tied.count_ones() as usize;
-    let before = earlier.map_or(0, |(_, count)| count);
-    if here == 0 {
+    if tied.is_empty() {
         return earlier;
     }
-    let draw = if before + here == 1 { 0 } else { below(rng, before + here) };
-    if draw >= here {
-        return earlier.map(|(index, count)| (index, count + here));
+    let before = earlier.map_or(0, |(_, count)| count);
+    let all = before + tied.len();
+    let draw = if all == 1 { 0 } else { below(rng, all) };
+    match tied.get(draw) {
+        Some(&place) => Some((start + usize::from(place), all)),
+        None => earlier.map(|(index, _)| (index, all)),
     }
-    let mut rest = tied;
-    for _ in 0..draw {
-        rest &= rest - 1;
-    }
-    Some((start + rest.trailing_zeros() as usize, before + here))
 }

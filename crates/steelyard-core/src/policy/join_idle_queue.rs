@@ -36,6 +36,7 @@ struct Seat {
     holds_token: bool,
 }
 
+#[inline(never)]
 pub(super) fn pick(
     alias: &Alias,
     candidates: &impl Candidates,
@@ -94,7 +95,9 @@ impl Line {
     }
 
     fn withdraw(&mut self, position: usize) {
-        if let Some(place) = self.tokens.remove(position) {
+        // Nearly always it is the first.
+        let place = if position == 0 { self.tokens.pop_front() } else { self.tokens.remove(position) };
+        if let Some(place) = place {
             self.seats[place as usize].holds_token = false;
         }
     }
@@ -143,9 +146,14 @@ impl Line {
 
     /// Follows a new set: who stays keeps its token, who is gone loses it, who joins is enlisted.
     fn follow(&mut self, candidates: &impl Candidates) {
-        if self.generation.is_some_and(|generation| generation >= candidates.generation()) {
-            return;
+        if self.generation.is_none_or(|generation| generation < candidates.generation()) {
+            self.begin(candidates);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, candidates: &impl Candidates) {
         self.generation = Some(candidates.generation());
         let seat_of: HashMap<u32, usize> =
             (0..candidates.len()).map(|index| (candidates.id(index), index)).collect();

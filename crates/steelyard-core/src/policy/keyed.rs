@@ -37,6 +37,7 @@ impl<T> Keyed<T> {
             .or_else(|| self.lots.take_first(key, candidates, &fit))
     }
 
+    #[inline(never)]
     fn pick_any(
         &self,
         candidates: &impl Candidates,

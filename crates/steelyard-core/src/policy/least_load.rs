@@ -6,8 +6,25 @@
 
 use super::weighted_random::Alias;
 use super::{Candidates, compare};
+use crate::document::Load;
 use rand::Rng;
 
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
-    compare::pick(alias, candidates, rng, Candidates::load)
+    // Decided once, not for each.
+    match candidates.measure() {
+        Load::Requests => pick_by(alias, candidates, rng, Candidates::cost),
+        Load::Latency => pick_by(alias, candidates, rng, Candidates::latency_load),
+        Load::Reported => pick_by(alias, candidates, rng, Candidates::reported_load),
+        Load::Bytes => pick_by(alias, candidates, rng, Candidates::bytes_load),
+    }
+}
+
+#[inline(never)]
+fn pick_by<C: Candidates>(
+    alias: Option<&Alias>,
+    candidates: &C,
+    rng: &mut impl Rng,
+    load: impl Fn(&C, usize) -> f32,
+) -> Option<usize> {
+    compare::pick(alias, candidates, rng, load)
 }

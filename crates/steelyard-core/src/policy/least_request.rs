@@ -9,11 +9,7 @@ use super::weighted_random::Alias;
 use super::{Candidates, compare};
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
-    if let Some(alias) = alias
-        && let Some(index) = compare::pick_of_two(alias, candidates, rng, Candidates::cost)
-    {
-        return Some(index);
-    }
-    compare::pick_of_all(candidates, rng, |index| candidates.cost_if_eligible(index))
+    compare::pick(alias, candidates, rng, Candidates::cost)
 }

@@ -7,6 +7,7 @@ use super::weighted_random::Alias;
 use super::{Candidates, compare};
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     compare::pick(alias, candidates, rng, Candidates::time_cost)
 }

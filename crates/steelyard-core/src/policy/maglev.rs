@@ -90,6 +90,7 @@ impl Table {
     }
 }
 
+#[inline(never)]
 pub(super) fn pick(keyed: &Keyed<Table>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     let fits = |index| candidates.eligible(index);
     let look = |table: &Table, key| {

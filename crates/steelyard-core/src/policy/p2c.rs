@@ -8,6 +8,7 @@ use super::weighted_random::Alias;
 use super::{Candidates, compare};
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(alias: &Alias, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     compare::pick(Some(alias), candidates, rng, Candidates::cost)
 }

@@ -4,6 +4,7 @@ use super::{Candidates, DRAWS_MAX, accepts, scan_and_take};
 use crate::random::below;
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     if candidates.is_empty() {
         return None;

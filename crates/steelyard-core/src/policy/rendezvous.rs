@@ -14,6 +14,7 @@ use std::f64::consts::LN_2;
 /// The square root of a half, as bits.
 const SQRT_HALF: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits();
 
+#[inline(never)]
 pub(super) fn pick(keyed: &Keyed<()>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     keyed.pick(candidates, rng, |(), _| None, |index| candidates.eligible(index))
 }
@@ -37,6 +38,7 @@ impl Lots {
     }
 
     /// Takes the one with the best lot of those that `fit`.
+    #[inline(never)]
     pub(super) fn take_first(
         &self,
         key: u64,
@@ -87,6 +89,7 @@ impl Lots {
         if lot < second * MARGIN { Some(chosen) } else { self.best_that_fits(key, |_| true) }
     }
 
+    #[inline(never)]
     fn best_that_fits(&self, key: u64, fit: impl Fn(usize) -> bool) -> Option<usize> {
         let (mut best, mut chosen) = (f64::INFINITY, None);
         for (index, &name) in self.names.iter().enumerate().filter(|&(index, _)| fit(index)) {

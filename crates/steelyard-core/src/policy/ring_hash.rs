@@ -76,6 +76,7 @@ impl Ring {
     }
 }
 
+#[inline(never)]
 pub(super) fn pick(keyed: &Keyed<Ring>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     let fits = |index| candidates.eligible(index);
     let walk = |ring: &Ring, key| {

@@ -81,22 +81,33 @@ impl Rotation {
         &self,
         candidates: &impl Candidates,
         rng: &mut impl Rng,
-        mut advance: impl FnMut(&mut Turns),
+        advance: impl FnMut(&mut Turns),
     ) -> MutexGuard<'_, Turns> {
         let mut turns = lock(&self.turns);
         if turns.generation < candidates.generation() || !turns.started {
-            turns.reconcile(candidates);
-            if !turns.started && self.phase == Phase::Random && !turns.order.is_empty() {
-                // Enough to land anywhere in the cycle of any pool of moderate weights, and bounded.
-                let cycle: usize =
-                    turns.order.iter().map(|turn| candidates.weight(turn.index) as usize).sum();
-                for _ in 0..below(rng, cycle.clamp(1, 1_000)) {
-                    advance(&mut turns);
-                }
-            }
-            turns.started = true;
+            self.begin(&mut turns, candidates, rng, advance);
         }
         turns
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin(
+        &self,
+        turns: &mut Turns,
+        candidates: &impl Candidates,
+        rng: &mut impl Rng,
+        mut advance: impl FnMut(&mut Turns),
+    ) {
+        turns.reconcile(candidates);
+        if !turns.started && self.phase == Phase::Random && !turns.order.is_empty() {
+            // Enough to land anywhere in the cycle of any pool of moderate weights, and bounded.
+            let cycle: usize = turns.order.iter().map(|turn| candidates.weight(turn.index) as usize).sum();
+            for _ in 0..below(rng, cycle.clamp(1, 1_000)) {
+                advance(turns);
+            }
+        }
+        turns.started = true;
     }
 }
 

@@ -9,6 +9,7 @@ use super::rotation::{Rotation, Turns};
 use super::{Candidates, accepts};
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
     let mut turns = rotation.lock(candidates, rng, |turns: &mut Turns| turns.order.rotate_left(1));
     let mut place = 0;

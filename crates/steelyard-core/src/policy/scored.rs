@@ -64,29 +64,31 @@ impl Reads {
     }
 }
 
-pub(super) fn pick(
+#[inline(never)]
+pub(super) fn pick<C: Candidates>(
     native: Native,
     alias: Option<&Alias>,
-    candidates: &impl Candidates,
+    candidates: &C,
     rng: &mut impl Rng,
 ) -> Option<usize> {
     // The largest number there is, so that the worst can still be taken where nobody is better.
     const WORST: f32 = f32::MAX;
-    let score = |index| {
+    let score = |candidates: &C, index| {
         let score = native.score(&candidates.facts(index, native.reads())) as f32;
         if score.is_finite() { score } else { WORST }
     };
     if let Some(alias) = alias
-        && let Some(index) = compare::pick_of_two(alias, candidates, rng, |_, index| score(index))
+        && let Some(index) = compare::pick_of_two(alias, candidates, rng, score)
     {
         return Some(index);
     }
     // A score need not know weights: those in slow start let requests pass as where turns are taken.
-    let is_starting = (0..candidates.len()).any(|index| candidates.factor(index) < 1.0);
+    let is_starting =
+        candidates.any_starts() && (0..candidates.len()).any(|index| candidates.factor(index) < 1.0);
     let salt = if is_starting { Some(rng.next_u64()) } else { None };
-    compare::pick_of_all(candidates, rng, |index| {
+    compare::pick_of_all(candidates, rng, |candidates: &C, index| {
         let waits =
             || salt.is_some_and(|salt| !candidates.starts(index, salt ^ u64::from(candidates.id(index))));
-        candidates.eligible(index).then(|| if waits() { WORST } else { score(index) })
+        candidates.eligible(index).then(|| if waits() { WORST } else { score(candidates, index) })
     })
 }

@@ -8,6 +8,7 @@ use super::weighted_random::Alias;
 use super::{Candidates, least_request};
 use rand::Rng;
 
+#[inline(never)]
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     candidates
         .session()

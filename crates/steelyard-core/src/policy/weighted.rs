@@ -20,6 +20,7 @@ use rand::Rng;
 /// Turns missed in a row before the linear scheme takes over.
 const MISSED_MAX: usize = 64;
 
+#[inline(never)]
 pub(super) fn pick(
     cycle: Option<&Cycle>,
     candidates: &impl Candidates,
@@ -38,6 +39,7 @@ pub(super) fn pick(
     pick_linear(candidates, rotation, rng)
 }
 
+#[inline(never)]
 fn pick_linear(candidates: &impl Candidates, rotation: &Rotation, rng: &mut impl Rng) -> Option<usize> {
     let mut turns = rotation.lock(candidates, rng, |turns: &mut Turns| {
         let round = gain(turns, candidates, |_| true);

@@ -4,6 +4,7 @@
 
 use super::{Candidates, DRAWS_MAX, accepts, scan_and_take};
 use rand::Rng;
+use std::hint::select_unpredictable;
 
 /// Vose's alias table: one draw picks a column, and the column's own share of it decides between two indices.
 #[derive(Debug)]
@@ -56,10 +57,12 @@ impl Alias {
         let random = rng.next_u64();
         let index = (((random >> 32) * self.columns.len() as u64) >> 32) as usize;
         let column = self.columns[index];
-        Some(if random & (WHOLE - 1) < column.own { index } else { column.other as usize })
+        // Which of the two nobody can foresee, the processor neither: no branch.
+        Some(select_unpredictable(random & (WHOLE - 1) < column.own, index, column.other as usize))
     }
 }
 
+#[inline(never)]
 pub(super) fn pick(alias: &Alias, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     for _ in 0..DRAWS_MAX {
         let index = alias.draw(rng)?;

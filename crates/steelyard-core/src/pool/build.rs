@@ -4,11 +4,12 @@ use super::census::Census;
 use super::levels::HEALTHY;
 use super::shared::Identity;
 use super::weights::Weights;
-use super::{Level, Member, Pool, Shared};
+use super::{Level, Member, PEAK_DECAY_S, Pool, Seat, Shared};
 use crate::document;
 use crate::endpoint::{Address, Endpoint, Threshold};
 use crate::health::Health;
 use crate::level::LEVELS_MAX;
+use crate::load::Decay;
 use crate::policy::{Phase, Policy, Prospect};
 use crate::prepared::Prepared;
 use crate::reported;
@@ -95,7 +96,6 @@ impl Pool {
                     joins,
                     configured: found.configured,
                     weight: found.weight,
-                    inverse_weight: if found.weight == 0 { f32::INFINITY } else { 1.0 / found.weight as f32 },
                     draining: found.drain,
                     // Found, since it was put there just above.
                     level: places.binary_search(&(found.priority, found.foreign)).unwrap_or(0) as u8,
@@ -134,8 +134,10 @@ impl Pool {
             key: config.policy.key.as_deref().and_then(|text| text.parse().ok()),
             config: config.clone(),
             generation,
+            seats: members.iter().map(Seat::of).collect(),
             members,
             threshold,
+            peak_decay: Decay::over(config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)),
             slow_start: config.slow_start.as_ref().map(SlowStart::new),
             starting_until: AtomicU64::new(0),
             reports: config.reported.as_ref().map(reported::Rules::new),

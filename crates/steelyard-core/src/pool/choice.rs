@@ -1,7 +1,8 @@
 //! How a request gets an endpoint: the levels are asked in their order, the policy chooses, a slot is taken.
 
 use super::levels::Plan;
-use super::{Level, Member, Pool, View};
+use super::view::{Shift, View};
+use super::{Level, Member, Pool};
 use crate::endpoint::Endpoint;
 use crate::learned::Table;
 use crate::policy::Policy;
@@ -38,19 +39,27 @@ impl Pool {
     }
 
     fn pick_by(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
-        let (salt, table) =
-            if self.any_starting(now) { (Some(rng.next_u64()), Some(self.learned())) } else { (None, None) };
-        let learned = table.as_ref().and_then(|table| table.as_deref());
-        let (level, accept) = (0, 0);
-        let view = View { pool: self, reading, now, seeker, level, accept, salt, learned };
-        // Most pools have one level and find someone in it: what follows costs as much as a pick.
-        if let [level] = &*self.levels {
-            let view = View { accept: level.accept(), ..view };
-            if let Some(index) = policy_of(level, 0, learned).pick(&view, &self.shared.rotation, rng) {
-                return Pick::Taken(index);
-            }
-            return self.pick_among_levels(Some(view.accept), &view, rng);
+        if self.any_starting(now) {
+            return self.pick_shifted(reading, now, rng, seeker);
         }
+        let view = View::new(self, reading, now, seeker);
+        // Most pools have one level and find someone in it: what follows costs as much as a pick.
+        let [level] = &*self.levels else { return self.pick_among_levels(None, &view, rng) };
+        let (accept, whole) = level.accept_and_whole();
+        let view = View { accept, whole, ..view };
+        match level.policy.pick(&view, &self.shared.rotation, rng) {
+            Some(index) => Pick::Taken(index),
+            None => self.pick_among_levels(Some(view.accept), &view, rng),
+        }
+    }
+
+    /// The same while somebody is in slow start, and where weights have been learned.
+    #[inline(never)]
+    fn pick_shifted(&self, reading: &impl Reading, now: Nanos, rng: &mut impl Rng, seeker: &Seeker) -> Pick {
+        let salt = rng.next_u64();
+        let table = self.learned();
+        let shift = Shift { salt, learned: table.as_deref() };
+        let view = View { shift: Some(&shift), ..View::new(self, reading, now, seeker) };
         self.pick_among_levels(None, &view, rng)
     }
 
@@ -73,9 +82,9 @@ impl Pool {
                 if asked.take() == Some(accept) {
                     continue;
                 }
-                let view = View { level: level as u8, accept, ..*view };
-                let policy = policy_of(&self.levels[level], level, view.learned);
-                if let Some(index) = policy.pick(&view, &self.shared.rotation, rng) {
+                let policy =
+                    policy_of(&self.levels[level], level, view.shift.and_then(|shift| shift.learned));
+                if let Some(index) = policy.pick(&view.at(level, accept), &self.shared.rotation, rng) {
                     return Pick::Taken(index);
                 }
             }

@@ -128,11 +128,9 @@ impl Pool {
     /// Lets those join the idle ones that have returned or are new, and have had no request to say so.
     pub(super) fn enlist_idle(&self, now: Nanos) {
         if matches!(self.policy(), Policy::JoinIdleQueue(_)) {
-            let (reading, seeker) = (&Live, &Seeker::default());
+            let seeker = Seeker::default();
             for (place, level) in self.levels.iter().enumerate() {
-                let (accept, salt, learned) = (level.accept(), None, None);
-                let view =
-                    View { pool: self, reading, now, seeker, level: place as u8, accept, salt, learned };
+                let view = View::new(self, &Live, now, &seeker).at(place, level.accept());
                 self.shared.rotation.idle.enlist(&view);
             }
         }

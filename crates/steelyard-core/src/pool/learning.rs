@@ -1,10 +1,10 @@
 //! What attempts teach: times, failures, and when failures in a row eject.
 
-use super::{Outcome, PEAK_DECAY_S, PHANTOM_S_FIRST, PHANTOM_S_MAX, PHANTOM_S_MIN, Pool};
+use super::{Outcome, PHANTOM_S_FIRST, PHANTOM_S_MAX, PHANTOM_S_MIN, Pool};
 use crate::document::Load;
 use crate::endpoint::Endpoint;
 use crate::health::FAILURES_TO_EJECT;
-use crate::load::Times;
+use crate::load::{Decay, Stamp, Times};
 use crate::policy::Policy;
 use crate::time::Nanos;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ impl Pool {
             (Outcome::Success, Some(lasted_s)) => self.teach_into(times, endpoint, lasted_s, now),
             (Outcome::Failure(_), lasted_s) => {
                 endpoint.add_phantom(now, times.phantom_s());
+                self.shared.note_phantom(now);
                 if self.compares_times() {
                     // However fast it failed, and though nobody has succeeded yet: never a reason to be chosen again.
                     let tail_s = times.tail.get().unwrap_or_else(|| times.usual_s());
@@ -73,7 +74,7 @@ impl Pool {
 
     pub(super) fn teach_peak(&self, endpoint: &Endpoint, lasted_s: f32, now: Nanos) {
         if matches!(self.policy(), Policy::PeakEwma(_)) {
-            endpoint.peak.record(lasted_s, now, self.decay_s());
+            endpoint.peak().record(lasted_s, Stamp::of(now), self.peak_decay);
         }
     }
 
@@ -85,11 +86,6 @@ impl Pool {
             Policy::LeastLoad(_) => self.config.load == Load::Latency,
             _ => false,
         }
-    }
-
-    /// The time constant of peaks.
-    pub(super) fn decay_s(&self) -> f32 {
-        self.config.policy.decay_ms.map_or(PEAK_DECAY_S, |ms| ms as f32 / 1e3)
     }
 
     /// Ejects at the last of so many failures in a row. What fails while it is ejected (requests that were under way,
@@ -108,24 +104,20 @@ impl Pool {
 }
 
 impl Times {
-    /// How long an endpoint takes; where it has not answered yet, or not for long, what the pool takes; a guess before
-    /// anyone has.
-    pub(super) fn expected_s(&self, endpoint: &Endpoint, now: Nanos) -> f32 {
-        self.known_s(endpoint, now).unwrap_or_else(|| self.usual_s())
-    }
-
-    /// The same; `None` for one that has not answered yet.
-    pub(super) fn known_s(&self, endpoint: &Endpoint, now: Nanos) -> Option<f32> {
-        endpoint.smoothed().fading(|| self.usual_s(), now)
-    }
-
     /// How long a good request takes in this pool; a guess before there was one.
-    fn usual_s(&self) -> f32 {
+    #[inline]
+    pub(super) fn usual_s(&self) -> f32 {
         self.success.get().unwrap_or(PHANTOM_S_FIRST)
     }
 
-    /// The time constant of phantoms: how long a good request takes here.
-    pub(super) fn phantom_s(&self) -> f32 {
+    /// How phantoms decay: over the time that a good request takes here.
+    #[inline]
+    pub(super) fn phantom_decay(&self) -> Decay {
+        Decay::over(self.phantom_s())
+    }
+
+    #[inline]
+    fn phantom_s(&self) -> f32 {
         self.usual_s().clamp(PHANTOM_S_MIN, PHANTOM_S_MAX)
     }
 }

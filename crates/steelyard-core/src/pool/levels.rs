@@ -14,6 +14,8 @@ pub(super) const HEALTHY: u8 = 1 << Verdict::Healthy as u8;
 const UNKNOWN: u8 = 1 << Verdict::Unknown as u8;
 const DOWN: u8 = 1 << Verdict::Down as u8;
 const ALL: u8 = HEALTHY | UNKNOWN | DOWN;
+/// Beside the plan's word: whether the verdicts of all that take new requests are accepted.
+const WHOLE: u32 = 1 << 16;
 
 /// What holds for each level at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,13 @@ impl Plan {
 impl Level {
     /// The verdicts that picks accept.
     pub(super) fn accept(&self) -> u8 {
-        self.now.load(Ordering::Relaxed) as u8 & ALL
+        self.accept_and_whole().0
+    }
+
+    /// The same, and whether the verdicts of all that take new requests are among them: then nobody need be asked for it.
+    pub(super) fn accept_and_whole(&self) -> (u8, bool) {
+        let now = self.now.load(Ordering::Relaxed);
+        (now as u8 & ALL, now & WHOLE != 0)
     }
 }
 
@@ -123,7 +131,10 @@ impl Pool {
                 false => accepts[place],
             };
             plan.0[place] = Plan::word(accept, shares[place]);
-            level.now.store(u32::from(plan.0[place]), Ordering::Relaxed);
+            let is_whole =
+                (0..).zip(&seen[place]).all(|(verdict, &count)| count == 0 || accept >> verdict & 1 == 1);
+            let whole = if is_whole { WHOLE } else { 0 };
+            level.now.store(u32::from(plan.0[place]) | whole, Ordering::Relaxed);
         }
         plan
     }

@@ -19,8 +19,10 @@ impl Pool {
             return Vec::new();
         }
         let probes = &self.shared.rotation.probes;
-        let member = |id| {
-            let found = self.members.iter().find(|member| member.endpoint.id() == id);
+        let member = |(id, place): (u32, usize)| {
+            let is_here = |member: &&Member| member.endpoint.id() == id;
+            let found = self.members.get(place).filter(is_here);
+            let found = found.or_else(|| self.members.iter().find(is_here));
             if found.is_none() {
                 probes.over(id);
             }
@@ -31,16 +33,18 @@ impl Pool {
 
     /// Takes in what an endpoint said that was asked for its load; `None` where it said nothing of use.
     pub fn take_report(&self, endpoint: &Endpoint, report: Option<Report>, now: Nanos) {
-        let probes = &self.shared.rotation.probes;
-        probes.over(endpoint.id());
-        let level = self.member_of(endpoint).map_or(0, |member| usize::from(member.level));
-        match (report, &self.levels[level].policy) {
-            (Some(report), Policy::Prequal(rules)) => {
-                endpoint.reporting.answered(report, now);
-                probes.take_in(rules, endpoint.id(), endpoint.place(), report, now);
-            }
-            (None, Policy::Prequal(_)) => endpoint.reporting.missed(now),
-            _ => {}
+        let (probes, id) = (&self.shared.rotation.probes, endpoint.id());
+        let place = self.place_of(endpoint);
+        let level = place.map_or(0, |place| usize::from(self.members[place].level));
+        if let (Some(report), Policy::Prequal(rules)) = (report, &self.levels[level].policy) {
+            endpoint.reporting.answered(report, now);
+            let takes_requests = |&place: &usize| self.members[place].weight > 0;
+            let seated = place.filter(takes_requests).map(|_| self.generation);
+            return probes.answered(rules, id, (place.unwrap_or(endpoint.place()), seated), report, now);
+        }
+        probes.over(id);
+        if matches!(self.policy(), Policy::Prequal(_)) {
+            endpoint.reporting.missed(now);
         }
     }
 }

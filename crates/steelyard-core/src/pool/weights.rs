@@ -4,7 +4,8 @@ use super::{Member, Pool, View};
 use crate::document::ReportedAs;
 use crate::endpoint::Endpoint;
 use crate::learned::{self, Renewal, Share, Table};
-use crate::policy::{Facts, INTERPRETED, Reads};
+use crate::load::Stamp;
+use crate::policy::{Candidates, Facts, INTERPRETED, Reads};
 use crate::reading::Live;
 use crate::reported::{Heard, Rules};
 use crate::seeker::Seeker;
@@ -52,12 +53,10 @@ impl Pool {
 
     /// What a function may look at, of every member in order.
     pub fn facts(&self, now: Nanos) -> Vec<Facts> {
-        let (reading, seeker, learned) = (&Live, &Seeker::default(), None);
+        let seeker = Seeker::default();
         // Without a salt there is no slow start in the weights: whoever uses what comes of them has it in already.
-        let view = View { pool: self, reading, now, seeker, level: 0, accept: 0, salt: None, learned };
-        (0..self.members.len())
-            .map(|index| crate::policy::Candidates::facts(&view, index, Reads::ALL))
-            .collect()
+        let view = View::new(self, &Live, now, &seeker);
+        (0..self.members.len()).map(|index| view.facts(index, Reads::ALL)).collect()
     }
 
     /// Notes weights by address, where a function in Python has said something of the members; they are in force with
@@ -83,7 +82,7 @@ impl Pool {
     }
 
     /// The utilisation of an endpoint with so many requests in flight.
-    pub(super) fn reported_load(&self, endpoint: &Endpoint, burden: f32, now: Nanos) -> f32 {
+    pub(super) fn reported_load(&self, endpoint: &Endpoint, burden: f32, now: Stamp) -> f32 {
         let usual = f32::from_bits(self.weights.usual.load(Ordering::Relaxed));
         endpoint.reported.load(if usual > 0.0 { usual } else { USUAL }, burden, now)
     }

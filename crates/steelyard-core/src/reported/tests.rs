@@ -197,7 +197,7 @@ fn several_fields_are_none() {
 
 /// In thousandths.
 fn load(reported: &Reported, burden: f32, now_s: u64) -> u32 {
-    (reported.load(0.4, burden, seconds(now_s)) * 1e3).round() as u32
+    (reported.load(0.4, burden, Stamp::of(seconds(now_s))) * 1e3).round() as u32
 }
 
 #[test]

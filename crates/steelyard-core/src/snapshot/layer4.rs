@@ -51,6 +51,9 @@ fn check_listener(listener: &Listener, has_route: bool, report: &mut Report) {
     if listener.redirect_https.is_some() {
         report.refuse_at("redirect_https", http_alone("a redirect").hint(hint.clone()));
     }
+    if listener.http3.is_some() {
+        report.refuse_at("http3", http_alone("HTTP/3").hint(hint.clone()));
+    }
     if listener.allow_encoded_slash {
         report.refuse_at("allow_encoded_slash", http_alone("a path").hint(hint.clone()));
     }

@@ -117,7 +117,7 @@ fn binds(config: &document::Listener, before: &[ListenerPlan<'_>], report: &mut 
         // An address of TCP and one of UDP are two.
         let others = before
             .iter()
-            .filter(|plan| is_udp(plan.config) == is_udp(config))
+            .filter(|plan| share_ports(plan.config, config))
             .map(|plan| (plan.config.name.as_str(), plan.binds.as_slice()));
         let taken = others
             .chain([(config.name.as_str(), binds.as_slice())])
@@ -140,10 +140,18 @@ fn check_proxies(config: &document::Listener, binds: &[Bind], report: &mut Repor
         report
             .refuse_at("proxy_protocol", refusal.hint("write trusted_proxies = [\"10.0.0.0/8\"] beside it"));
     }
+    if config.proxy_protocol && config.http3.is_some() {
+        let refusal =
+            Refusal::new("over QUIC no PROXY header comes, and clients would be whoever sends for them");
+        report.refuse_at("http3", refusal.hint("take it out, or give HTTP/3 a listener of its own"));
+    }
 }
 
-fn is_udp(config: &document::Listener) -> bool {
-    config.protocol == ListenerProtocol::Udp
+/// Whether two listeners have their ports among the same: HTTP/3 takes those of UDP, too.
+fn share_ports(one: &document::Listener, other: &document::Listener) -> bool {
+    let is_udp = |config: &document::Listener| config.protocol == ListenerProtocol::Udp;
+    let has_udp = |config: &document::Listener| is_udp(config) || config.http3.is_some();
+    is_udp(one) == is_udp(other) || (has_udp(one) && has_udp(other))
 }
 
 fn networks(config: &document::Listener, report: &mut Report) -> Trusted {

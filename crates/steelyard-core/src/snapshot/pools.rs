@@ -299,10 +299,6 @@ fn check_policy(config: &document::Pool, report: &mut Report) {
         check_sessions(policy, report);
     }
     check_probes(policy, report);
-    if policy.name == "prequal" && config.protocol != Protocol::Http1 {
-        let refusal = Refusal::new("prequal asks endpoints for their load over HTTP/1.1");
-        report.refuse(refusal.hint("write protocol = \"http1\" in the pool, or take another policy"));
-    }
     if config.load != Load::Requests && policy.name != "least_load" {
         let refusal = Refusal::new(format!("{} does not compare load", policy.name));
         report.refuse(refusal.hint("only least_load goes by the pool's load"));

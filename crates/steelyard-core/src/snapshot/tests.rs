@@ -403,15 +403,6 @@ fn what_needs_a_version_of_http_needs_it() {
         d.pools[0].health.path = Some("/".into());
     };
     refused(both, "pools.app.health.grpc: a probe asks for a path or", "take path or grpc out");
-    let prequal = |d: &mut Document| {
-        d.pools[0].protocol = Protocol::H2c;
-        d.pools[0].policy.name = "prequal".into();
-    };
-    refused(
-        prequal,
-        "pools.app.policy: prequal asks endpoints for their load over HTTP/1.1",
-        "another policy",
-    );
 }
 
 #[test]

@@ -20,12 +20,40 @@ pub(super) fn check_listener(config: &Listener, report: &mut Report) {
         let refusal = Refusal::new("0 is no port");
         report.refuse_at("redirect_https", refusal.hint("write true, or the port of the listener with TLS"));
     }
+    check_http3(config, report);
     let Some(tls) = &config.tls else { return };
     if config.redirect_https.is_some() {
         let refusal = Refusal::new("this listener speaks TLS already");
         report.refuse_at("redirect_https", refusal.hint("write it in the listener that does not"));
     }
     report.at("tls", |report| check_listener_tls(tls, config.protocol, report));
+}
+
+fn check_http3(config: &Listener, report: &mut Report) {
+    // Of others than HTTP it is told elsewhere.
+    let Some(http3) = config.http3.as_ref().filter(|_| config.protocol == ListenerProtocol::Http) else {
+        return;
+    };
+    if config.tls.is_none() {
+        let refusal = Refusal::new("HTTP/3 is spoken over TLS alone");
+        report
+            .refuse_at("http3", refusal.hint("add [listeners.NAME.tls] with certificates, or take this out"));
+    }
+    if config.bind.iter().all(|bind| bind.starts_with("unix:")) && !config.bind.is_empty() {
+        let refusal = Refusal::new("HTTP/3 needs an address, and this listener has unix sockets alone");
+        report.refuse_at("http3", refusal.hint("add an address to bind, such as \":443\""));
+    }
+    let remembers = config.tls.as_ref().is_none_or(|tls| tls.session_cache.is_some());
+    report.at("http3", |report| {
+        if http3.port == Some(0) {
+            report.refuse_at("alt_svc", Refusal::new("0 is no port").hint("write true, or a port"));
+        }
+        if http3.early_data && !remembers {
+            let refusal =
+                Refusal::new("early data needs sessions that are remembered here, and are used once");
+            report.refuse_at("early_data", refusal.hint("take out session_cache = \"off\""));
+        }
+    });
 }
 
 fn check_listener_tls(tls: &ListenerTls, carried: ListenerProtocol, report: &mut Report) {
@@ -45,7 +73,11 @@ fn check_listener_tls(tls: &ListenerTls, carried: ListenerProtocol, report: &mut
                 }
             } else if !PROTOCOLS.contains(&protocol.as_str()) {
                 let refusal = Refusal::new(format!("the protocol {protocol:?} is not spoken here"));
-                report.refuse_at(index, refusal.hint(format!("there is {}", PROTOCOLS.join(", "))));
+                let hint = match protocol.as_str() {
+                    "h3" => "it is agreed on over UDP: write http3 = true in the listener".to_owned(),
+                    _ => format!("there is {}", PROTOCOLS.join(", ")),
+                };
+                report.refuse_at(index, refusal.hint(hint));
             }
         }
     });

@@ -2,6 +2,7 @@
 
 use crate::support::{Stand, admit, assert_follows, counts, generator, millis, policy, pool};
 use proptest::prelude::*;
+use steelyard_core::load::{Decay, Stamp};
 use steelyard_core::policy::{Phase, Policy, Rotation, SCAN_MAX};
 use steelyard_core::pool::{Outcome, Pick, Pool};
 use steelyard_core::random::Generator;
@@ -129,7 +130,7 @@ fn phantoms_make_dear_and_fade_and_are_no_requests() {
         other => panic!("{other:?}"),
     };
     assert!((0..20).all(|_| choice(1) == 1), "the one that failed is dearer");
-    let burden = |at: u64| broken.burden(millis(at), || 1.0);
+    let burden = |at: u64| broken.burden(Stamp::of(millis(at)), || Decay::over(1.0));
     assert!((burden(1_000) - (-1.0f32).exp()).abs() < 1e-3, "it fades over the pool's success time");
     assert!(burden(20_000) <= 0.0, "it is gone in the end");
     assert!((0..40).any(|_| choice(20_000) == 0), "and forgotten");

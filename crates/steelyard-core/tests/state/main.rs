@@ -4,6 +4,7 @@
 //! Properties print the seed and the smallest case that fails, and keep it beside this file;
 //! `PROPTEST_RNG_SEED` replays a whole run. Statistical tests take theirs from `STEELYARD_SEED`.
 
+mod choices;
 mod hashing;
 mod idle_queue;
 mod learned;

@@ -142,10 +142,6 @@ impl Candidates for Stand {
         millis(0)
     }
 
-    fn load(&self, index: usize) -> f32 {
-        self.costs[index]
-    }
-
     fn time_cost(&self, index: usize) -> f32 {
         self.costs[index]
     }

@@ -1,17 +1,22 @@
 //! One question to an endpoint for its own load, over a connection that is kept for the next.
 
+mod streams;
+
+use super::probe::{spoken_first, uri};
 use crate::proxied;
-use crate::tls::PoolTls;
+use crate::tls::{PoolTls, Spoken};
+use http::Uri;
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use steelyard_core::document::{self, ProxyVersion};
+use steelyard_core::document::{self, Protocol, ProxyVersion};
 use steelyard_core::endpoint::Address;
 use steelyard_core::report::{REPORT_BYTES_MAX, REPORT_FIELD, Report};
+use streams::Streams;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
 /// Where endpoints are asked, unless configured.
 const PATH: &str = "/.steelyard/load";
@@ -22,21 +27,29 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Fields of a head that are looked at.
 const FIELDS_MAX: usize = 100;
 
+/// What carries questions.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Debug + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug + 'static> Stream for S {}
+
 /// A connection to an endpoint on which questions are asked, one after the other.
 #[derive(Debug)]
 pub(super) enum Line {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    TlsUnix(Box<TlsStream<UnixStream>>),
+    Http1(Box<dyn Stream>),
+    Http2(Streams),
 }
 
 /// A question.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     address: Address,
+    /// In HTTP/1.1.
     request: Vec<u8>,
+    /// In HTTP/2.
+    uri: Uri,
     limit: Duration,
+    /// What is spoken where nothing else is agreed on.
+    spoken: Spoken,
     /// TLS, and the name that the endpoint was configured with.
     tls: Option<(Arc<PoolTls>, String)>,
     /// The header of the PROXY protocol that a connection begins with.
@@ -67,7 +80,7 @@ struct Head {
 
 impl Question {
     /// The question that a pool asks an endpoint, which was configured as `configured`.
-    pub fn new(policy: &document::Policy, address: Address, configured: &str) -> Self {
+    pub fn new(policy: &document::Policy, protocol: Protocol, address: Address, configured: &str) -> Self {
         let path = policy.probe_path.as_deref().unwrap_or(PATH);
         let host = if configured.starts_with("unix:") { "localhost" } else { configured };
         let version = env!("CARGO_PKG_VERSION");
@@ -75,7 +88,9 @@ impl Question {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\r\n"
         );
         let limit = Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS));
-        Self { address, request: request.into_bytes(), limit, tls: None, header: Vec::new() }
+        let (spoken, scheme) = spoken_first(protocol);
+        let uri = uri(path, &scheme, host);
+        Self { address, request: request.into_bytes(), uri, limit, spoken, tls: None, header: Vec::new() }
     }
 
     /// The same over TLS, to an endpoint that was configured as `configured`.
@@ -114,34 +129,36 @@ impl Question {
     async fn open(&self) -> io::Result<Line> {
         match &self.address {
             Address::Socket(address) => {
-                let mut stream = TcpStream::connect(address).await?;
-                stream.write_all(&self.header).await?;
+                let stream = TcpStream::connect(address).await?;
                 // Without it a question may wait for the acknowledgement of the last.
                 let _ = stream.set_nodelay(true);
-                Ok(match &self.tls {
-                    None => Line::Tcp(stream),
-                    Some((tls, configured)) => Line::Tls(Box::new(tls.connect(configured, stream).await?.0)),
-                })
+                self.begin(stream).await
             }
-            Address::Unix(path) => {
-                let mut stream = UnixStream::connect(path).await?;
-                stream.write_all(&self.header).await?;
-                Ok(match &self.tls {
-                    None => Line::Unix(stream),
-                    Some((tls, configured)) => {
-                        Line::TlsUnix(Box::new(tls.connect(configured, stream).await?.0))
-                    }
-                })
-            }
+            Address::Unix(path) => self.begin(UnixStream::connect(path).await?).await,
         }
+    }
+
+    /// Says first whose the connection is where that is wanted, then begins TLS where the pool speaks it, and HTTP/2
+    /// where that is spoken.
+    async fn begin(&self, mut stream: impl Stream) -> io::Result<Line> {
+        stream.write_all(&self.header).await?;
+        let (stream, spoken): (Box<dyn Stream>, _) = match &self.tls {
+            None => (Box::new(stream), self.spoken),
+            Some((tls, configured)) => {
+                let (stream, spoken) = tls.connect(configured, stream).await?;
+                (Box::new(stream), spoken)
+            }
+        };
+        Ok(match spoken {
+            Spoken::Http1 => Line::Http1(stream),
+            Spoken::Http2 => Line::Http2(Streams::begin(stream).await?),
+        })
     }
 
     async fn ask_on(&self, mut line: Line) -> io::Result<Answer> {
         let (report, keep) = match &mut line {
-            Line::Tcp(stream) => ask(stream, &self.request).await?,
-            Line::Unix(stream) => ask(stream, &self.request).await?,
-            Line::Tls(stream) => ask(stream, &self.request).await?,
-            Line::TlsUnix(stream) => ask(stream, &self.request).await?,
+            Line::Http1(stream) => ask(stream, &self.request).await?,
+            Line::Http2(streams) => streams.ask(self.uri.clone()).await.map_err(io::Error::other)?,
         };
         Ok((report, keep.then_some(line)))
     }

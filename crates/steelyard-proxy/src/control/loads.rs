@@ -4,9 +4,12 @@
 
 use super::load::{Line, Question};
 use crate::shared::Shared;
+use crate::tls::{PoolTls, same};
 use std::collections::HashMap;
 use std::sync::Arc;
+use steelyard_core::document::{Protocol, ProxyVersion};
 use steelyard_core::endpoint::Endpoint;
+use steelyard_core::pool::Pool;
 use steelyard_core::report::Report;
 use steelyard_core::time::Nanos;
 use tokio::task::JoinSet;
@@ -19,6 +22,7 @@ const IDLE_MAX: Nanos = Nanos::from_millis(4_000);
 pub(super) struct Answered {
     pool: String,
     endpoint: Arc<Endpoint>,
+    rules: Rules,
     report: Option<Report>,
     line: Option<Line>,
 }
@@ -34,8 +38,30 @@ pub(super) struct Loads {
 #[derive(Debug)]
 struct Kept {
     line: Line,
+    rules: Rules,
     since: Nanos,
     _endpoint: Arc<Endpoint>,
+}
+
+/// By what a connection was opened: under other rules it is not used again.
+#[derive(Debug)]
+struct Rules {
+    protocol: Protocol,
+    send_proxy: Option<ProxyVersion>,
+    tls: Option<Arc<PoolTls>>,
+}
+
+impl Rules {
+    fn of(pool: &Pool) -> Self {
+        let config = pool.config();
+        Self { protocol: config.protocol, send_proxy: config.send_proxy, tls: pool.prepared.get().cloned() }
+    }
+
+    fn are(&self, others: &Self) -> bool {
+        self.protocol == others.protocol
+            && self.send_proxy == others.send_proxy
+            && same(self.tls.as_ref(), others.tls.as_ref())
+    }
 }
 
 impl Loads {
@@ -44,14 +70,17 @@ impl Loads {
         for pool in &shared.snapshot.load().pools {
             for member in pool.probes_wanted() {
                 let address = member.endpoint.address().clone();
-                let question = Question::new(&pool.config().policy, address, &member.configured)
-                    .over(pool.prepared.get(), &member.configured)
-                    .announced(pool.config().send_proxy);
-                let kept = self.idle.remove(&key(&member.endpoint)).map(|kept| kept.line);
+                let rules = Rules::of(pool);
+                let question =
+                    Question::new(&pool.config().policy, rules.protocol, address, &member.configured)
+                        .over(rules.tls.as_ref(), &member.configured)
+                        .announced(rules.send_proxy);
+                let kept = self.idle.remove(&key(&member.endpoint));
+                let kept = kept.filter(|kept| kept.rules.are(&rules)).map(|kept| kept.line);
                 let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
                 self.running.spawn(async move {
                     let (report, line) = question.ask(kept).await;
-                    Answered { pool, endpoint, report, line }
+                    Answered { pool, endpoint, rules, report, line }
                 });
             }
         }
@@ -64,13 +93,13 @@ impl Loads {
 
     /// Takes the answer in, if the pool is still there.
     pub fn record(&mut self, answered: Answered, shared: &Shared) {
-        let Answered { pool, endpoint, report, line } = answered;
+        let Answered { pool, endpoint, rules, report, line } = answered;
         let now = shared.clock.now();
         if let Some(pool) = shared.snapshot.load().pool(&pool) {
             pool.take_report(&endpoint, report, now);
         }
         if let Some(line) = line {
-            self.idle.insert(key(&endpoint), Kept { line, since: now, _endpoint: endpoint });
+            self.idle.insert(key(&endpoint), Kept { line, rules, since: now, _endpoint: endpoint });
         }
     }
 

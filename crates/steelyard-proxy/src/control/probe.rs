@@ -7,6 +7,7 @@ use crate::tls::{PoolTls, Spoken};
 use crate::transport::Insecure;
 use http::uri::Scheme;
 use http2::Http2;
+pub(super) use http2::uri;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -90,11 +91,7 @@ impl Probe {
             (Address::Socket(address), Some(port)) => Address::Socket((address.ip(), port).into()),
             (address, _) => address,
         };
-        let (spoken, scheme) = match protocol {
-            Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
-            Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
-            Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
-        };
+        let (spoken, scheme) = spoken_first(protocol);
         let question = match (&health.grpc, &health.path) {
             _ if health.udp.is_some() => {
                 Question::Datagram(health.udp.as_deref().map(bytes).unwrap_or_default())
@@ -229,6 +226,15 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
     let digits = hexadecimal.as_bytes().chunks_exact(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
     digits.map(|pair| byte(pair).unwrap_or_default()).collect()
+}
+
+/// What is spoken where nothing else is agreed on, and the scheme under which HTTP/2 is.
+pub(super) fn spoken_first(protocol: Protocol) -> (Spoken, Scheme) {
+    match protocol {
+        Protocol::Http1 => (Spoken::Http1, Scheme::HTTP),
+        Protocol::H2c => (Spoken::Http2, Scheme::HTTP),
+        Protocol::H2 | Protocol::Auto => (Spoken::Http2, Scheme::HTTPS),
+    }
 }
 
 /// What a status is worth.

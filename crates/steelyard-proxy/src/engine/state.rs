@@ -4,6 +4,7 @@ use super::{EngineError, Events, Options, limits};
 use crate::clock::Clock;
 use crate::connections;
 use crate::control::resolve::{self, Answers, Name};
+use crate::http3;
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
 use crate::sockets::{Opened, Prepared, Sockets};
 use crate::tls::{self, Files};
@@ -94,6 +95,7 @@ impl State {
                 load_calls: Notify::new(),
                 proofs: ArcSwapOption::empty(),
                 connections: AtomicU32::new(0),
+                quic: http3::Keys::new(),
                 panics: AtomicU64::new(0),
             }),
             owns_process: options.signals,

@@ -61,6 +61,8 @@ pub enum FieldKind {
     Server,
     /// Strict-Transport-Security
     StrictTransportSecurity,
+    /// Alt-Svc
+    AltSvc,
 }
 
 const X_FORWARDED: &[u8] = b"x-forwarded-";
@@ -117,7 +119,7 @@ fn names_of_length(length: usize) -> &'static [(&'static [u8], FieldKind)] {
         2 => &[(b"te", K::Te)],
         4 => &[(b"host", K::Host), (b"date", K::Date), (b"etag", K::EndToEnd)],
         6 => &[(b"cookie", K::EndToEnd), (b"expect", K::Expect), (b"server", K::Server)],
-        7 => &[(b"upgrade", K::Upgrade), (b"trailer", K::Trailer)],
+        7 => &[(b"upgrade", K::Upgrade), (b"trailer", K::Trailer), (b"alt-svc", K::AltSvc)],
         8 => &[(b"location", K::EndToEnd)],
         9 => &[(b"forwarded", K::Forwarded), (b"x-real-ip", K::XForwardedOther)],
         10 => &[(b"connection", K::Connection), (b"keep-alive", K::KeepAlive), (b"set-cookie", K::EndToEnd)],

@@ -1,13 +1,14 @@
 //! A client's request on a stream.
 
 use super::content::Content;
-use super::translate::{self, websocket};
+use super::translate;
 use crate::codec::{Asked, Parts, Piece, ReadContent};
 use crate::fault::Fault;
 use crate::forward::Client;
 use crate::free::Lent;
 use crate::head::{FieldSpan, Framing, RequestHead};
 use crate::http1::{Limits, Reject};
+use crate::pseudo::websocket;
 use crate::timer::{GiveUp, Timer};
 use bytes::Bytes;
 use h2::server::SendResponse;

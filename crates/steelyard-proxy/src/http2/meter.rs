@@ -5,12 +5,11 @@
 //! from the bytes as they come in, since `h2` does not tell of them.
 
 use super::PREFACE;
+use crate::account::Account;
 use steelyard_core::time::Nanos;
 
 /// What one frame costs, in bytes carried: more than the answer to a PING earns, less than a small response.
 const FRAME_COST: u64 = 32;
-/// In this time all that was spent is there again.
-const RECOVERY: Nanos = Nanos::from_millis(60_000);
 /// Length, kind, flags and stream (RFC 9113 section 4.1).
 const HEAD_BYTES: usize = 9;
 const KIND_DATA: u8 = 0;
@@ -27,47 +26,6 @@ pub(super) struct Meter {
     account: Account,
     /// Whether the peer has said what it may be asked.
     settings: bool,
-}
-
-/// What may be spent, which comes back with time and is never more than at first. Once it is spent, that stays so.
-#[derive(Debug)]
-pub(super) struct Account {
-    credit: u64,
-    credit_max: u64,
-    since: Option<Nanos>,
-    exhausted: bool,
-}
-
-impl Account {
-    pub fn new(credit_max: u64) -> Self {
-        Self { credit: credit_max, credit_max, since: None, exhausted: false }
-    }
-
-    pub fn earn(&mut self, amount: u64) {
-        self.credit = self.credit.saturating_add(amount).min(self.credit_max);
-    }
-
-    pub fn spend(&mut self, amount: u64) {
-        self.credit = self.credit.saturating_sub(amount);
-        self.exhausted |= self.credit == 0;
-    }
-
-    pub fn is_exhausted(&self) -> bool {
-        self.exhausted
-    }
-
-    /// Gives back what has come back with time.
-    pub fn recover(&mut self, now: Nanos) {
-        let Some(since) = self.since else {
-            self.since = Some(now);
-            return;
-        };
-        let back = self.credit_max.saturating_mul(now.since(since).0 / 1_000) / (RECOVERY.0 / 1_000);
-        if back > 0 {
-            self.earn(back);
-            self.since = Some(now);
-        }
-    }
 }
 
 impl Meter {

@@ -3,11 +3,13 @@
 use super::answer::AnswerStream;
 use super::asked::{AskedStream, Back, SharedBack};
 use super::io::{Io, Pipe};
-use super::meter::{Account, Meter};
-use super::{SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, connection_window, grpc};
+use super::meter::Meter;
+use super::{SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, connection_window};
 use crate::accepted::listener_of;
+use crate::account::Account;
 use crate::codec::{Answer, WriteContent};
 use crate::forward::{After, Client, Outcome, forward};
+use crate::grpc;
 use crate::head::Version;
 use crate::http1::Reject;
 use crate::http1::client::limits;

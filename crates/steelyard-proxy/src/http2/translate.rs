@@ -6,35 +6,24 @@
 //! that is missing, repeated or behind others. Its names may hold a quote though, which no name of ours does.
 
 use crate::codec::{Parts, Trailers};
-use crate::head::{
-    FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version, authority_is_valid,
-    path_is_valid, query_is_valid,
-};
+use crate::grpc;
+use crate::head::{FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Version};
 use crate::http1::chunked::may_trail;
 use crate::http1::encode::{Local, ResponseEdit, is_withheld, passes_to_client};
-use crate::http1::field::{Expect, content_length, expect, is_token};
+use crate::http1::field::is_token;
 use crate::http1::{Limits, Reject};
+use crate::pseudo::{Line, Notes, put, websocket, write_field, write_target};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    ALT_SVC, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
 };
 use http::{Response, StatusCode};
 
 pub(in crate::http2) mod upward;
-pub(crate) mod websocket;
 
-pub use websocket::KEY_BYTES;
-
-/// What the fields of a request say about it.
-#[derive(Default)]
-struct Notes {
-    content_length: Option<u64>,
-    host: Option<Span>,
-    te_trailers: bool,
-    expect: Expect,
-}
+pub use crate::pseudo::websocket::KEY_BYTES;
 
 /// Writes a request into `out` and `fields`, which are empty, and says what was found. `ended` says that its head was all
 /// of it; `key` is used where it asks for a WebSocket, which in HTTP/1.1 needs one.
@@ -47,7 +36,8 @@ pub fn request(
     fields: &mut Vec<FieldSpan>,
 ) -> Result<RequestHead, Reject> {
     let bad = |reason| Reject { status: 400, reason };
-    let websocket = websocket::is_asked_for(parts.extensions.get::<Protocol>())?;
+    let protocol = parts.extensions.get::<Protocol>();
+    let websocket = websocket::is_asked_for(protocol.map(|protocol| protocol.as_str().as_bytes()))?;
     let name = if websocket { "GET" } else { parts.method.as_str() };
     let method = Method::of(name.as_bytes());
     if method == Method::Connect {
@@ -57,78 +47,16 @@ pub fn request(
         return Err(bad("malformed :method"));
     }
     let method_span = put(out, name.as_bytes());
-    let (path, query) = target(parts, method, limits, out)?;
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let (path, query) = write_target(target.as_bytes(), method, limits, out)?;
     let authority = parts.uri.authority().map(|authority| put(out, authority.as_str().as_bytes()));
     if !matches!(parts.uri.scheme_str(), None | Some("http" | "https")) {
         return Err(bad("the scheme is not http or https"));
     }
     out.extend_from_slice(b"\r\n");
     let notes = write_fields(&parts.headers, limits, out, fields)?;
-    let authority = match (authority, notes.host) {
-        (Some(one), Some(other)) if !one.of(out).eq_ignore_ascii_case(other.of(out)) => {
-            return Err(bad("Host and :authority differ"));
-        }
-        (Some(authority), _) | (None, Some(authority)) => authority,
-        (None, None) => return Err(bad("missing :authority")),
-    };
-    if !authority_is_valid(authority.of(out)) {
-        return Err(bad("malformed :authority"));
-    }
-    let framing = match notes.content_length {
-        _ if websocket => Framing::None,
-        Some(length) => Framing::Length(length),
-        None if ended => Framing::None,
-        None => Framing::Chunked,
-    };
-    if method == Method::Trace && framing != Framing::None {
-        return Err(bad("TRACE with content"));
-    }
-    if notes.expect == Expect::Unknown {
-        return Err(Reject { status: 417, reason: "unknown expectation" });
-    }
-    let upgrade = websocket.then(|| websocket::complete(out, fields, &key()));
-    Ok(RequestHead {
-        method,
-        method_span,
-        path,
-        query,
-        authority,
-        version: Version::Http2,
-        framing,
-        keep_alive: true,
-        expect_continue: notes.expect == Expect::Continue
-            && !matches!(framing, Framing::None | Framing::Length(0)),
-        upgrade,
-        te_trailers: notes.te_trailers,
-        head_bytes: out.len() as u32,
-    })
-}
-
-/// Appends bytes and says where they are.
-fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Span {
-    let start = out.len();
-    out.extend_from_slice(bytes);
-    Span::new(start, out.len())
-}
-
-fn target(
-    parts: &http::request::Parts,
-    method: Method,
-    limits: &Limits,
-    out: &mut Vec<u8>,
-) -> Result<(Span, Option<Span>), Reject> {
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes();
-    if target.len() > limits.target_bytes_max as usize {
-        return Err(Reject { status: 414, reason: "request target is too long" });
-    }
-    let length = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at(length);
-    let asterisk = target == b"*" && method == Method::Options;
-    if !(asterisk || path_is_valid(path)) || !query.get(1..).is_none_or(query_is_valid) {
-        return Err(Reject { status: 400, reason: "malformed :path" });
-    }
-    let path = put(out, path);
-    Ok((path, query.get(1..).map(|query| put(out, query))))
+    let line = Line { version: Version::Http2, method, method_span, path, query, authority, websocket };
+    notes.conclude(&line, ended, key, out, fields)
 }
 
 /// Writes the fields; those of a cookie that came in crumbs become one again (RFC 9113 section 8.2.3).
@@ -174,35 +102,6 @@ fn write_fields(
     Ok(notes)
 }
 
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> FieldSpan {
-    let kind = FieldKind::of(name);
-    let name = put(out, name);
-    out.extend_from_slice(b": ");
-    let value = put(out, value);
-    out.extend_from_slice(b"\r\n");
-    FieldSpan { name, value, kind }
-}
-
-impl Notes {
-    fn take(&mut self, field: FieldSpan, out: &[u8]) -> Result<(), Reject> {
-        let bad = |reason| Err(Reject { status: 400, reason });
-        let value = field.value.of(out);
-        match field.kind {
-            FieldKind::Host if self.host.is_some() => return bad("repeated Host"),
-            FieldKind::Host => self.host = Some(field.value),
-            FieldKind::ContentLength if self.content_length.is_some() => {
-                return bad("repeated Content-Length");
-            }
-            FieldKind::ContentLength => self.content_length = Some(content_length(value)?),
-            FieldKind::TransferEncoding => return bad("Transfer-Encoding in HTTP/2"),
-            FieldKind::Te => self.te_trailers = true,
-            FieldKind::Expect => self.expect = expect(value),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 /// Writes the fields of a trailer section, but for those that must not be in one (RFC 9110 section 6.5.1).
 pub(super) fn trailers(trailers: &HeaderMap, section: &mut Vec<u8>, fields: &mut Vec<FieldSpan>) {
     for (name, value) in trailers {
@@ -244,6 +143,9 @@ pub(super) fn response(response: Parts<'_, ResponseHead>, edit: &ResponseEdit<'_
     }
     if !edit.hsts.is_empty() && !map.contains_key(STRICT_TRANSPORT_SECURITY) {
         append(map, STRICT_TRANSPORT_SECURITY.as_str().as_bytes(), HeaderValue::from_bytes(edit.hsts));
+    }
+    if !edit.alt_svc.is_empty() && !map.contains_key(ALT_SVC) {
+        append(map, ALT_SVC.as_str().as_bytes(), HeaderValue::from_bytes(edit.alt_svc));
     }
     if !edit.set_cookie.is_empty() {
         append(map, SET_COOKIE.as_str().as_bytes(), HeaderValue::from_bytes(edit.set_cookie));
@@ -302,7 +204,10 @@ pub(super) fn local(answer: &Local<'_>, grpc: bool) -> (Response<()>, Bytes) {
         append(map, name.as_bytes(), HeaderValue::from_bytes(value.as_bytes()));
     }
     if grpc {
-        super::grpc::write(map, answer);
+        map.insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
+        for (name, value) in grpc::status_of(answer) {
+            append(map, name.as_bytes(), HeaderValue::from_bytes(&value));
+        }
         return (head, Bytes::new());
     }
     if matches!(answer.status, 204 | 304) {

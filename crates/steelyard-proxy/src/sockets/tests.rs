@@ -2,7 +2,7 @@
 
 use super::*;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use steelyard_core::document::Document;
@@ -10,12 +10,19 @@ use steelyard_core::policy::Phase;
 use steelyard_core::pool::Options;
 use steelyard_core::snapshot::{Resolved, Snapshot, parse};
 
-/// Listeners as a snapshot has them: a name and what it binds.
+/// Listeners as a snapshot has them: a name and what it binds. One whose name ends in 3 speaks HTTP/3.
 fn listeners(wanted: &[(&str, &[&str])]) -> Vec<Arc<Listener>> {
     let listeners: Vec<_> = wanted
         .iter()
         .map(|(name, bind)| {
+            let speaks = name.ends_with('3');
+            let certificates = [serde_json::json!({"cert": "c", "key": "k"})];
+            let tls = serde_json::json!({
+                "certificates": certificates, "alpn": [], "tickets": true, "session_cache": null,
+            });
+            let http3 = serde_json::json!({"early_data": false, "advertise": true});
             serde_json::json!({
+                "tls": speaks.then_some(tls), "http3": speaks.then_some(http3),
                 "name": name, "bind": bind, "pool": null, "trusted_proxies": [], "allow_encoded_slash": false,
                 "limits": {"connections": null, "header_bytes_max": 65536, "header_count_max": 100,
                            "target_bytes_max": 8192},
@@ -188,4 +195,52 @@ fn a_file_that_another_has_put_in_the_place_is_left_alone() {
     let _other = UnixListener::bind(folder.socket()).unwrap();
     sockets.clear();
     assert!(folder.socket().exists());
+}
+
+fn udp(opened: &Opened) -> Vec<SocketAddr> {
+    let address = |socket: &Socket| match socket {
+        Socket::Quic(socket) => socket.local_addr().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    opened.sockets.iter().map(address).collect()
+}
+
+#[test]
+fn http3_has_sockets_of_its_own_on_the_same_port_which_come_and_go_alone() {
+    let mut sockets = Sockets::default();
+    let bind = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (opened, _) = change(&mut sockets, &[("web3", &[&bind])]);
+    let [tcp, quic] = &opened[..] else { panic!("{opened:?}") };
+    assert_eq!((tcp.sockets.len(), udp(quic)), (2, vec![address(&sockets, "web3"); 2]));
+    assert_eq!(sockets.addresses("web3").len(), 1);
+    let (again, closed) = change(&mut sockets, &[("web3", &[&bind])]);
+    assert!(again.is_empty() && closed.is_empty());
+    let (moved, closed) = change(&mut sockets, &[("web", &[&bind])]);
+    assert_eq!((moved.len(), closed), (1, vec![tcp.id, quic.id]));
+    // Those that were closed may still be there for a while, until their connections have ended.
+    let (back, _) = change(&mut sockets, &[("web3", &[&bind])]);
+    assert_eq!(back.len(), 2);
+}
+
+#[test]
+fn a_udp_port_of_somebody_else_is_refused_by_name() {
+    let mut sockets = Sockets::default();
+    let theirs = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = theirs.local_addr().unwrap().to_string();
+    let error = refused(&mut sockets, &[("web3", &[&taken])]);
+    assert!(error.to_string().contains("the UDP port that http3 needs is in use"), "{error}");
+    assert!(error.to_string().contains("ss -lunp"), "{error}");
+    // Nothing is left behind of the one that could be had.
+    change(&mut sockets, &[("web", &[&taken])]);
+}
+
+#[test]
+fn unix_sockets_have_no_http3_and_both_families_share_one_port() {
+    let mut sockets = Sockets::default();
+    let folder = Folder::new("http3");
+    let unix = format!("unix:{}", folder.socket().display());
+    let (opened, _) = change(&mut sockets, &[("web3", &[&unix, ":0"])]);
+    let [_, _, quic] = &opened[..] else { panic!("{opened:?}") };
+    let local: SocketAddr = sockets.addresses("web3")[1].parse().unwrap();
+    assert_eq!(udp(quic), [local; 2]);
 }

@@ -275,12 +275,16 @@ fn write_beside(header: &mut libc::msghdr, local: IpAddr) {
 mod tests {
     use super::*;
     use std::net::UdpSocket;
+    use std::time::Duration;
 
     fn pair(bind: &str, to: &str) -> (UdpSocket, UdpSocket) {
         let receiver = UdpSocket::bind(bind).unwrap();
         let sender = UdpSocket::bind(to).unwrap();
         let port = receiver.local_addr().unwrap().port();
         sender.connect(SocketAddr::new(sender.local_addr().unwrap().ip(), port)).unwrap();
+        for socket in [&receiver, &sender] {
+            socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        }
         (receiver, sender)
     }
 

@@ -6,30 +6,43 @@ use super::prepare::{Contents, Digest};
 use super::resolver::Resolver;
 use super::resumption::Resumption;
 use super::{provider, verify, versions};
+use crate::http3;
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::ServerConfig;
 use rustls::server::NoClientAuth;
 use rustls::server::danger::ClientCertVerifier;
+use std::fmt;
 use std::sync::Arc;
-use steelyard_core::document;
+use steelyard_core::document::{self, TlsVersion};
 use steelyard_core::problem::Refusal;
 
 /// TLS towards the clients of one listener: everything that a handshake needs.
-#[derive(Debug)]
 pub(crate) struct ListenerTls {
     /// What the library that speaks TLS is told.
     pub config: Arc<ServerConfig>,
     /// In the order of the document.
     pub certificates: Vec<Shown>,
+    /// The same for QUIC, where HTTP/3 is spoken.
+    pub quic: Option<Arc<QuicServerConfig>>,
     pub(super) settings: document::ListenerTls,
+    pub(super) http3: Option<document::Http3>,
     pub(super) digest: Digest,
     resolver: Arc<Resolver>,
     resumption: Resumption,
+    /// That of QUIC is another: what was agreed on over TCP is not taken up over UDP, nor the other way round.
+    quic_resumption: Option<Resumption>,
+}
+
+impl fmt::Debug for ListenerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerTls").field("certificates", &self.certificates).finish_non_exhaustive()
+    }
 }
 
 impl ListenerTls {
     /// Loads and checks everything; `None` where a problem has been found. `before` is what is in force.
     pub(super) fn load(
-        settings: &document::ListenerTls,
+        (settings, http3): (&document::ListenerTls, Option<&document::Http3>),
         contents: &Contents<'_>,
         before: Option<&Self>,
         findings: &mut Findings,
@@ -46,12 +59,24 @@ impl ListenerTls {
         let certificates: Vec<Loaded> = certificates.into_iter().collect::<Option<_>>()?;
         let (verifier, client_auth) = verifier?;
         let resolver = Arc::new(Resolver::new(&certificates));
+        let quic_resumption = http3.map(|http3| {
+            let before = before.and_then(|before| before.quic_resumption.as_ref());
+            Resumption::of_quic(settings, http3, client_auth.clone(), before).map_err(|error| broken(&error))
+        });
+        let quic_resumption = findings.keep("tickets", quic_resumption.transpose())?;
         let resumption = Resumption::of(settings, client_auth, before.map(|before| &before.resumption))
             .map_err(|error| broken(&error));
         let resumption = findings.keep("tickets", resumption)?;
+        let quic = quic_resumption
+            .as_ref()
+            .map(|resumption| quic(Arc::clone(&verifier), &resolver, resumption).map_err(|refusal| *refusal));
+        let quic = findings.keep("min_version", quic.transpose())?;
         let config = configure(settings, verifier, &resolver, &resumption).map_err(|error| broken(&error));
         Some(Self {
             config: Arc::new(findings.keep("min_version", config)?),
+            quic,
+            http3: http3.cloned(),
+            quic_resumption,
             certificates: certificates.into_iter().map(|loaded| loaded.shown).collect(),
             settings: settings.clone(),
             digest: contents.digest(),
@@ -118,6 +143,23 @@ fn client_verifier(
     let mut terms = vec![settings.client_auth as u8];
     terms.extend_from_slice(content);
     Some((findings.keep("client_ca", verifier)?, terms))
+}
+
+/// What QUIC needs, which knows TLS 1.3 alone.
+fn quic(
+    verifier: Arc<dyn ClientCertVerifier>,
+    resolver: &Arc<Resolver>,
+    resumption: &Resumption,
+) -> Result<Arc<QuicServerConfig>, Box<Refusal>> {
+    let config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(versions(TlsVersion::Tls13))
+        .map_err(|error| Box::new(broken(&error)))?;
+    let mut config =
+        config.with_client_cert_verifier(verifier).with_cert_resolver(Arc::<Resolver>::clone(resolver));
+    config.alpn_protocols = vec![http3::PROTOCOL.to_vec()];
+    resumption.apply(&mut config);
+    let config = QuicServerConfig::try_from(config);
+    Ok(Arc::new(config.map_err(|error| Box::new(Refusal::new(format!("this cannot be: {error}"))))?))
 }
 
 fn configure(

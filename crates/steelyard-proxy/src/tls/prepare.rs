@@ -79,6 +79,7 @@ pub(super) fn load(
             let Some(settings) = &config.tls else { continue };
             let before = before.and_then(|before| before.listener(&config.name)?.prepared.get());
             let loaded = findings.at(config.name.as_str(), |findings| {
+                let settings = (settings, config.http3.as_ref());
                 findings.at("tls", |findings| listener(settings, before, files, &system, findings))
             });
             parts.listeners.extend(loaded.map(|tls| (config.name.clone(), tls)));
@@ -104,13 +105,13 @@ pub(super) fn load(
 type System = OnceCell<Result<RootCertStore, Refusal>>;
 
 fn listener(
-    settings: &document::ListenerTls,
+    (settings, http3): (&document::ListenerTls, Option<&document::Http3>),
     before: Option<&Arc<ListenerTls>>,
     files: Files,
     system: &System,
     findings: &mut Findings,
 ) -> Option<Arc<ListenerTls>> {
-    let same = before.filter(|before| before.settings == *settings);
+    let same = before.filter(|before| before.settings == *settings && before.http3.as_ref() == http3);
     if let (Some(same), Files::Keep) = (same, files) {
         return Some(Arc::clone(same));
     }
@@ -119,7 +120,7 @@ fn listener(
     if let Some(same) = same.filter(|same| same.digest == contents.digest()) {
         return Some(Arc::clone(same));
     }
-    ListenerTls::load(settings, &contents, before.map(Arc::as_ref), findings).map(Arc::new)
+    ListenerTls::load((settings, http3), &contents, before.map(Arc::as_ref), findings).map(Arc::new)
 }
 
 fn pool(

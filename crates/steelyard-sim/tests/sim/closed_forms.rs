@@ -172,9 +172,13 @@ fn a_split_in_proportion_to_speed_is_a_split_of_time() {
 fn two_choices_among_many_follow_their_limit() {
     assert!((two_choices(0.5) - 1.265_686).abs() < 1e-6);
     // Above 64 endpoints least_request compares two.
-    for (policy, count, utilisation) in
-        [("least_request", 400, 0.5), ("least_request", 400, 0.7), ("least_request", 400, 0.85)]
-    {
+    for (policy, count, utilisation) in [
+        ("p2c", 400, 0.5),
+        ("p2c", 400, 0.85),
+        ("least_request", 400, 0.5),
+        ("least_request", 400, 0.7),
+        ("least_request", 400, 0.85),
+    ] {
         let found = scene(&[policy], count, utilisation).requests(120_000).run();
         assert_mean(&format!("two choices, rho {utilisation}"), two_choices(utilisation), &found);
     }

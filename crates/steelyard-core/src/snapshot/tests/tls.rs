@@ -1,7 +1,9 @@
 //! What a document may say of TLS.
 
 use super::*;
-use crate::document::{Certificate, ClientAuth, Hsts, ListenerTls, PoolTls, TlsVersion};
+use crate::document::{
+    Certificate, ClientAuth, Hsts, Http3, ListenerProtocol, ListenerTls, PoolTls, TlsVersion,
+};
 
 pub(super) fn listener_tls() -> ListenerTls {
     ListenerTls {
@@ -62,6 +64,55 @@ fn only_clear_text_is_sent_to_https() {
         document.listeners[0].redirect_https = Some(443);
     };
     refused(both, "listeners.web.redirect_https: this listener speaks TLS", "");
+}
+
+#[test]
+fn http3_needs_tls_an_address_and_for_early_data_a_memory() {
+    let plain = Http3 { early_data: false, advertise: true, port: None };
+    let over_tls = |http3: Http3| {
+        move |document: &mut Document| {
+            document.listeners[0].tls = Some(listener_tls());
+            document.listeners[0].http3 = Some(http3);
+        }
+    };
+    build(&with(over_tls(Http3 { early_data: true, port: Some(443), ..plain.clone() })), None);
+    let clear = |document: &mut Document| document.listeners[0].http3 = Some(plain.clone());
+    refused(clear, "listeners.web.http3: HTTP/3 is spoken over TLS alone", "[listeners.NAME.tls]");
+    let nowhere = |document: &mut Document| {
+        over_tls(plain.clone())(document);
+        document.listeners[0].bind = vec!["unix:/web.sock".into()];
+    };
+    refused(nowhere, "listeners.web.http3: HTTP/3 needs an address", ":443");
+    let carried = |document: &mut Document| {
+        document.listeners[0].protocol = ListenerProtocol::Tcp;
+        document.listeners[0].http3 = Some(plain.clone());
+    };
+    refused(carried, "listeners.web.http3: HTTP/3 belongs to HTTP", "take it out");
+    let zero = over_tls(Http3 { port: Some(0), ..plain.clone() });
+    refused(zero, "listeners.web.http3.alt_svc: 0 is no port", "true");
+    let forgets = |document: &mut Document| {
+        over_tls(Http3 { early_data: true, ..plain.clone() })(document);
+        document.listeners[0].tls.as_mut().expect("TLS").session_cache = None;
+    };
+    refused(forgets, "listeners.web.http3.early_data: early data needs sessions", "session_cache");
+    let believes = |document: &mut Document| {
+        over_tls(plain.clone())(document);
+        document.listeners[0].proxy_protocol = true;
+        document.listeners[0].trusted_proxies = vec!["10.0.0.0/8".into()];
+    };
+    refused(believes, "listeners.web.http3: over QUIC no PROXY header comes", "take it out");
+    let beside_datagrams = |document: &mut Document| {
+        over_tls(plain.clone())(document);
+        let mut dns = listener("dns", &document.listeners[0].bind[0]);
+        dns.protocol = ListenerProtocol::Udp;
+        document.listeners.push(dns);
+    };
+    refused(beside_datagrams, "listeners.dns.bind[0]: ", "cannot share an address");
+    refused_in_front(
+        |tls| tls.alpn = vec!["h3".into()],
+        "listeners.web.tls.alpn[0]: the protocol \"h3\" is not spoken here",
+        "http3 = true",
+    );
 }
 
 #[test]

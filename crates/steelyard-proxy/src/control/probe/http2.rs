@@ -145,7 +145,7 @@ fn short(status: &str) -> &str {
 }
 
 /// What was configured was checked; a host that is no authority for HTTP/2 is left out.
-fn uri(path: &str, scheme: &Scheme, host: &str) -> Uri {
+pub(in crate::control) fn uri(path: &str, scheme: &Scheme, host: &str) -> Uri {
     let with = |host| Uri::builder().scheme(scheme.clone()).authority(host).path_and_query(path).build();
     with(host).or_else(|_| with("localhost")).unwrap_or_default()
 }

@@ -113,6 +113,7 @@ impl Attempt<'_> {
             date: &self.client.worker.date(now),
             without: self.kept_from_client(),
             hsts: self.plan.hsts,
+            alt_svc: self.plan.alt_svc,
             set_cookie: &self.set_cookie(),
         };
         answer.head(answered.response(), &edit);

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::head::{Framing, Method, RequestHead, ResponseHead, Span};
 use crate::http1::encode::ResponseEdit;
 use crate::http1::response::upgrade_agreed;
-use crate::http2::websocket::{self, ACCEPT_BYTES};
+use crate::pseudo::websocket::{self, ACCEPT_BYTES};
 
 /// The change of protocol that a client offers.
 pub(super) struct Offer {
@@ -54,6 +54,7 @@ impl Attempt<'_> {
             date: &self.client.worker.date(now),
             without: self.kept_from_client(),
             hsts: b"",
+            alt_svc: b"",
             set_cookie: &self.set_cookie(),
         };
         answer.head(response, &edit);

@@ -20,6 +20,8 @@ pub struct Forwarded<'a> {
     pub trusted: bool,
     /// Who the client is, where it has proved that.
     pub identity: Option<&'a Identity>,
+    /// Whether the request may be a copy that somebody else has sent, so that it is marked as such (RFC 8470).
+    pub early: bool,
     /// The X-Request-Id to set where none is taken from a trusted peer.
     pub request_id: &'a [u8],
 }
@@ -71,6 +73,9 @@ impl Forwarded<'_> {
         if !settled.has(FieldKind::XRequestId) {
             line(out, b"x-request-id", self.request_id);
         }
+        if self.early && !fields.iter().any(|field| is_early_data(field, buffer)) {
+            line(out, b"early-data", b"1");
+        }
         if let Some(identity) = self.identity {
             write_identity(out, identity);
         }
@@ -105,6 +110,11 @@ impl Forwarded<'_> {
         out.extend_from_slice(b";proto=");
         out.extend_from_slice(self.proto.as_bytes());
     }
+}
+
+/// A mark that somebody before us has made stays.
+fn is_early_data(field: &FieldSpan, buffer: &[u8]) -> bool {
+    field.name.of(buffer).eq_ignore_ascii_case(b"early-data")
 }
 
 /// What the client's certificate says; what it does not say is not told.

@@ -130,7 +130,8 @@ impl<'e> Passing<'e> {
             | FieldKind::EndToEnd
             | FieldKind::Date
             | FieldKind::Server
-            | FieldKind::StrictTransportSecurity => {}
+            | FieldKind::StrictTransportSecurity
+            | FieldKind::AltSvc => {}
             FieldKind::XForwardedProto | FieldKind::XForwardedHost | FieldKind::XRequestId
                 if trusted && !field.value.is_empty() =>
             {

@@ -20,6 +20,8 @@ pub struct ResponseEdit<'a> {
     pub without: &'a [u8],
     /// The Strict-Transport-Security to set where the endpoint sent none; empty for none.
     pub hsts: &'a [u8],
+    /// The Alt-Svc to set where the endpoint sent none; empty for none.
+    pub alt_svc: &'a [u8],
     /// A cookie to set beside the endpoint's own; empty for none.
     pub set_cookie: &'a [u8],
 }
@@ -35,6 +37,9 @@ pub fn response(
     let dated = pass(out, buffer, head, fields, edit.framing == Framing::Chunked, edit.without);
     if !edit.hsts.is_empty() && !fields.iter().any(|field| field.kind == FieldKind::StrictTransportSecurity) {
         line(out, b"strict-transport-security", edit.hsts);
+    }
+    if !edit.alt_svc.is_empty() && !fields.iter().any(|field| field.kind == FieldKind::AltSvc) {
+        line(out, b"alt-svc", edit.alt_svc);
     }
     if !dated && !edit.date.is_empty() {
         line(out, b"date", edit.date);

@@ -11,6 +11,7 @@ fn forwarded() -> Forwarded<'static> {
         proto: "http",
         trusted: false,
         identity: None,
+        early: false,
         request_id: b"0123456789abcdef0123456789abcdef",
     }
 }
@@ -207,6 +208,7 @@ fn answer() -> ResponseEdit<'static> {
         date: b"now",
         without: b"",
         hsts: b"",
+        alt_svc: b"",
         set_cookie: b"",
     }
 }

@@ -1,6 +1,7 @@
 //! The rules between versions, one by one.
 
 use super::*;
+use crate::head::Span;
 use crate::http1::encode::{Forwarded, RequestEdit};
 
 const KEY: [u8; KEY_BYTES] = *b"dGhlIHNhbXBsZSBub25jZQ==";
@@ -21,8 +22,14 @@ impl Found {
 
     /// What an HTTP/1.1 endpoint gets of it.
     fn as_http1(&self) -> String {
-        let forwarded =
-            Forwarded { peer: None, proto: "http", trusted: true, identity: None, request_id: b"id" };
+        let forwarded = Forwarded {
+            peer: None,
+            proto: "http",
+            trusted: true,
+            identity: None,
+            early: false,
+            request_id: b"id",
+        };
         let target = self.head.origin_path(&self.bytes).to_vec();
         let edit = RequestEdit {
             target: &target,
@@ -237,6 +244,7 @@ const EDIT: ResponseEdit<'static> = ResponseEdit {
     date: b"today",
     without: b"x-secret",
     hsts: b"",
+    alt_svc: b"",
     set_cookie: b"s=1",
 };
 

@@ -1,13 +1,14 @@
 //! Heads towards an endpoint that speaks HTTP/2, and its answers.
 
-use super::websocket::{self, ACCEPT_BYTES, WEBSOCKET};
-use super::{append, put, write_field};
+use super::append;
 use crate::codec::Parts;
 use crate::fault::Fault;
 use crate::head::{FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
 use crate::http1::Limits;
 use crate::http1::encode::{Passing, RequestEdit};
 use crate::http1::field::{content_length, is_token};
+use crate::pseudo::websocket::{self, ACCEPT_BYTES, WEBSOCKET};
+use crate::pseudo::{put, write_field};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, TE};

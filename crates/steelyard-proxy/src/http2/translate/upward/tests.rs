@@ -4,7 +4,7 @@ use super::*;
 use crate::http1::encode::{Forwarded, SetField};
 
 const FORWARDED: Forwarded<'static> =
-    Forwarded { peer: None, proto: "http", trusted: false, identity: None, request_id: b"id" };
+    Forwarded { peer: None, proto: "http", trusted: false, identity: None, early: false, request_id: b"id" };
 
 fn edit(target: &[u8]) -> RequestEdit<'_> {
     RequestEdit {

@@ -1,31 +1,30 @@
-//! `WebSockets` over a stream (RFC 8441) as over a connection (RFC 6455), and back.
+//! `WebSockets` over a stream (RFC 8441, RFC 9220) as over a connection (RFC 6455), and back.
 //!
 //! Behind the codecs an extended CONNECT is a GET that asks for an upgrade. What HTTP/1.1 has to prove that nobody takes it
-//! for something else, a key and the answer to it, HTTP/2 does not need: it is made here, and compared here.
+//! for something else, a key and the answer to it, a stream does not need: it is made here, and compared here.
 
 use super::write_field;
 use crate::codec::Parts;
-use crate::head::{FieldSpan, RequestHead, ResponseHead, Span, Version};
+use crate::head::{FieldSpan, RequestHead, ResponseHead, Span};
 use crate::http1::Reject;
-use h2::ext::Protocol;
 use sha1_smol::Sha1;
 
 /// The name of the protocol.
-pub(in crate::http2) const WEBSOCKET: &[u8] = b"websocket";
+pub(crate) const WEBSOCKET: &[u8] = b"websocket";
 /// A key: 16 bytes in Base64.
 pub const KEY_BYTES: usize = 24;
 /// The answer to a key: 20 bytes in Base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;
 const KEY: &[u8] = b"sec-websocket-key";
-pub(super) const ACCEPT: &[u8] = b"sec-websocket-accept";
+pub(crate) const ACCEPT: &[u8] = b"sec-websocket-accept";
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether a request asks for a WebSocket; other protocols are refused.
-pub(super) fn is_asked_for(protocol: Option<&Protocol>) -> Result<bool, Reject> {
+pub(crate) fn is_asked_for(protocol: Option<&[u8]>) -> Result<bool, Reject> {
     match protocol {
         None => Ok(false),
-        Some(protocol) if protocol.as_str().as_bytes().eq_ignore_ascii_case(WEBSOCKET) => Ok(true),
+        Some(protocol) if protocol.eq_ignore_ascii_case(WEBSOCKET) => Ok(true),
         Some(_) => Err(Reject { status: 501, reason: "CONNECT is implemented for WebSockets only" }),
     }
 }
@@ -39,19 +38,19 @@ pub(super) fn complete(out: &mut Vec<u8>, fields: &mut Vec<FieldSpan>, key: &[u8
 }
 
 /// Whether a field is the key.
-pub(super) fn is_key(name: &[u8]) -> bool {
+pub(crate) fn is_key(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(KEY)
 }
 
-/// Whether a field proves something that needs no proof in HTTP/2.
-pub(super) fn is_of_http1(name: &[u8]) -> bool {
+/// Whether a field proves something that needs no proof over a stream.
+pub(crate) fn is_of_http1(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(ACCEPT)
 }
 
-/// What an endpoint has to answer to a request whose key is ours, since it came by HTTP/2.
+/// What an endpoint has to answer to a request whose key is ours, since it came over a stream.
 pub(crate) fn accept_for(request: Parts<'_, RequestHead>) -> Option<[u8; ACCEPT_BYTES]> {
     let is_key = |field: &&FieldSpan| field.name.of(request.bytes) == KEY;
-    let key = request.fields.iter().find(is_key).filter(|_| request.head.version == Version::Http2)?;
+    let key = request.fields.iter().find(is_key).filter(|_| request.head.version.has_streams())?;
     Some(accept_of(key.value.of(request.bytes)))
 }
 
@@ -62,7 +61,7 @@ pub(crate) fn is_accepted(response: Parts<'_, ResponseHead>, accept: &[u8]) -> b
 }
 
 /// What an endpoint answers to a key.
-pub(in crate::http2) fn accept_of(key: &[u8]) -> [u8; ACCEPT_BYTES] {
+pub(crate) fn accept_of(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     let mut digest = Sha1::from(key);
     digest.update(GUID);
     let mut accept = [b'='; ACCEPT_BYTES];
@@ -71,7 +70,7 @@ pub(in crate::http2) fn accept_of(key: &[u8]) -> [u8; ACCEPT_BYTES] {
 }
 
 /// A key of 16 random bytes.
-pub(in crate::http2) fn key_of(random: [u8; 16]) -> [u8; KEY_BYTES] {
+pub(crate) fn key_of(random: [u8; 16]) -> [u8; KEY_BYTES] {
     let mut key = [b'='; KEY_BYTES];
     base64(&random, &mut key);
     key

@@ -1,10 +1,9 @@
 //! What clients of gRPC make of answers that are not an endpoint's.
 
 use crate::http1::encode::Local;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// What answers of our own are to clients of gRPC.
+pub(crate) const CONTENT_TYPE: &str = "application/grpc";
 
 /// Statuses of gRPC that a proxy answers with.
 const UNKNOWN: u16 = 2;
@@ -17,7 +16,7 @@ const UNAVAILABLE: u16 = 14;
 const UNAUTHENTICATED: u16 = 16;
 
 /// Whether a content type is one of gRPC (`application/grpc`, `application/grpc+proto`).
-pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
         && matches!(content_type.get(16), None | Some(b'+' | b';'))
 }
@@ -38,13 +37,10 @@ fn status(http: u16, overdue: bool) -> u16 {
     }
 }
 
-/// Writes an answer of our own as gRPC has it.
-pub(super) fn write(map: &mut HeaderMap, answer: &Local<'_>) {
-    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    map.insert(STATUS, status(answer.status, answer.overdue).into());
-    if let Ok(message) = HeaderValue::from_bytes(&escape(answer.body.trim_end())) {
-        map.insert(MESSAGE, message);
-    }
+/// The fields in which an answer of our own is told as gRPC has it.
+pub(crate) fn status_of(answer: &Local<'_>) -> [(&'static str, Vec<u8>); 2] {
+    let status = status(answer.status, answer.overdue).to_string();
+    [("grpc-status", status.into_bytes()), ("grpc-message", escape(answer.body.trim_end()))]
 }
 
 /// Percent-encodes what a message may not hold as it is (gRPC over HTTP/2, "Status-Message").

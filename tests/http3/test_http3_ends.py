@@ -1,0 +1,214 @@
+"""How streams and connections of HTTP/3 end: by either side, told beforehand, with every answer."""
+
+import signal
+
+from language import authority, eventually, ok, origin, proxy, scripted
+from language.http3 import INTERNAL_ERROR, NO_ERROR, REQUEST_REJECTED, http3_client, speaking
+
+
+class TestStreams:
+    def test_a_request_that_its_client_gives_up_on_frees_its_endpoint(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        asked.cancel()
+        connection.expect_closed()
+        eventually(lambda: running.in_flight() == 0)
+        # It was the client's doing.
+        assert running.endpoint(server)["failures"] == 0
+        assert h3.closed is None
+
+    def test_one_that_is_given_up_on_within_its_content_does_too(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open("POST", end=False).send(b"abc")
+        connection = server.accept()
+        connection.expect_request_head()
+        assert connection.read_exactly(8) == b"3\r\nabc\r\n"
+        asked.cancel()
+        connection.expect_closed()
+        eventually(lambda: running.in_flight() == 0)
+        assert running.endpoint(server)["failures"] == 0
+
+    def test_one_that_is_given_up_on_within_its_answer_does_too(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+        asked.expect_bytes(3)
+        asked.cancel()
+        connection.expect_closed()
+        eventually(lambda: running.in_flight() == 0)
+        assert running.endpoint(server)["failures"] == 0
+
+    def test_one_that_waits_in_the_queue_leaves_it(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server, threshold={"requests": 1}), ca).start()
+        h3 = http3_client(running, ca)
+        h3.open()
+        waits = h3.open()
+        eventually(lambda: running.pool()["queued"] == 1)
+        waits.cancel()
+        eventually(lambda: running.pool()["queued"] == 0)
+
+    def test_an_answer_that_is_cut_short_resets_its_stream_alone(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+        asked.expect_bytes(3)
+        connection.close()
+        asked.expect_reset(INTERNAL_ERROR)
+        other = h3.open()
+        again = server.accept()
+        again.expect_request()
+        again.send(ok())
+        other.expect_response(200)
+        assert running.endpoint(server)["failures"] == 1
+
+    def test_an_early_answer_ends_the_request(self) -> None:
+        ca = authority()
+        server = scripted()
+        h3 = http3_client(speaking(proxy().pool(server), ca).start(), ca)
+        asked = h3.open("POST", end=False).send(b"abc")
+        connection = server.accept()
+        connection.expect_request_head()
+        connection.send(ok(b"enough"))
+        assert asked.expect_response(200).body == b"enough"
+        h3.until(lambda: asked.got.stopped is not None, "an end of the request")
+        assert asked.got.stopped == NO_ERROR
+
+    def test_a_client_that_goes_away_takes_its_streams_along(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        for _ in range(5):
+            h3.open()
+        connections = [server.accept() for _ in range(5)]
+        for connection in connections:
+            connection.expect_request()
+        h3.leave()
+        for connection in connections:
+            connection.expect_closed()
+        running.expect_nothing_left()
+
+
+class TestConnections:
+    def test_a_drain_lets_streams_end_and_says_so_beforehand(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        running.stop()
+        assert h3.expect_goaway() > asked.number
+        connection.send(ok(b"whole"))
+        assert asked.expect_response(200).body == b"whole"
+        h3.expect_closed(NO_ERROR)
+        running.expect_stopped()
+
+    def test_a_drain_does_not_cut_a_large_answer_short(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin()), ca).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open("GET", "/bytes/5000000")
+        asked.expect_head()
+        running.stop()
+        assert len(asked.expect_response(200).body) == 5_000_000
+        h3.expect_closed(NO_ERROR)
+        running.expect_stopped()
+
+    def test_a_client_hears_which_request_was_the_last(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).drain_timeout(4_000).start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        running.stop()
+        h3.until(lambda: h3.goaway == asked.number + 4, "the last GOAWAY")
+        late = h3.open()
+        late.expect_reset(REQUEST_REJECTED)
+        connection.send(ok(b"whole"))
+        assert asked.expect_response(200).body == b"whole"
+        h3.expect_closed(NO_ERROR)
+        running.expect_stopped()
+
+    def test_a_process_that_drains_ends_by_itself(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin()), ca).drain_timeout(2_000).spawn()
+        h3 = http3_client(running, ca)
+        assert h3.get().status == 200
+        running.send_signal(signal.SIGTERM)
+        h3.expect_closed(NO_ERROR)
+        assert running.expect_exit() == 0
+
+    def test_a_listener_that_speaks_it_no_more_ends_its_connections(self) -> None:
+        ca = authority()
+        server = scripted()
+        plan = speaking(proxy().pool(server), ca)
+        running = plan.start()
+        h3 = http3_client(running, ca)
+        asked = h3.open()
+        connection = server.accept()
+        connection.expect_request()
+        running.apply(speaking(proxy().pool(server), ca, http3=False))
+        h3.expect_goaway()
+        connection.send(ok(b"whole"))
+        assert asked.expect_response(200).body == b"whole"
+        h3.expect_closed(NO_ERROR)
+        assert running.listener()["http3"] is None
+        # And again, on the same port.
+        running.apply(plan)
+        again = http3_client(running, ca).open()
+        fresh = server.accept() if server.is_called() else connection
+        fresh.expect_request()
+        fresh.send(ok())
+        again.expect_response(200)
+
+    def test_a_reload_takes_effect_on_the_next_stream(self) -> None:
+        ca = authority()
+        first, second = origin(), origin()
+        running = speaking(proxy().pool(first), ca).start()
+        h3 = http3_client(running, ca)
+        assert h3.get().origin == first.name
+        running.apply(speaking(proxy().pool(second), ca))
+        assert h3.get().origin == second.name
+        assert h3.goaway is None
+
+    def test_an_idle_connection_is_told_to_end(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin()), ca, timeouts={"idle_ms": 200}).start()
+        h3 = http3_client(running, ca)
+        assert h3.get().status == 200
+        h3.expect_goaway()
+        h3.expect_closed(NO_ERROR)
+        running.expect_nothing_left()
+
+    def test_a_client_that_moves_is_served_on(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin()), ca).start()
+        h3 = http3_client(running, ca)
+        assert h3.get().status == 200
+        h3.move()
+        assert h3.get().status == 200
+        assert running.listener()["http3"]["accepted"] == 1
