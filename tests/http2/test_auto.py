@@ -21,9 +21,11 @@ from language import (
     raw,
     request,
     scripted,
+    steady_load,
 )
 from language.http2 import NO_ERROR, REFUSED_STREAM, http2_client
 from language.http2_origins import Http2Scripted, Http2Server, http2_origin, http2_scripted
+from language.node import NodeServer
 
 ONE_TRY = {"attempts": 1}
 
@@ -284,3 +286,29 @@ def test_streams_of_clients_go_over_connections_of_their_own_to_an_endpoint_of_1
         connection.send(ok(body))
     bodies = [stream.expect_response(200).body for stream in streams]
     assert bodies == [b"/0", b"/1", b"/2"]
+
+
+def test_reloads_with_other_rules_and_protocols_lose_nobody() -> None:
+    ca = authority()
+    server = keep(NodeServer("both", ca.certificate("127.0.0.1")))
+    rules: list[dict[str, Any]] = [
+        {"protocol": protocol, "tls": tls}
+        for tls in ({"verify": False}, {"ca": str(ca.file)})
+        for protocol in ("h2", "auto", "http1")
+    ]
+
+    def plan(turn: int) -> Plan:
+        forever = {"idle_timeout_ms": None}
+        return proxy().workers(2).pool(server, connections=forever, **rules[turn % len(rules)])
+
+    running = plan(0).start()
+    with steady_load(running, clients=16, path="/bytes/1000") as busy:
+        for turn in range(1, 13):
+            before = busy.completed
+            running.apply(plan(turn))
+            eventually(lambda before=before: busy.completed > before + 50)  # type: ignore[misc]
+    busy.tally.expect_all(200)
+    assert running.endpoint(server)["failures"] == 0
+    running.expect_nothing_left()
+    # Nothing is left of rules that are not in force: a worker has a connection or none.
+    eventually(lambda: running.endpoint(server)["connections"] <= 2)

@@ -253,8 +253,8 @@ class TestEnds:
 
     def test_a_certificate_that_expires_ends_no_connection_and_begins_none(self) -> None:
         ca = authority()
-        ends = datetime.now(UTC) + timedelta(seconds=4)
-        server = http2_scripted(tls=context(ca, ends_in_days=4 / 86_400))
+        ends = datetime.now(UTC) + timedelta(seconds=8)
+        server = http2_scripted(tls=context(ca, ends_in_days=8 / 86_400))
         running = proxy().pool(server, protocol="h2", tls={"ca": str(ca.file)}, retry=ONE_TRY).start()
         client = http2_client(running)
         kept = client.open("GET", "/kept")

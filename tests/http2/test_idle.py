@@ -80,8 +80,9 @@ class TestOfClients:
         server = scripted()
         running = in_front(authority(), False, server, idle_ms=200).start()
         client = http2_client(running)
-        # It has been said by then, and this client has not read it.
-        running.expect_to_live_on(0.6)
+        client.until(lambda: client.acknowledged, "all that is said at first")
+        # It has been said, and this client has not read it.
+        eventually(client.readable)
         late = client.open()
         connection = server.accept()
         connection.expect_request()

@@ -136,6 +136,25 @@ class TestConnections:
         h3.expect_closed(NO_ERROR)
         running.expect_stopped()
 
+    def test_workers_that_are_done_take_no_packets_from_the_others(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().workers(3).pool(server), ca).start()
+        pairs = []
+        for _ in range(12):
+            h3 = http3_client(running, ca)
+            asked = h3.open()
+            connection = server.accept()
+            connection.expect_request()
+            pairs.append((h3, asked, connection))
+        running.stop()
+        for left, (h3, asked, connection) in zip(reversed(range(12)), pairs, strict=True):
+            h3.expect_goaway()
+            connection.send(ok(b"x" * 300_000))
+            assert len(asked.expect_response(200).body) == 300_000
+            h3.until(lambda left=left: running.listener()["connections"] == left, "its end")
+        running.expect_stopped()
+
     def test_a_client_hears_which_request_was_the_last(self) -> None:
         ca = authority()
         server = scripted()

@@ -18,8 +18,9 @@ function answer(request, response) {
     return;
   }
   if (request.url.startsWith("/bytes/")) {
-    response.writeHead(200);
-    response.end(Buffer.alloc(Number(request.url.slice(7)), "x"));
+    const body = Buffer.alloc(Number(request.url.slice(7)), "x");
+    response.writeHead(200, { "content-length": body.length });
+    response.end(body);
     request.resume();
     return;
   }

@@ -247,8 +247,9 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixListener),
     /// UDP, which takes datagrams.
     Udp(std::net::UdpSocket),
-    /// UDP, over which QUIC is spoken.
-    Quic(std::net::UdpSocket),
+    /// UDP, over which QUIC is spoken, and what keeps those of the other workers open for as long: the kernel spreads packets
+    /// over all of them, and anew when one goes.
+    Quic(std::net::UdpSocket, Arc<Vec<std::net::UdpSocket>>),
 }
 
 /// What a worker is told.

@@ -12,7 +12,7 @@ use crate::shared::Socket;
 use crate::sys;
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use steelyard_core::address::Bind;
@@ -180,10 +180,15 @@ impl Sockets {
         let address: SocketAddr = local.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let sockets = quic::bind(address, bind, workers, self.quic.contains(&address))?;
         self.quic.insert(address);
-        sockets.iter().for_each(sys::close_in_forks);
+        let all: Vec<_> = sockets.iter().map(UdpSocket::try_clone).collect::<Result<_, _>>()?;
+        sockets.iter().chain(&all).for_each(sys::close_in_forks);
+        let all = Arc::new(all);
         self.next_id += 1;
-        let (id, listener, sockets) =
-            (self.next_id, listener.to_owned(), sockets.into_iter().map(Socket::Quic).collect());
+        let (id, listener, sockets) = (
+            self.next_id,
+            listener.to_owned(),
+            sockets.into_iter().map(|socket| Socket::Quic(socket, Arc::clone(&all))).collect(),
+        );
         let bound =
             Bound { id, listener: listener.clone(), bind: bind.clone(), over: Over::Quic, local, unix: None };
         prepared.bounds.push(bound);
@@ -225,8 +230,7 @@ impl Sockets {
             match socket {
                 Socket::Tcp(socket) => sys::close_in_forks(socket),
                 Socket::Unix(socket) => sys::close_in_forks(socket),
-                Socket::Udp(socket) => sys::close_in_forks(socket),
-                Socket::Quic(socket) => sys::close_in_forks(socket),
+                Socket::Udp(socket) | Socket::Quic(socket, _) => sys::close_in_forks(socket),
             }
         }
         self.next_id += 1;

@@ -334,9 +334,10 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                             closed();
                         }
                         // Its connections need the socket until they have ended.
-                        Socket::Quic(socket) => {
+                        Socket::Quic(socket, others) => {
                             http3::endpoint::listen(&worker, id, &listener, socket, &closing.now, closed)
                                 .await;
+                            drop(others);
                         }
                         socket => {
                             listen(&worker, id, &listener, socket, &closing.now).await;

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use steelyard_core::address::Bind;
 use tokio::sync::Notify;
 
 /// Handshakes at once, on one socket, with clients that have not shown that they are where they say: further ones have to show
@@ -35,7 +36,7 @@ struct Accepting<'w> {
     id: u64,
     state: &'w Arc<ListenerState>,
     endpoint: Endpoint,
-    port: u16,
+    local: SocketAddr,
     rules: Option<Rules>,
     /// Handshakes that are not over.
     handshakes: Rc<Cell<usize>>,
@@ -78,10 +79,10 @@ pub(crate) async fn listen(
         () = close.notified() => {}
     }
     closing();
-    // Who comes now is told so at once, and goes elsewhere.
+    let endpoint = accepting.endpoint.clone();
     tokio::select! {
         () = accepting.refuse_all() => {}
-        () = accepting.endpoint.wait_idle() => {}
+        () = endpoint.wait_idle() => {}
     }
 }
 
@@ -95,9 +96,9 @@ impl<'w> Accepting<'w> {
         let rules = listener_of(worker, state).and_then(|listener| Rules::of(&listener, &worker.shared.quic));
         let config = EndpointConfig::new(worker.shared.quic.reset_key());
         let server = rules.as_ref().map(|rules| (*rules.config).clone());
-        let port = socket.local_addr()?.port();
+        let local = socket.local_addr()?;
         let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
-        Ok(Self { worker, id, state, endpoint, port, rules, handshakes: Rc::default() })
+        Ok(Self { worker, id, state, endpoint, local, rules, handshakes: Rc::default() })
     }
 
     async fn accept_all(&mut self) {
@@ -106,10 +107,30 @@ impl<'w> Accepting<'w> {
         }
     }
 
-    async fn refuse_all(&self) {
+    /// Who comes now is told so at once, and goes elsewhere; unless the listener is there again, on another socket of this
+    /// address, since the kernel brings to either whom it likes.
+    async fn refuse_all(&mut self) {
         while let Some(incoming) = self.endpoint.accept().await {
-            incoming.refuse();
+            if self.is_there_again() {
+                self.take(incoming);
+            } else {
+                incoming.refuse();
+            }
         }
+    }
+
+    fn is_there_again(&self) -> bool {
+        let pinned = self.worker.pin();
+        let listener = pinned.listener(&self.state.name).filter(|listener| listener.http3.is_some());
+        let is_here = |bind: &Bind| match bind {
+            Bind::Any { port } => self.local.ip().is_unspecified() && [0, self.local.port()].contains(port),
+            Bind::Socket(address) => {
+                address.ip() == self.local.ip() && [0, self.local.port()].contains(&address.port())
+            }
+            Bind::Unix(_) => false,
+        };
+        !self.worker.shared.draining.load(Ordering::Relaxed)
+            && listener.is_some_and(|listener| listener.binds.iter().any(is_here))
     }
 
     /// The rules of the listener as the snapshot in force has it.
@@ -140,7 +161,7 @@ impl<'w> Accepting<'w> {
             Ok(connecting) => {
                 let place = self.worker.registry.enter(self.id);
                 let handshake = Handshake::begin(&self.handshakes);
-                let arrived = Arrived { seat, place, handshake, connecting, early, port: self.port };
+                let arrived = Arrived { seat, place, handshake, connecting, early, port: self.local.port() };
                 // As for any other connection: a panic ends this one.
                 tokio::task::spawn_local(serve(Rc::clone(self.worker), arrived));
             }

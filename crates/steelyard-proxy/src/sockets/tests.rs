@@ -199,7 +199,7 @@ fn a_file_that_another_has_put_in_the_place_is_left_alone() {
 
 fn udp(opened: &Opened) -> Vec<SocketAddr> {
     let address = |socket: &Socket| match socket {
-        Socket::Quic(socket) => socket.local_addr().unwrap(),
+        Socket::Quic(socket, _) => socket.local_addr().unwrap(),
         other => panic!("{other:?}"),
     };
     opened.sockets.iter().map(address).collect()

@@ -34,7 +34,7 @@ impl Accepting {
             Socket::Tcp(socket) => Self::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Socket::Unix(socket) => Self::Unix(tokio::net::UnixListener::from_std(socket)?),
             // It has a way of its own: nothing is accepted from it.
-            Socket::Udp(_) | Socket::Quic(_) => return Err(io::ErrorKind::Unsupported.into()),
+            Socket::Udp(_) | Socket::Quic(..) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 

@@ -4,7 +4,16 @@ import socket
 
 import pytest
 
-from language import Plan, eventually, keep, proxy, udp_client, udp_peer, udp_server
+from language import (
+    Plan,
+    eventually,
+    keep,
+    proxy,
+    udp_client,
+    udp_peer,
+    udp_refused_address,
+    udp_server,
+)
 from language.datagrams import UdpServer
 
 
@@ -114,3 +123,18 @@ def test_tcp_and_udp_share_a_port() -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_a_listener_changes_what_it_carries() -> None:
+    server = udp_server("udp")
+    bind = udp_refused_address()
+    running = proxy().pool(server).listener(bind=[bind]).start()
+    address = running.listening()
+    socket.create_connection(address, timeout=30).close()
+    running.apply(carrying(server, bind))
+    assert udp_client(address).ask(b"") == b"udp "
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=30)
+    running.apply(proxy().pool(server).listener(bind=[bind]))
+    socket.create_connection(address, timeout=30).close()
+    assert running.listener()["udp"] is None
