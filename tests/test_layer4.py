@@ -118,16 +118,12 @@ TOLD = [
     ('pools.db.threshold.latency = "1s"', "pools.db.threshold.latency: nothing measures response times"),
     ('pools.db.send_proxy = "v3"', "pools.db.send_proxy: expected a version of the PROXY protocol"),
     ("pools.db.send_proxy = true", "pools.db.send_proxy: expected a version of the PROXY protocol"),
-    ('pools.db = { send_proxy = "v1", protocol = "h2c" }', "pools.db.send_proxy: clients share connections"),
 ]
 
 
 @pytest.mark.parametrize(("line", "said"), TOLD)
 def test_what_cannot_be_is_told_with_its_place(line: str, said: str) -> None:
     text = f'{BASE}listeners.db.protocol = "tcp"\n{line}\n'
-    if line.startswith("pools.db = "):
-        text = text.replace('pools.db.endpoints = ["10.0.0.1:5432"]\n', "")
-        text = text.replace("{ send", '{ endpoints = ["10.0.0.1:5432"], send')
     with pytest.raises(ConfigError) as caught:
         config.load_text(text, "f.toml")
     (problem,) = [str(one) for one in caught.value.problems]

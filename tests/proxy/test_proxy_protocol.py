@@ -243,8 +243,8 @@ class TestTold:
         asking = raw(running, tls=ca.believer(alpn=["imap"]))
         *_, told = read_binary(server.accept())
         assert (told[0x01], told[0x02]) == (b"imap", b"a.example")
-        # It came over TLS, and showed no certificate; nothing failed.
-        assert told[0x20][:5] == b"\x01\0\0\0\0"
+        # It came over TLS, and no certificate was verified.
+        assert told[0x20][:5] == b"\x01\0\0\0\x01"
         within = extensions(told[0x20][5:])
         assert within[0x21] == b"TLSv1.3"
         assert within[0x23].decode() == asking.tls.cipher()[0].replace("TLS_", "TLS13_")  # type: ignore[index]
@@ -297,6 +297,13 @@ class TestTold:
         connection.expect_request("GET", "/3")
         connection.send(ok())
         first.expect_response(200)
+        # It ends with its client, and no other does.
+        first.close()
+        connection.expect_closed()
+        second.get("/4")
+        another.expect_request("GET", "/4")
+        another.send(ok())
+        second.expect_response(200)
 
     @pytest.mark.parametrize(
         ("version", "expected"), [("v1", b"PROXY UNKNOWN\r\n"), ("v2", SIGNATURE + b"\x20\0\0\0")]
@@ -350,6 +357,23 @@ class TestPeers:
         # Another client, on the same worker, is told apart.
         other = raw(running).get("/")
         assert other.expect_response(200).body.decode() == f"127.0.0.1 {own_port(other)}"
+
+    def test_each_client_has_a_connection_of_http2_of_its_own(self) -> None:
+        peer, _ = haproxy(
+            "frontend f\n bind {socket} accept-proxy proto h2\n bind {port}\n"
+            ' http-request return status 200 content-type text/plain lf-string "%[src_port]"\n'
+        )
+        # They would lie idle for longer than the test waits.
+        never = {"idle_timeout_ms": None}
+        running = telling(peer.address, "v2", protocol="h2c", connections=never).start()
+        asking = [raw(running) for _ in range(3)]
+        for _ in range(4):
+            for one in asking:
+                assert one.get("/").expect_response(200).body.decode() == str(own_port(one))
+        assert running.endpoint(peer.address)["connections"] == 3
+        for one in asking:
+            one.close()
+        eventually(lambda: running.endpoint(peer.address)["connections"] == 0)
 
     def test_haproxy_understands_what_tls_has_agreed_on(self) -> None:
         ca = authority()

@@ -61,6 +61,7 @@ pub(crate) fn serve(
         let facts = transport.facts();
         let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Said);
         let number = worker.number();
+        let _departure = Departure { worker: &worker, number };
         let port = if facts.is_some() { transport.port() } else { 0 };
         let client = Client {
             worker: &worker,
@@ -80,6 +81,19 @@ pub(crate) fn serve(
             // Datagrams come without a connection.
             ListenerProtocol::Udp => {}
         }
+    }
+}
+
+/// Ends what is kept for a client alone once it has gone.
+pub(crate) struct Departure<'a> {
+    pub worker: &'a Worker,
+    pub number: u64,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        self.worker.idle.forget(self.number);
+        self.worker.lines.forget(self.number);
     }
 }
 

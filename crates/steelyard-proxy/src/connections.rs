@@ -8,7 +8,7 @@ use crate::shared::{Command, Shared};
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::tls::{PoolTls, Spoken, same};
 use crate::transport::{Insecure, Transport};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -69,8 +69,8 @@ pub struct Connection {
 
 impl Connection {
     /// One that has carried nothing yet.
-    pub(crate) fn new(transport: Transport, security: Security<'_>, count: Counted) -> Self {
-        Self { transport, reused: false, whose: 0, secured_by: security.tls().cloned(), count }
+    pub(crate) fn new(transport: Transport, security: Security<'_>, whose: u64, count: Counted) -> Self {
+        Self { transport, reused: false, whose, secured_by: security.tls().cloned(), count }
     }
 
     /// Whether HTTP/2 was agreed on.
@@ -150,6 +150,8 @@ impl Idle {
 #[derive(Debug, Default)]
 pub struct Connections {
     idle: RefCell<HashMap<usize, Vec<Idle>, BuildHasherDefault<KeyHasher>>>,
+    /// Whether any has ever been of one client alone.
+    personal: Cell<bool>,
 }
 
 /// Which connections will do.
@@ -183,8 +185,18 @@ pub(crate) struct Preface<'a> {
 }
 
 impl Wanted<'_> {
-    fn whose(&self) -> u64 {
+    /// The client that a connection is to be of alone; 0 = of any.
+    pub fn whose(&self) -> u64 {
         self.preface.map_or(0, |preface| preface.whose)
+    }
+
+    /// What a connection begins with, before TLS.
+    pub fn first(&self) -> Vec<u8> {
+        let mut first = Vec::new();
+        if let Some(preface) = self.preface {
+            proxied::write(preface.version, preface.told, &mut first);
+        }
+        first
     }
 }
 
@@ -239,10 +251,7 @@ impl Connections {
             Leave::Open(count) => count,
             Leave::Reuse(connection) => return Ok(connection),
         };
-        let mut first = Vec::new();
-        if let Some(preface) = wanted.preface {
-            proxied::write(preface.version, preface.told, &mut first);
-        }
+        let first = wanted.first();
         let connecting = connect(endpoint.address(), &first, wanted.security, timer, give_up);
         let transport = connecting.await.map_err(|error| {
             // Cut off by the time for the whole request, it says nothing about the endpoint.
@@ -250,7 +259,7 @@ impl Connections {
                 error.kind() == io::ErrorKind::TimedOut && wanted.give_up == give_up && give_up.is_some();
             if total { Fault::TotalTimeout } else { Fault::Connect(error) }
         })?;
-        Ok(Connection { whose: wanted.whose(), ..Connection::new(transport, wanted.security, count) })
+        Ok(Connection::new(transport, wanted.security, wanted.whose(), count))
     }
 
     fn take_idle(&self, endpoint: &Arc<Endpoint>, timer: &Timer, wanted: &Wanted<'_>) -> Option<Connection> {
@@ -330,7 +339,20 @@ impl Connections {
             return;
         }
         connection.count.is_idle();
+        self.personal.set(self.personal.get() || connection.whose != 0);
         stack.push(Idle { connection, since: now, until: earlier(ours, theirs) });
+    }
+
+    /// Closes the idle connections of a client that has gone.
+    pub fn forget(&self, whose: u64) {
+        if self.personal.get() {
+            self.idle.borrow_mut().retain(|_, stack| {
+                stack
+                    .extract_if(.., |idle| idle.connection.whose == whose)
+                    .for_each(|idle| drop(idle.wake_up()));
+                !stack.is_empty()
+            });
+        }
     }
 
     /// Whether there is an idle connection to an endpoint.

@@ -1,7 +1,7 @@
 //! What belongs to HTTP, and so not to a listener that carries connections or datagrams as they are.
 
 use super::listeners::claims;
-use crate::document::{Action, Document, Listener, ListenerProtocol, Load, Pool, RetryOn, Route};
+use crate::document::{Action, Document, Listener, ListenerProtocol, Load, Pool, Protocol, RetryOn, Route};
 use crate::key::KeySource;
 use crate::problem::{Refusal, Report};
 
@@ -154,6 +154,13 @@ fn check_pool(pool: &Pool, listener: &Listener, report: &mut Report) {
     if pool.reported.is_some() || pool.load == Load::Reported {
         let key = if pool.reported.is_some() { "reported" } else { "load" };
         refuse(key, format!("endpoints report their load in responses, and {whose} sees none"), report);
+    }
+    if matches!(pool.protocol, Protocol::H2 | Protocol::Auto) {
+        refuse(
+            "protocol",
+            format!("what is spoken within TLS is not for us to agree on for {whose}"),
+            report,
+        );
     }
     if pool.load == Load::Latency {
         refuse("load", format!("nothing measures response times for {whose}"), report);

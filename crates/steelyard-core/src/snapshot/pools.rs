@@ -157,11 +157,6 @@ fn plan_endpoints<'d>(
 fn check_bounds(config: &document::Pool, report: &mut Report) {
     report.at("policy", |report| check_policy(config, report));
     reports::check(config, report);
-    if config.send_proxy.is_some() && config.protocol != Protocol::Http1 {
-        let refusal =
-            Refusal::new("clients share connections of HTTP/2, and a PROXY header speaks of one client");
-        report.refuse_at("send_proxy", refusal.hint("take it out, or protocol: then HTTP/1.1 is spoken"));
-    }
     if let Some(percent) = config.panic_threshold {
         if percent == 0 {
             report.refuse_at("panic_threshold", zero("write \"off\" for no panic"));

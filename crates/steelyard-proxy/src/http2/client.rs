@@ -9,7 +9,7 @@ use crate::forward::Way;
 use crate::timer::{Timer, earlier};
 use crate::tls::PoolTls;
 use crate::worker::Worker;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::pin::pin;
@@ -21,8 +21,11 @@ use steelyard_core::time::Nanos;
 /// The connections of one worker, by endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// Of most endpoints there is one group: several only around a change of the rules by which they are opened.
+    /// Of most endpoints there is one group: several around a change of the rules by which they are opened, and where each
+    /// client has its own.
     groups: RefCell<HashMap<usize, Vec<Rc<Group>>, BuildHasherDefault<KeyHasher>>>,
+    /// How many groups are of one client alone.
+    personal: Cell<usize>,
 }
 
 impl Lines {
@@ -36,7 +39,7 @@ impl Lines {
         wanted: &Wanted<'_>,
         younger: Option<Nanos>,
     ) -> Result<Way, Fault> {
-        let group = self.group(endpoint, wanted.security);
+        let group = self.group(endpoint, wanted.security, wanted.whose());
         if let Some(permit) = group.permit(younger, true) {
             return Ok(Way::Http2(permit));
         }
@@ -67,15 +70,33 @@ impl Lines {
         }
     }
 
-    fn group(&self, endpoint: &Arc<Endpoint>, security: Security<'_>) -> Rc<Group> {
+    fn group(&self, endpoint: &Arc<Endpoint>, security: Security<'_>, whose: u64) -> Rc<Group> {
         let mut all = self.groups.borrow_mut();
         let groups = all.entry(key(endpoint)).or_default();
-        if let Some(group) = groups.iter().find(|group| group.is_under(security.tls())) {
+        if let Some(group) = groups.iter().find(|group| group.is_under(security.tls(), whose)) {
             return Rc::clone(group);
         }
-        let group = Rc::new(Group::new(security.tls()));
+        let group = Rc::new(Group::new(security.tls(), whose));
+        self.personal.set(self.personal.get() + usize::from(whose != 0));
         groups.push(Rc::clone(&group));
         group
+    }
+
+    /// Ends the connections of a client that has gone, once their streams have ended.
+    pub fn forget(&self, whose: u64) {
+        if self.personal.get() > 0 {
+            self.leave(|_, group| group.whose == whose);
+        }
+    }
+
+    fn leave(&self, is_leaving: impl Fn(usize, &Group) -> bool) {
+        self.groups.borrow_mut().retain(|&endpoint, groups| {
+            for group in groups.extract_if(.., |group| is_leaving(endpoint, group)) {
+                self.personal.set(self.personal.get() - usize::from(group.whose != 0));
+                group.leave();
+            }
+            !groups.is_empty()
+        });
     }
 
     /// Whether there is a connection to an endpoint that nobody uses.
@@ -98,12 +119,7 @@ impl Lines {
     /// Ends the connections that are not to be kept, once their streams have ended: `keep` is asked of an endpoint and of
     /// what secures them.
     pub fn retain(&self, keep: impl Fn(usize, Option<&Arc<PoolTls>>) -> bool) {
-        self.groups.borrow_mut().retain(|&endpoint, groups| {
-            groups
-                .extract_if(.., |group| !keep(endpoint, group.secured_by.as_ref()))
-                .for_each(|group| group.leave());
-            !groups.is_empty()
-        });
+        self.leave(|endpoint, group| !keep(endpoint, group.secured_by.as_ref()));
     }
 }
 

@@ -18,11 +18,13 @@ use steelyard_core::document;
 use steelyard_core::time::Nanos;
 use tokio::sync::Notify;
 
-/// The connections to one endpoint that were opened by the same rules: in clear text, or under one and the same TLS. What
-/// becomes of those under other rules is no matter to whoever waits here.
+/// The connections to one endpoint that were opened by the same rules: in clear text, or under one and the same TLS, for
+/// anybody or for one client. What becomes of those under other rules is no matter to whoever waits here.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub secured_by: Option<Arc<PoolTls>>,
+    /// The client whose they are alone; 0 = anybody's.
+    pub whose: u64,
     pub lines: RefCell<Vec<Rc<Line>>>,
     pub opening: Cell<Opening>,
     /// Whether the endpoint, which may choose, has last chosen HTTP/1.1: such connections are not shared, and each request
@@ -52,13 +54,13 @@ pub(super) enum Opening {
 
 impl Group {
     /// One without any connection.
-    pub fn new(secured_by: Option<&Arc<PoolTls>>) -> Self {
-        Self { secured_by: secured_by.cloned(), ..Self::default() }
+    pub fn new(secured_by: Option<&Arc<PoolTls>>, whose: u64) -> Self {
+        Self { secured_by: secured_by.cloned(), whose, ..Self::default() }
     }
 
     /// Whether its connections were opened by these rules.
-    pub fn is_under(&self, secured_by: Option<&Arc<PoolTls>>) -> bool {
-        same(self.secured_by.as_ref(), secured_by)
+    pub fn is_under(&self, secured_by: Option<&Arc<PoolTls>>, whose: u64) -> bool {
+        self.whose == whose && same(self.secured_by.as_ref(), secured_by)
     }
 
     /// Whether the endpoint chooses what is spoken.

@@ -39,6 +39,8 @@ pub(super) enum Opened {
 pub(super) struct Rules {
     pub connections: document::Connections,
     connect_ms: Option<u64>,
+    /// What it begins with, before TLS.
+    first: Vec<u8>,
     /// What the endpoint was configured with, where it has to prove its name.
     configured: Box<str>,
     /// Older ones do not do.
@@ -54,6 +56,7 @@ impl Rules {
         Self {
             connections: wanted.rules.clone(),
             connect_ms: wanted.connect_ms,
+            first: wanted.first(),
             configured: configured.into(),
             younger,
         }
@@ -103,8 +106,8 @@ async fn open(
         None => Security::ClearText,
         Some(tls) => Security::Tls(tls, &rules.configured),
     };
-    let transport = connect(endpoint.address(), &[], security, timer, give_up).await?;
-    let connection = Connection::new(transport, security, count);
+    let transport = connect(endpoint.address(), &rules.first, security, timer, give_up).await?;
+    let connection = Connection::new(transport, security, group.whose, count);
     if group.leaves_it_open() && !connection.speaks_http2() {
         return Ok(Opened::Older(connection));
     }

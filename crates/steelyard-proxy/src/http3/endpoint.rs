@@ -2,7 +2,7 @@
 
 use super::rules::Rules;
 use super::server::{self, Unproved};
-use crate::accepted::{listener_of, woken};
+use crate::accepted::{Departure, listener_of, woken};
 use crate::forward::Client;
 use crate::proxied::{Addresses, Whence};
 use crate::registry::Place;
@@ -197,6 +197,8 @@ async fn serve(worker: Rc<Worker>, arrived: Arrived) {
     let facts = facts(&connection, unproved.is_none());
     let peer = Some(connection.remote_address().ip().to_canonical());
     let addresses = addresses(&connection, port);
+    let number = worker.number();
+    let _departure = Departure { worker: &worker, number };
     let client = Client {
         worker: &worker,
         state,
@@ -205,7 +207,7 @@ async fn serve(worker: Rc<Worker>, arrived: Arrived) {
         peer,
         facts: Some(&facts),
         whence: Whence::Said(&addresses),
-        number: worker.number(),
+        number,
         port,
         early: false,
     };

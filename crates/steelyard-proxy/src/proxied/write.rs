@@ -94,8 +94,8 @@ fn extensions(facts: &Facts, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
     let identity = facts.identity.as_deref();
     out.push(CLIENT_SSL | identity.map_or(0, |_| CLIENT_CERT_CONN | CLIENT_CERT_SESS));
-    // 0 says that the certificate, where there is one, was verified: no other comes through a handshake.
-    out.extend_from_slice(&[0; 4]);
+    // 0 says that there is a certificate and that it was verified: no other comes through a handshake.
+    out.extend_from_slice(&u32::from(identity.is_none()).to_be_bytes());
     extension(SSL_VERSION, facts.version.as_bytes(), out);
     extension(SSL_CIPHER, facts.cipher.as_bytes(), out);
     if let Some(name) = identity.and_then(|identity| identity.common_name.as_deref()) {
@@ -201,7 +201,7 @@ mod tests {
         let rest = [
             &b"\x01\x00\x02h2"[..],
             b"\x02\x00\x09a.example",
-            b"\x20\x00\x2a\x01\x00\x00\x00\x00",
+            b"\x20\x00\x2a\x01\x00\x00\x00\x01",
             b"\x21\x00\x07TLSv1.3",
             b"\x23\x00\x18TLS13_AES_256_GCM_SHA384",
         ];

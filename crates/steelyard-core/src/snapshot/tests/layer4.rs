@@ -187,6 +187,15 @@ fn a_pool_behind_it_goes_by_nothing_that_only_requests_have() {
         "pools.app.threshold.latency: nothing measures",
         "its own",
     );
+    refused_of(
+        ListenerProtocol::Tcp,
+        |document| {
+            document.pools[0].protocol = Protocol::Auto;
+            document.pools[0].tls = Some(super::tls::pool_tls());
+        },
+        "pools.app.protocol: what is spoken within TLS",
+        "a pool of its own",
+    );
     of(|pool| pool.retry.on = vec![RetryOn::ServerError], "pools.app.retry.on[0]: a status", "connecting");
     of(|pool| pool.retry.on = vec![RetryOn::Timeout], "pools.app.retry.on[0]: a response", "connecting");
     // The pool beside it may do all of that.
@@ -255,20 +264,4 @@ fn a_listener_knows_whether_it_has_to_know_the_host() {
     };
     assert!(with_host(Some("a.example")));
     assert!(!with_host(None));
-}
-
-#[test]
-fn who_a_client_is_can_be_told_where_connections_are_not_shared() {
-    let telling = |document: &mut Document| {
-        document.pools[0].send_proxy = Some(document::ProxyVersion::V2);
-    };
-    build(&with(telling), None);
-    refused(
-        |document| {
-            telling(document);
-            document.pools[0].protocol = Protocol::H2c;
-        },
-        "pools.app.send_proxy: clients share connections of HTTP/2",
-        "protocol",
-    );
 }

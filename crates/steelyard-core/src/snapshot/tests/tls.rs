@@ -18,7 +18,7 @@ pub(super) fn listener_tls() -> ListenerTls {
     }
 }
 
-fn pool_tls() -> PoolTls {
+pub(super) fn pool_tls() -> PoolTls {
     PoolTls {
         verify: true,
         ca: None,
