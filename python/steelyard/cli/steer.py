@@ -117,7 +117,7 @@ def headline(answer: dict[str, Any]) -> str:
 
 
 def listener_line(listener: dict[str, Any]) -> str:
-    if udp := listener["udp"]:
+    if udp := listener.get("udp"):
         return f"listener {listener['name']} on {', '.join(listener['bind'])}: {udp_text(listener, udp)}"
     http3 = listener.get("http3")
     of_that = (
