@@ -216,6 +216,14 @@ class TestEnds:
         asking.expect_closed()
 
 
+    def test_what_that_time_cuts_short_does_not_look_whole(self) -> None:
+        server = scripted()
+        asking, connection = joined(carrying(server, timeouts={"total_ms": 500}).start(), server)
+        connection.socket.sendall(b"half of it")
+        asking.expect_bytes(b"half of it")
+        expect_reset(asking)
+
+
 class TestEndpoints:
     # sticky takes cookies, and prequal asks endpoints for their loads over HTTP, which these do not speak.
     @pytest.mark.parametrize("policy", sorted(set(POLICIES) - {"sticky", "prequal"}))

@@ -10,6 +10,8 @@ use crate::transport::Transport;
 use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 
+/// What is moved in one direction before others have their turn: who sends as fast as it is sent on never makes us wait.
+const TURN_BYTES: usize = 4 << 20;
 /// What is moved into a pipe at once.
 const BULK_BYTES: usize = 1 << 20;
 /// With less than this in a turn it is no bulk any more: a copy costs less than two more calls.
@@ -100,6 +102,10 @@ impl<'a> Direction<'a> {
                 self.end = End::Unwanted;
                 return Poll::Ready(Ok(()));
             }
+            if self.moved >= TURN_BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if self.told {
                 self.end = End::Whole;
                 return Poll::Ready(Ok(()));
@@ -117,10 +123,19 @@ impl<'a> Direction<'a> {
                     return Poll::Pending;
                 }
             };
-            if let Err(error) = outcome {
-                return Poll::Ready(Err(Fault::of_read(&error, self.side, true)));
+            if outcome.is_err() {
+                return Poll::Ready(Err(match self.side {
+                    Side::Client => Fault::ClientGone,
+                    Side::Endpoint => Fault::CutShort,
+                }));
             }
         }
+    }
+
+    /// Whether nothing that was received has still to be sent.
+    fn is_empty(&self) -> bool {
+        self.buffer.as_ref().is_none_or(|buffer| buffer.unread().is_empty())
+            && self.pipe.as_ref().is_none_or(|pipe| pipe.held() == 0)
     }
 
     /// There is nothing to move.
@@ -224,6 +239,11 @@ impl<'a> Carriage<'a> {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.up.is_empty() && self.down.is_empty()
     }
 
     /// Bytes that went to the client and to the endpoint since somebody last asked.

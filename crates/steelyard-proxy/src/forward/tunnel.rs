@@ -84,8 +84,8 @@ impl Tunnel {
         let ends = Ends { slot: &slot, idle_ms, give_up };
         if let Err(fault) = ends.carry(client, &mut carriage).await {
             tracing::debug!(listener = client.state.name, %fault, "a connection was cut");
-            // Nothing was on its way where nothing has moved for long; else each side is to see that something is
-            // missing.
+            // Nothing was on its way where nothing has moved for long and nothing is held; else each side is to see
+            // that something is missing.
             if !matches!(fault, Fault::Stalled) {
                 transport.reset_on_close();
                 connection.transport.reset_on_close();
@@ -118,7 +118,10 @@ impl Ends<'_> {
                 return outcome;
             }
             let idle = self.idle_ms.map(|ms| moved_at.plus(Nanos::from_millis(ms)));
-            timer.poll(earlier(idle, self.give_up), cx).map(|()| Err(Fault::Stalled))
+            timer.poll(earlier(idle, self.give_up), cx).map(|()| {
+                let is_quiet = idle.is_some_and(|at| at <= timer.now()) && carriage.is_empty();
+                Err(if is_quiet { Fault::Stalled } else { Fault::TotalTimeout })
+            })
         })
         .await
     }

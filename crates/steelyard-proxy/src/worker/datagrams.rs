@@ -19,6 +19,9 @@ const LOOK: Nanos = Nanos::from_millis(50);
 /// Batches that are taken in at once when it closes: what was there before, and not all that keeps coming.
 const WAITING_MAX: usize = 64;
 
+/// Batches after which others have their turn, and the runtime hears of what has come meanwhile.
+const TURN_BATCHES: u32 = 4;
+
 /// How it ends.
 struct Ending {
     /// How long nothing has to have moved in a session that is owed nothing.
@@ -43,6 +46,7 @@ pub(super) async fn carry(
     };
     let timer = Timer::new(worker.shared.clock);
     let mut ending: Option<Ending> = None;
+    let mut turn = 0;
     loop {
         timer.wake();
         carrier.follow();
@@ -79,6 +83,12 @@ pub(super) async fn carry(
             outcome = carrier.carry() => {
                 if let Err(error) = outcome {
                     return tracing::error!(listener = listener.name, %error, "the socket cannot be used");
+                }
+                // In a flood there is always something to carry, and nothing would wait by itself.
+                turn += 1;
+                if turn == TURN_BATCHES {
+                    turn = 0;
+                    tokio::task::yield_now().await;
                 }
             }
         }
