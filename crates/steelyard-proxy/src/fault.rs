@@ -104,7 +104,7 @@ impl Fault {
             Self::Connect(error) => {
                 use rustix::io::Errno;
                 let code = error.raw_os_error();
-                [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS]
+                [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::PERM]
                     .iter()
                     .any(|errno| code == Some(errno.raw_os_error()))
             }

@@ -38,7 +38,9 @@ pub fn connections(descriptors: u64) -> u32 {
 /// from a port of its own.
 pub fn sessions(connections: u32) -> u32 {
     let range = std::fs::read_to_string(PORTS).unwrap_or_default();
-    connections.min(ports(&range).unwrap_or(PORTS_USUAL))
+    let all = ports(&range).unwrap_or(PORTS_USUAL);
+    // Others on this machine need ports, too, and so do our own questions to name servers.
+    connections.min(all - all / 4)
 }
 
 /// How many ports a range has, as the kernel writes it.

@@ -175,6 +175,7 @@ impl Carrier {
             },
         };
         let mut tries = 0;
+        let mut repeated = None;
         while !places.is_empty() {
             let linked =
                 if tries < TRIES_MAX { self.see_to_link(place, now) } else { Err(Dropped::NoEndpoint) };
@@ -196,11 +197,13 @@ impl Carrier {
                     places.start += sent;
                 }
                 Err(error) => match Errno::from_io_error(&error) {
+                    // Where a router has said so of an earlier datagram, this one has not been looked at.
+                    Some(Errno::MSGSIZE) if repeated != Some(places.start) => repeated = Some(places.start),
                     Some(Errno::MSGSIZE) => {
                         self.drop(Dropped::TooLarge, 1);
                         places.start += 1;
                     }
-                    Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
+                    Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::PERM) => {
                         self.drop(Dropped::ToEndpoint, places.len());
                         break;
                     }
@@ -365,6 +368,8 @@ impl Carrier {
         let count = match batch.receive(&link.socket, filled) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+            // A router has said that a datagram was too large for the path: that is no answer of the endpoint.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => return 0,
             Err(error) => {
                 self.refused(place, error);
                 return 0;
