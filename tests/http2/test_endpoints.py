@@ -145,6 +145,26 @@ def test_what_a_goaway_did_not_look_at_goes_over_another_connection() -> None:
     assert running.endpoint(server)["failures"] == 0
 
 
+def test_after_a_goaway_one_connection_serves_all_that_come_while_the_old_one_lasts() -> None:
+    server = http2_scripted()
+    running = started(server)
+    long = in_background(running, "/long")
+    old = server.accept()
+    kept = old.expect_request(target="/long")
+    old.h2.close_connection(NO_ERROR, last_stream_id=kept.number)
+    old.h2.state_machine.state = type(old.h2.state_machine.state).SERVER_OPEN
+    old.flush()
+    new = None
+    for number in range(3):
+        asked = in_background(running, f"/{number}")
+        new = new or server.accept()
+        new.expect_request(target=f"/{number}").respond(200, b"ok")
+        assert asked.reply().status == 200
+    assert not server.is_called()
+    kept.respond(200, b"long")
+    assert long.reply().body == b"long"
+
+
 def test_after_a_goaway_the_next_request_opens_another_connection() -> None:
     server = http2_scripted()
     running = started(server)

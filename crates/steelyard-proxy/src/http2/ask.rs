@@ -117,7 +117,11 @@ impl<'t> AskStream<'t> {
         let Some(head) = self.head.take() else { return Ok(()) };
         let Some(mut sender) = self.permit.sender() else { return Err(Fault::Unprocessed) };
         let sent = sender.send_request(head, end);
-        let (response, body) = sent.map_err(|error| unsent(&error))?;
+        let (response, body) = sent.map_err(|error| {
+            // After a goodbye it takes no further request, however long those that it has may last.
+            self.permit.retire();
+            unsent(&error)
+        })?;
         self.body = Some(body);
         self.ended = end;
         self.exchange.response.replace(Some(response));
