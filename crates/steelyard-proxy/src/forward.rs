@@ -140,7 +140,7 @@ pub(crate) async fn forward(
     match route(client, listener, asked, &mut target) {
         Routed::Pool(pool, edit, seeker) => {
             let request_id = client.worker.request_id();
-            let trusted = client.peer.is_some_and(|peer| listener.trusted.contains(peer));
+            let trusted = client.is_believed(listener);
             let identity = client.facts.and_then(|facts| facts.identity.as_deref());
             let proto = if client.facts.is_some() { "https" } else { "http" };
             let forwarded = Forwarded {
@@ -366,6 +366,11 @@ async fn say(
 }
 
 impl Client<'_> {
+    /// Whether it is believed what it says of others. An address that comes with early data is not proved yet.
+    fn is_believed(&self, listener: &Listener) -> bool {
+        !self.early && self.peer.is_some_and(|peer| listener.trusted.contains(peer))
+    }
+
     /// What a connection to an endpoint of this pool is to begin with. `name` is what the client asks for where TLS passes
     /// through.
     fn preface<'c>(&'c self, pool: &Pool, name: Option<&'c str>) -> Option<Preface<'c>> {

@@ -134,6 +134,6 @@ pub(super) fn route<'s>(
 
 /// Whether a proxy before us, which is believed, was asked over HTTPS.
 fn came_over_https(client: &Client<'_>, listener: &Listener, view: &View<'_>) -> bool {
-    client.peer.is_some_and(|peer| listener.trusted.contains(peer))
+    client.is_believed(listener)
         && view.field(b"x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
 }

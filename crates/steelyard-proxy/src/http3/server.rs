@@ -64,7 +64,6 @@ type Speaking<'c> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'c>>;
 
 struct Serve<'c> {
     client: &'c Client<'c>,
-    connection: &'c Connection,
     peer: &'c Peer,
     streams: FuturesUnordered<Serving<'c>>,
     /// Streams that carry no request.
@@ -95,7 +94,6 @@ pub(super) async fn serve(client: &Client<'_>, connection: &Connection, unproved
     others.push(Box::pin(control::speak(connection, &peer, listener.limits.header_bytes_max)));
     let mut serve = Serve {
         client,
-        connection,
         peer: &peer,
         streams: FuturesUnordered::new(),
         others,
@@ -202,11 +200,9 @@ impl Serve<'_> {
         self.client.state.requests.fetch_add(1, Ordering::Relaxed);
         self.client.state.http3.requests.fetch_add(1, Ordering::Relaxed);
         let early = recv.is_0rtt() && !self.peer.proved.get();
-        let client = Client {
-            early,
-            peer: Some(self.connection.remote_address().ip().to_canonical()),
-            ..*self.client
-        };
+        // The address stays that of the handshake: anybody can write a packet that says it comes from another, and
+        // whether that is so is known only later.
+        let client = Client { early, ..*self.client };
         self.streams.push(Box::pin(stream(client, self.peer, send, recv)));
         true
     }
@@ -273,6 +269,7 @@ async fn exchange(client: &Client<'_>, peer: &Peer, send: SendStream, recv: Recv
     let give_up = client.timer.after(listener.timeouts.request_header_ms);
     let limits = limits(&listener.limits);
     let asked = AskedStream::read(client, peer, &mut frames, &back, &limits, give_up).await;
+    let mut is_forced = false;
     let failure = match asked {
         Ok(mut asked) => {
             answer_to(client, listener, &mut asked, &mut answer).await;
@@ -292,6 +289,8 @@ async fn exchange(client: &Client<'_>, peer: &Peer, send: SendStream, recv: Recv
     match failure {
         Some(Failure::Gone) => back.has_left(),
         Some(Failure::Stream(code)) => {
+            // A client that makes us reset its streams costs what one does that resets them.
+            is_forced = true;
             client.count_bad_request();
             back.reset(code);
             if let Some(frames) = &mut frames {
@@ -306,7 +305,7 @@ async fn exchange(client: &Client<'_>, peer: &Peer, send: SendStream, recv: Recv
         back.received(client.timer, idle_ms).await;
         return Ended::Answered;
     }
-    if back.is_left() { Ended::Cancelled } else { Ended::Broken }
+    if back.is_left() || is_forced { Ended::Cancelled } else { Ended::Broken }
 }
 
 /// Answers a request that is one.
