@@ -195,6 +195,11 @@ pub(crate) fn listener_of(worker: &Worker, state: &ListenerState) -> Option<Arc<
     worker.pin().listener(&state.name).or_else(|| state.farewell.get()).cloned()
 }
 
+/// The same for connections of HTTP, which end where their listener carries something else by now.
+pub(crate) fn http_listener_of(worker: &Worker, state: &ListenerState) -> Option<Arc<Listener>> {
+    listener_of(worker, state).filter(|listener| listener.protocol == ListenerProtocol::Http)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

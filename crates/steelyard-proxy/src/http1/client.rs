@@ -3,7 +3,7 @@
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::{Limits, Reject};
-use crate::accepted::{linger, listener_of};
+use crate::accepted::{http_listener_of, linger};
 use crate::codec::{Answer, WriteContent};
 use crate::fault::{Fault, Side};
 use crate::forward::{After, Client, Outcome, forward};
@@ -119,7 +119,7 @@ async fn exchanges(
     first: &mut bool,
 ) -> Next {
     let worker = client.worker;
-    let Some(mut listener) = listener_of(worker, client.state) else { return After::Close.into() };
+    let Some(mut listener) = http_listener_of(worker, client.state) else { return After::Close.into() };
     let mut asked = Incoming::<RequestHead>::new(
         transport,
         client.timer,
@@ -164,7 +164,7 @@ async fn exchanges(
         if after != After::Keep || asked.is_between_requests() {
             return after.into();
         }
-        match listener_of(worker, client.state) {
+        match http_listener_of(worker, client.state) {
             Some(current) => listener = current,
             None => return After::Close.into(),
         }

@@ -5,7 +5,7 @@ use super::asked::{AskedStream, Back, SharedBack};
 use super::io::{Io, Pipe};
 use super::meter::Meter;
 use super::{SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, connection_window};
-use crate::accepted::listener_of;
+use crate::accepted::http_listener_of;
 use crate::account::Account;
 use crate::codec::{Answer, WriteContent};
 use crate::forward::{After, Client, Outcome, forward};
@@ -75,7 +75,7 @@ struct Serve<'c> {
 
 /// Serves a connection to its end. `begun` is what was read of it already.
 pub(crate) async fn serve(client: &Client<'_>, transport: &Transport, begun: Vec<u8>) -> After {
-    let Some(listener) = listener_of(client.worker, client.state) else { return After::Close };
+    let Some(listener) = http_listener_of(client.worker, client.state) else { return After::Close };
     let meter = Meter::new(listener.limits.control_frames_max, true);
     let pipe = Pipe::new(transport, begun, client.worker.vectors.clone(), meter);
     let mut handshake = pin!(builder(&listener).handshake(pipe.end()));
@@ -257,7 +257,7 @@ async fn stream(
 }
 
 async fn exchange(client: &Client<'_>, request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Ended {
-    let Some(listener) = listener_of(client.worker, client.state) else { return Ended::Broken };
+    let Some(listener) = http_listener_of(client.worker, client.state) else { return Ended::Broken };
     let grpc = request.headers().get(CONTENT_TYPE).is_some_and(|value| grpc::is_grpc(value.as_bytes()));
     let back: SharedBack = Rc::new(RefCell::new(Back::Respond(respond)));
     let mut answer = AnswerStream::new(Rc::clone(&back), client.timer, listener.timeouts.idle_ms, grpc);
