@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2
 
 from language import Authority, Running, authority, eventually, in_background, origin, proxy
 from language.grpc import PATIENCE_S, GrpcClient, GrpcServer, grpc_client, grpc_server
-from language.http2 import Stream
+from language.http2 import NO_ERROR, Stream
 from language.http2_origins import Http2Server, http2_origin, http2_scripted
 from steelyard.middleware import LOAD_PATH
 
@@ -173,6 +173,13 @@ class TestLoads:
                     question.respond(200, b" " * 60_000)
                 case _:
                     question.reset()
+            # The next question may be asked before this answer has been taken in, and then over another
+            # connection: so each has one of its own.
+            over = lines.pop(PREQUAL["probe_path"])
+            over.h2.close_connection(NO_ERROR)
+            over.h2.state_machine.state = type(over.h2.state_machine.state).SERVER_OPEN
+            over.flush()
+            over.expect_closed()
         eventually(lambda: (running.endpoint(server)["load_report"] or {}).get("silent"))
         assert running.endpoint(server)["load_report"]["in_flight"] is None
         assert not server.is_called()

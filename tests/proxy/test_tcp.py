@@ -215,7 +215,6 @@ class TestEnds:
         connection.expect_closed()
         asking.expect_closed()
 
-
     def test_what_that_time_cuts_short_does_not_look_whole(self) -> None:
         server = scripted()
         asking, connection = joined(carrying(server, timeouts={"total_ms": 500}).start(), server)
