@@ -18,6 +18,7 @@ from language import (
     authority,
     endpoint,
     eventually,
+    ok,
     openssl_client,
     proxy,
     raw,
@@ -405,6 +406,18 @@ class TestChange:
         asking, connection = joined(running, server)
         asking.send(b"no HTTP\r\n\r\n")
         connection.expect_bytes(b"no HTTP\r\n\r\n")
+
+    def test_what_comes_by_the_old_protocol_goes_nowhere(self) -> None:
+        web, database = scripted(), scripted()
+        running = proxy().pool(web).listener().start()
+        client = raw(running).get()
+        connection = web.accept()
+        connection.read_request()
+        connection.send(ok())
+        client.expect_response(200)
+        running.apply(carrying(database))
+        client.get().expect_closed()
+        assert not database.is_called()
 
     def test_a_stop_waits_for_connections(self) -> None:
         server = scripted()
