@@ -64,7 +64,9 @@ def test_status_names_every_endpoint_with_its_verdict() -> None:
 
 def test_status_tells_of_sessions_and_datagrams() -> None:
     server = udp_server("", lambda datagram: [datagram, b"more"])
+    # Each worker makes room among its own sessions.
     text = f"""\
+workers = 1
 [listeners.dns]
 bind = ["127.0.0.1:0"]
 protocol = "udp"
