@@ -3,6 +3,7 @@
 //! A change is prepared whole (every new socket bound and listening) before anything is taken away; a change that
 //! fails is dropped and closes only what it had opened itself.
 
+mod each;
 mod quic;
 mod tcp;
 mod udp;
@@ -217,12 +218,12 @@ impl Sockets {
             }
             Bind::Any { .. } | Bind::Socket(_) if over == Over::Datagrams => {
                 let sockets = udp::bind(bind, workers, ours())?;
-                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), udp::local_address)?;
+                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), each::local_address)?;
                 (local, None, sockets.into_iter().map(Socket::Udp).collect())
             }
             Bind::Any { .. } | Bind::Socket(_) => {
                 let sockets = tcp::listen(bind, workers, ours())?;
-                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), tcp::local_address)?;
+                let local = sockets.first().map_or_else(|| Ok(bind.to_string()), each::local_address)?;
                 (local, None, sockets.into_iter().map(Socket::Tcp).collect())
             }
         };

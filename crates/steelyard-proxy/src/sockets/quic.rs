@@ -1,7 +1,8 @@
 //! UDP sockets that QUIC is spoken over: one for each worker, among which the kernel spreads clients by their addresses.
 
 use super::Failure;
-use socket2::{Domain, Protocol, Socket, Type};
+use super::each::{self, Family};
+use socket2::{Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use steelyard_core::address::Bind;
@@ -20,21 +21,14 @@ pub(super) fn bind(
     ours: bool,
 ) -> Result<Vec<UdpSocket>, Failure> {
     let both = matches!(bind, Bind::Any { .. }) && address.is_ipv6();
-    let first = bound(address, both, ours).map_err(taken)?;
-    first.set_reuse_port(true)?;
-    let mut sockets = vec![first];
-    while sockets.len() < workers {
-        sockets.push(bound(address, both, true).map_err(taken)?);
-    }
+    let family = if both { Family::Both } else { Family::of(address) };
+    let first = bound(address, family, ours).map_err(taken)?;
+    let sockets = each::join(first, family, workers, bound).map_err(taken)?;
     Ok(sockets.into_iter().map(Into::into).collect())
 }
 
-fn bound(address: SocketAddr, both: bool, reuse_port: bool) -> io::Result<Socket> {
-    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!both)?;
-    }
+fn bound(address: SocketAddr, family: Family, reuse_port: bool) -> io::Result<Socket> {
+    let socket = family.open(Type::DGRAM, Protocol::UDP)?;
     if reuse_port {
         socket.set_reuse_port(true)?;
     }
