@@ -59,7 +59,7 @@ pub(crate) fn serve(
             drop(listener);
         }
         let facts = transport.facts();
-        let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Said);
+        let whence = said.as_deref().map_or(Whence::Socket(&transport), Whence::Known);
         let number = worker.number();
         let _departure = Departure { worker: &worker, number };
         let port = if facts.is_some() { transport.port() } else { 0 };

@@ -30,15 +30,15 @@ pub struct Addresses {
 pub enum Whence<'a> {
     /// Its socket knows.
     Socket(&'a Transport),
-    /// Somebody has said so, who is believed.
-    Said(&'a Addresses),
+    /// It was known before: somebody has said so who is believed, or QUIC has.
+    Known(&'a Addresses),
 }
 
 impl Whence<'_> {
     /// The addresses; `None` where there are none, as with a unix socket.
     pub fn addresses(&self) -> Option<Addresses> {
         match self {
-            Self::Said(addresses) => Some(**addresses),
+            Self::Known(addresses) => Some(**addresses),
             Self::Socket(transport) => {
                 let peer = rustix::net::getpeername(transport.as_fd()).ok()??;
                 let own = rustix::net::getsockname(transport.as_fd()).ok()?;

@@ -17,7 +17,7 @@ use quinn::{Connecting, Connection, Endpoint, EndpointConfig, Incoming, TokioRun
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl<'w> Accepting<'w> {
             Ok(connecting) => {
                 let place = self.worker.registry.enter(self.id);
                 let handshake = Handshake::begin(&self.handshakes);
-                let arrived = Arrived { seat, place, handshake, connecting, early, port: self.local.port() };
+                let arrived = Arrived { seat, place, handshake, connecting, early, local: self.local };
                 // As for any other connection: a panic ends this one.
                 tokio::task::spawn_local(serve(Rc::clone(self.worker), arrived));
             }
@@ -181,12 +181,13 @@ struct Arrived {
     connecting: Connecting,
     /// Whether requests are served before the handshake is complete.
     early: bool,
-    port: u16,
+    /// What its socket is bound to.
+    local: SocketAddr,
 }
 
 /// Serves a connection to its end.
 async fn serve(worker: Rc<Worker>, arrived: Arrived) {
-    let Arrived { seat, place, handshake, connecting, early, port } = arrived;
+    let Arrived { seat, place, handshake, connecting, early, local } = arrived;
     let timer = Timer::new(worker.shared.clock);
     let state = seat.listener();
     let _counted = state.http3.begin();
@@ -196,7 +197,7 @@ async fn serve(worker: Rc<Worker>, arrived: Arrived) {
     let Some((connection, unproved)) = woken(&timer, pin!(begun)).await else { return };
     let facts = facts(&connection, unproved.is_none());
     let peer = Some(connection.remote_address().ip().to_canonical());
-    let addresses = addresses(&connection, port);
+    let addresses = addresses(&connection, local);
     let number = worker.number();
     let _departure = Departure { worker: &worker, number };
     let client = Client {
@@ -206,21 +207,18 @@ async fn serve(worker: Rc<Worker>, arrived: Arrived) {
         timer: &timer,
         peer,
         facts: Some(&facts),
-        whence: Whence::Said(&addresses),
+        whence: Whence::Known(&addresses),
         number,
-        port,
+        port: local.port(),
         early: false,
     };
     woken(&timer, pin!(server::serve(&client, &connection, unproved))).await;
 }
 
 /// Where a connection came from and to.
-fn addresses(connection: &Connection, port: u16) -> Addresses {
-    let source = connection.remote_address();
-    let any =
-        if source.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let destination = SocketAddr::new(connection.local_ip().unwrap_or(any), port);
-    Addresses { source, destination }
+fn addresses(connection: &Connection, local: SocketAddr) -> Addresses {
+    let destination = SocketAddr::new(connection.local_ip().unwrap_or(local.ip()), local.port());
+    Addresses { source: connection.remote_address(), destination }
 }
 
 /// Waits for the handshake, or where that is allowed for the first that comes within it.
