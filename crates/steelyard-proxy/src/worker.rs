@@ -301,6 +301,23 @@ impl Closing {
     }
 }
 
+/// A socket that is accepted from; a drain waits for it, and for no longer when what accepts has panicked.
+struct Accepts(Rc<Cell<usize>>, Rc<Registry>);
+
+impl Accepts {
+    fn begin(count: &Rc<Cell<usize>>, registry: &Rc<Registry>) -> Self {
+        count.set(count.get() + 1);
+        Self(count.clone(), registry.clone())
+    }
+}
+
+impl Drop for Accepts {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+        self.1.notify();
+    }
+}
+
 /// Does what it is told until it is told to end.
 async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
     let mut sockets: HashMap<u64, Rc<Closing>> = HashMap::new();
@@ -321,9 +338,10 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
             Command::Listen { id, listener, socket } => {
                 let closing = Rc::new(Closing::default());
                 sockets.insert(id, closing.clone());
-                accepting.set(accepting.get() + 1);
-                let (worker, accepting) = (worker.clone(), accepting.clone());
+                let begun = Accepts::begin(&accepting, &worker.registry);
+                let worker = worker.clone();
                 tokio::task::spawn_local(async move {
+                    let _begun = begun;
                     let closed = || {
                         drop(closing.told.take());
                         worker.registry.close(Some(id), worker.grace());
@@ -344,8 +362,6 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                             closed();
                         }
                     }
-                    accepting.set(accepting.get() - 1);
-                    worker.registry.notify();
                 });
             }
             Command::Unlisten { id, closed } => {
