@@ -3,43 +3,36 @@
 //! A session holds a slot of its endpoint and a connected socket, and no buffers. It has no end of its own: it ends when
 //! nothing has moved for a while, after as many replies as were promised, or to make room for another.
 
+mod answers;
+mod links;
 mod session;
 mod sessions;
 
-use super::admission::{Refusal, at_once};
-use super::slot::Slot;
+use super::admission::Refusal;
 use super::tcp::View;
 use crate::connections::key;
-use crate::fault::Fault;
 use crate::shared::{Dropped, ListenerState};
-use crate::sys::{
-    self,
-    datagrams::{BATCH, Batch},
-};
+use crate::sys::{self, datagrams::Batch};
 use crate::timer::{GiveUp, earlier};
 use crate::worker::{Pinned, Seat, Worker, is_want_of_descriptors};
-use rustix::event::{Timespec, epoll};
+use rustix::event::epoll;
 use rustix::io::Errno;
-use session::{Connected, Link, Session};
+use session::Session;
 use sessions::{Pair, Sessions, Standing};
 use std::collections::HashMap;
 use std::io;
-use std::mem::{MaybeUninit, take};
+use std::mem::take;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use steelyard_core::endpoint::Address;
 use steelyard_core::listener::Listener;
 use steelyard_core::pool::Pool;
-use steelyard_core::route::Decision;
 use steelyard_core::time::Nanos;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Sessions whose endpoints are heard at once.
-const EVENTS: usize = 32;
 /// Endpoints that one datagram tries. Few fail at once: most say only later that nobody is there.
 const TRIES_MAX: u32 = 8;
 
@@ -246,185 +239,6 @@ impl Carrier {
                 true
             }
             _ => false,
-        }
-    }
-
-    /// Sees to it that a session has an endpoint, and not one that has left or is down while others are not.
-    fn see_to_link(&mut self, place: usize, now: Nanos) -> Result<(), Dropped> {
-        let session = &mut self.sessions[place];
-        if let Some(link) = &session.link {
-            if link.is_sound() {
-                return Ok(());
-            }
-            session.part(now);
-        }
-        let listener = self.listener().ok_or(Dropped::NoEndpoint)?;
-        let view = view_of(self.sessions.pair(place));
-        let session = &mut self.sessions[place];
-        let decision = listener.router.decide(&view, &mut *self.worker.rng.borrow_mut());
-        let Decision::Pool { pool, .. } = decision else { return Err(Dropped::NoEndpoint) };
-        let mut seeker = session.seeker.take().map_or_else(|| pool.seeker(&view), |seeker| *seeker);
-        if session.asked == 0 {
-            pool.count_request();
-        }
-        let mut tried = 0;
-        loop {
-            let slot = match at_once(&self.worker, pool, &seeker, now) {
-                Ok(slot) => slot,
-                // Where all have refused it, all are asked again.
-                Err(Refusal::Nobody) if !seeker.excludes_none() => {
-                    seeker = pool.seeker(&view);
-                    at_once(&self.worker, pool, &seeker, now).map_err(reason)?
-                }
-                Err(refusal) => return Err(reason(refusal)),
-            };
-            let outcome = match self.open_link(place, &slot) {
-                Err(error) if is_short(&error) => {
-                    self.say_short(&error, now);
-                    if !self.make_room(Some(place), now) {
-                        return Err(Dropped::Descriptors);
-                    }
-                    self.open_link(place, &slot)
-                }
-                outcome => outcome,
-            };
-            match outcome {
-                Ok(socket) => {
-                    let session = &mut self.sessions[place];
-                    session.link = Some(Link { slot, socket, answered: false });
-                    session.seeker = (!seeker.excludes_none()).then(|| Box::new(seeker));
-                    return Ok(());
-                }
-                Err(error) if is_short(&error) => return Err(Dropped::Descriptors),
-                Err(error) => {
-                    slot.fail(&Fault::Connect(error));
-                    seeker.exclude(slot.endpoint());
-                    tried += 1;
-                    if tried == TRIES_MAX {
-                        return Err(Dropped::NoEndpoint);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A socket to the endpoint of this slot, whose answers are heard as those of this session.
-    fn open_link(&self, place: usize, slot: &Slot) -> io::Result<Connected> {
-        // The configuration knows no others here.
-        let Address::Socket(address) = *slot.endpoint().address() else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        let socket = Connected::to(address)?;
-        let token = epoll::EventData::new_u64(self.sessions.token(place));
-        epoll::add(self.answers.get_ref(), &socket, token, epoll::EventFlags::IN)?;
-        Ok(socket)
-    }
-
-    /// The endpoint of a session could not be reached, or says that nobody is there.
-    fn refused(&mut self, place: usize, error: io::Error) {
-        let view = view_of(self.sessions.pair(place));
-        let session = &mut self.sessions[place];
-        let Some(link) = session.link.take() else { return };
-        if let Some(pool) = link.slot.pool() {
-            let seeker = session.seeker.get_or_insert_with(|| Box::new(pool.seeker(&view)));
-            seeker.exclude(link.slot.endpoint());
-        }
-        link.slot.fail(&Fault::Connect(error));
-    }
-
-    /// Carries what endpoints have written.
-    fn take_answers(&mut self) {
-        let mut room = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let events = self.answers.try_io(Interest::READABLE, |answers| {
-            match epoll::wait(answers, &mut room, Some(&at_once))?.0 {
-                [] => Err(io::ErrorKind::WouldBlock.into()),
-                events => Ok(events),
-            }
-        });
-        let Ok(events) = events else { return };
-        let worker = self.worker.clone();
-        let batch = &mut *worker.batch();
-        let now = worker.shared.clock.now();
-        let mut filled = 0;
-        for event in &*events {
-            if filled == BATCH {
-                self.send_back(batch, take(&mut filled));
-            }
-            if let Some(place) = self.sessions.named(event.data.u64()) {
-                filled += self.hear(place, batch, filled, now);
-            }
-        }
-        self.send_back(batch, filled);
-        self.tell();
-    }
-
-    /// Takes what the endpoint of a session has written behind the first `filled` places; returns how many came.
-    fn hear(&mut self, place: usize, batch: &mut Batch, filled: usize, now: Nanos) -> usize {
-        let responses = self.listener().and_then(|listener| listener.responses);
-        let Pair { client, local } = self.sessions.pair(place);
-        let session = &mut self.sessions[place];
-        let Some(link) = &mut session.link else { return 0 };
-        let count = match batch.receive(&link.socket, filled) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
-            // A router has said that a datagram was too large for the path: that is no answer of the endpoint.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::MSGSIZE) => return 0,
-            Err(error) => {
-                self.refused(place, error);
-                return 0;
-            }
-        };
-        let mut bytes = 0;
-        for place in filled..filled + count {
-            let head = batch.head_mut(place);
-            (head.peer, head.local) = (client, local);
-            bytes += head.length;
-        }
-        link.slot.count(bytes, 0);
-        if !link.answered {
-            link.answered = true;
-            link.slot.replied(now);
-        }
-        session.answered += count as u64;
-        session.seeker = None;
-        // Where it is known how many are to come, these were not the last.
-        session.owed = responses.is_some();
-        if session.is_complete(responses) {
-            self.end(place, now);
-        } else {
-            self.sessions.touch(place, now);
-        }
-        count
-    }
-
-    /// Sends the first `filled` datagrams to their clients.
-    fn send_back(&mut self, batch: &mut Batch, filled: usize) {
-        let mut start = 0;
-        while start < filled {
-            let end = start + (start..filled).take_while(|&place| batch.head(place).whole).count();
-            if end == start {
-                self.drop(Dropped::TooLarge, 1);
-                start += 1;
-                continue;
-            }
-            match batch.send(&self.socket, start..end, true) {
-                Ok(sent) => {
-                    for place in start..start + sent {
-                        add(&mut self.tally.sent, 1, batch.head(place).length as u64);
-                    }
-                    start += sent;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.drop(Dropped::ToClient, end - start);
-                    start = end;
-                }
-                Err(error) => {
-                    let too_large = Errno::from_io_error(&error) == Some(Errno::MSGSIZE);
-                    self.drop(if too_large { Dropped::TooLarge } else { Dropped::ToClient }, 1);
-                    start += 1;
-                }
-            }
         }
     }
 

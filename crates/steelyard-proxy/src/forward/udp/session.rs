@@ -16,6 +16,8 @@ pub(super) struct Session {
     pub link: Option<Link>,
     /// What it looks for an endpoint with, once one has refused it.
     pub seeker: Option<Box<Seeker>>,
+    /// Whether its pool has counted it.
+    pub counted: bool,
     /// Datagrams of the client.
     pub asked: u64,
     /// Datagrams that came back.
@@ -28,7 +30,7 @@ pub(super) struct Session {
 impl Session {
     /// A session that has no endpoint yet.
     pub fn new(seat: Seat) -> Self {
-        Self { link: None, seeker: None, asked: 0, answered: 0, owed: true, _seat: seat }
+        Self { link: None, seeker: None, counted: false, asked: 0, answered: 0, owed: true, _seat: seat }
     }
 
     /// Whether as many datagrams have come back as were promised for each of the client's.
