@@ -16,6 +16,7 @@ mod route;
 mod slot;
 pub(crate) mod tcp;
 mod tunnel;
+mod turn_down;
 pub(crate) mod udp;
 mod upload;
 mod way;
@@ -50,6 +51,7 @@ use steelyard_core::pool::Pool;
 use steelyard_core::route::RouteEdit;
 use steelyard_core::seeker::Seeker;
 pub(crate) use tunnel::Tunnel;
+pub(crate) use turn_down::turn_down;
 pub(crate) use way::Way;
 
 /// Seconds that a client is asked to wait after a 503.

@@ -7,13 +7,10 @@ use super::meter::Meter;
 use super::{SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, connection_window};
 use crate::accepted::http_listener_of;
 use crate::account::Account;
-use crate::codec::{Answer, WriteContent};
-use crate::forward::{After, Client, Outcome, forward};
+use crate::forward::{After, Client, Outcome, forward, turn_down};
 use crate::grpc;
 use crate::head::Version;
-use crate::http1::Reject;
 use crate::http1::client::limits;
-use crate::http1::encode::Local;
 use crate::timer::{GiveUp, Timer};
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -270,7 +267,7 @@ async fn exchange(client: &Client<'_>, request: Request<RecvStream>, respond: Se
                 tunnel.carry(client, &mut asked, &mut answer).await;
             }
         },
-        Err(reject) => refuse(client, &mut answer, reject).await,
+        Err(reject) => turn_down(client, &mut answer, Version::Http2, reject).await,
     }
     let ended = answer.is_ended();
     let gone = || poll_fn(|cx| Poll::Ready(back.borrow_mut().poll_reset(cx).is_ready()));
@@ -279,27 +276,4 @@ async fn exchange(client: &Client<'_>, request: Request<RecvStream>, respond: Se
         false if gone().await => Ended::Cancelled,
         false => Ended::Broken,
     }
-}
-
-/// Answers what is no sound request.
-async fn refuse(client: &Client<'_>, answer: &mut AnswerStream<'_>, reject: Reject) {
-    client.count_bad_request();
-    tracing::debug!(
-        listener = client.state.name,
-        status = reject.status,
-        fault = reject.reason,
-        "request refused"
-    );
-    answer.local(&Local {
-        status: reject.status,
-        fields: &[],
-        body: &format!("{}\n", reject.reason),
-        version: Version::Http2,
-        close: false,
-        head_request: false,
-        overdue: false,
-        date: &client.worker.date(client.timer.now()),
-    });
-    // A client that is not there to be told has been served as well as can be.
-    let _ = answer.flush().await;
 }

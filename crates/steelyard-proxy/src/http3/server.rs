@@ -11,13 +11,12 @@ use super::stream::Back;
 use super::varint;
 use crate::accepted::{listener_of, woken};
 use crate::account::Account;
-use crate::codec::{Answer, Asked, WriteContent};
-use crate::forward::{Client, Outcome, forward};
+use crate::codec::Asked;
+use crate::forward::{Client, Outcome, forward, turn_down};
 use crate::grpc;
 use crate::head::{Method, Version};
 use crate::http1::Reject;
 use crate::http1::client::limits;
-use crate::http1::encode::Local;
 use crate::timer::{GiveUp, Timer};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use quinn::{Connection, RecvStream, SendStream, ZeroRttAccepted};
@@ -278,7 +277,7 @@ async fn exchange(client: &Client<'_>, peer: &Peer, send: SendStream, recv: Recv
             asked.failure()
         }
         Err(Refused::Answered(reject)) => {
-            refuse(client, &mut answer, reject).await;
+            turn_down(client, &mut answer, Version::Http3, reject).await;
             if let Some(frames) = &mut frames {
                 frames.stop(if reject.status == 400 { Code::MessageError } else { Code::NoError });
             }
@@ -324,7 +323,7 @@ async fn answer_to(
     if client.early && !may_be_early(request.head.method, request.head.upgrade.is_some()) {
         // RFC 8470 section 5.2: its client sends it again once the handshake is complete.
         let reason = "this request has to wait for the end of the handshake";
-        return refuse(client, answer, Reject { status: 425, reason }).await;
+        return turn_down(client, answer, Version::Http3, Reject { status: 425, reason }).await;
     }
     if let Outcome::Tunnel(tunnel) = forward(client, &listener, asked, answer).await {
         drop(listener);
@@ -335,23 +334,4 @@ async fn answer_to(
 /// Whether a request does no harm when somebody else sends a copy of it (RFC 9110 section 9.2.1).
 fn may_be_early(method: Method, upgrades: bool) -> bool {
     matches!(method, Method::Get | Method::Head | Method::Options | Method::Trace) && !upgrades
-}
-
-/// Answers what is not to be forwarded.
-async fn refuse(client: &Client<'_>, answer: &mut AnswerStream<'_>, reject: Reject) {
-    client.count_bad_request();
-    let (status, fault) = (reject.status, reject.reason);
-    tracing::debug!(listener = client.state.name, status, fault, "request refused");
-    answer.local(&Local {
-        status,
-        fields: &[],
-        body: &format!("{fault}\n"),
-        version: Version::Http3,
-        close: false,
-        head_request: false,
-        overdue: false,
-        date: &client.worker.date(client.timer.now()),
-    });
-    // A client that is not there to be told has been served as well as can be.
-    let _ = answer.flush().await;
 }
