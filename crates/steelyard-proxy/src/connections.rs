@@ -2,12 +2,15 @@
 //!
 //! Each worker keeps its own; the newest is used first, so that those in excess grow old and are closed.
 
+mod connect;
+
 use crate::fault::Fault;
 use crate::proxied::{self, Told, Version};
 use crate::shared::{Command, Shared};
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::tls::{PoolTls, Spoken, same};
-use crate::transport::{Insecure, Transport};
+use crate::transport::Transport;
+pub(crate) use connect::connect;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,10 +19,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steelyard_core::document;
-use steelyard_core::endpoint::{Address, Endpoint};
+use steelyard_core::endpoint::Endpoint;
 use steelyard_core::pool::Pool;
 use steelyard_core::time::Nanos;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::futures::Notified;
 
 /// A request that may not be repeated does not go out on a connection that was idle for longer.
@@ -445,61 +447,4 @@ async fn wait_for_one(
         std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(Fault::NoConnection)),
     })
     .await
-}
-
-/// Connects to an endpoint, which is told `first` before anything else, TLS included.
-pub(crate) async fn connect(
-    address: &Address,
-    first: &[u8],
-    security: Security<'_>,
-    timer: &Timer,
-    give_up: GiveUp,
-) -> io::Result<Transport> {
-    let connecting = async {
-        Ok::<_, io::Error>(match address {
-            Address::Socket(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Transport::from(stream)
-            }
-            Address::Unix(path) => UnixStream::connect(path).await?.into(),
-        })
-    };
-    let mut connecting = std::pin::pin!(connecting);
-    let connected = std::future::poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        std::task::Poll::Ready(outcome) => std::task::Poll::Ready(outcome),
-        std::task::Poll::Pending => timer.poll(give_up, cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-    });
-    let transport = connected.await?;
-    // Into a socket's empty buffer, so that there is no wait.
-    transport.write_all(first, &[], timer, None).await?;
-    match security {
-        Security::ClearText => Ok(transport),
-        // In a box, since connections in clear text would carry it too.
-        Security::Tls(tls, configured) => Box::pin(secure(transport, tls, configured, timer, give_up)).await,
-    }
-}
-
-/// Begins TLS with an endpoint, which has to prove who it is. There is no way back to clear text.
-async fn secure(
-    mut transport: Transport,
-    tls: &PoolTls,
-    configured: &str,
-    timer: &Timer,
-    give_up: GiveUp,
-) -> io::Result<Transport> {
-    let outcome = match tls.server_name(configured) {
-        Ok(name) => transport.connect_tls(Arc::clone(&tls.config), name, timer, give_up).await,
-        Err(error) => Err(Insecure::Refused(error)),
-    };
-    let outcome = match outcome {
-        Ok(()) if tls.spoken(transport.alpn()).is_none() => Err(Insecure::NoHttp2),
-        Err(Insecure::Refused(error)) => Err(tls.refined(error)),
-        outcome => outcome,
-    };
-    outcome.map_err(|why| {
-        tls.handshake_failed(configured, &why);
-        io::Error::from(why)
-    })?;
-    Ok(transport)
 }
