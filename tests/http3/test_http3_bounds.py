@@ -98,6 +98,20 @@ def test_one_that_cancels_everything_is_told_to_go() -> None:
     eventually(lambda: running.in_flight() == 0)
 
 
+def test_one_that_has_all_its_streams_reset_is_told_to_go() -> None:
+    ca = authority()
+    running = speaking(proxy().pool(origin().slow(1_000)), ca, limits={"resets_max": 20}).start()
+    h3 = http3_client(running, ca)
+    with contextlib.suppress(Gone):
+        for number in range(1, 200):
+            stream = h3.open("POST", "/", [("content-length", "1")], end=False)
+            h3.until(lambda number=number: requests(running) == number, "it has come")
+            stream.send(b"more than that").expect_reset()
+    assert requests(running) in (20, 21)
+    h3.expect_closed(EXCESSIVE_LOAD)
+    eventually(lambda: running.in_flight() == 0)
+
+
 def test_a_client_that_cancels_now_and_then_is_served() -> None:
     ca = authority()
     running = speaking(proxy().pool(origin().slow(5)), ca, limits={"resets_max": 20}).start()

@@ -231,3 +231,11 @@ class TestConnections:
         h3.move()
         assert h3.get().status == 200
         assert running.listener()["http3"]["accepted"] == 1
+
+    def test_an_address_that_packets_pretend_is_not_believed(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin()), ca, trusted_proxies=["127.0.0.2/32"]).start()
+        h3 = http3_client(running, ca)
+        assert h3.get("/echo").seen("x-forwarded-for") == ["127.0.0.1"]
+        reply = h3.move("127.0.0.2").get("/echo", headers={"x-forwarded-for": "10.9.9.9"})
+        assert reply.seen("x-forwarded-for") == ["127.0.0.1"]

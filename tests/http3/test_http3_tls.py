@@ -122,6 +122,20 @@ class TestEarlyData:
         assert h3.get("/echo").seen("early-data") == []
         assert h3.post("/echo", b"abc").json()["body"] == "abc"
 
+    def test_nobody_is_believed_before_the_address_is_proved(self) -> None:
+        ca = authority()
+        believing = proxy().pool(origin())
+        trusted = {"trusted_proxies": ["127.0.0.1/32"], "http3": {"early_data": True}}
+        running = speaking(believing, ca, **trusted).start()
+        ticket = http3_client(running, ca).expect_ticket()
+        h3 = http3_begun(running, ca, ticket=ticket).prepare()
+        said = [("x-forwarded-for", "10.9.9.9")]
+        reply = h3.open("GET", "/echo", said).expect_response(200)
+        assert reply.seen("early-data") == ["1"]
+        assert reply.seen("x-forwarded-for") == ["127.0.0.1"]
+        proved = h3.get("/echo", headers=dict(said))
+        assert proved.seen("x-forwarded-for") == ["10.9.9.9, 127.0.0.1"]
+
     def test_what_is_not_is_told_to_wait(self) -> None:
         ca = authority()
         one = origin()

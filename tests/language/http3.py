@@ -272,12 +272,12 @@ class Http3Client:
         self.until(lambda: self.handshake is not None, "a handshake")
         return self
 
-    def move(self) -> Self:
-        """Goes on from another port, as behind a router that has forgotten."""
+    def move(self, host: str = "127.0.0.1") -> Self:
+        """Goes on from another port, as behind a router that has forgotten, or from another address."""
         self.socket.close()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((host, 0))
         return self
 
     # speaking
