@@ -1,12 +1,7 @@
-"""The engine's refusals as people hear them, and the admin socket and API without a process around them.
-
-One file, though a long one: every class here steers the same running control.
-"""
+"""The engine's refusals as people hear them, and the admin API without a process around it."""
 
 import json
-import os
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +10,8 @@ import pytest
 
 from language import eventually
 from steelyard import _core, config
-from steelyard.admin.client import AdminClient
 from steelyard.admin.server import AdminServer
-from steelyard.admin.socket import AdminSocket, candidates, is_trusted, server_path
+from steelyard.admin.socket import AdminSocket
 from steelyard.control import ConfigSource, Control
 from steelyard.errors import BindError, ConfigError, EngineError, InstanceError, UsageError
 
@@ -316,78 +310,6 @@ class TestReload:
             control.close()
 
 
-class TestTheAdminSocket:
-    def test_is_for_its_owner_alone(self, tmp_path: Path) -> None:
-        opened = AdminSocket(tmp_path / "new" / "admin.sock")
-        assert stat.S_IMODE(opened.path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(opened.path.parent.stat().st_mode) == 0o700
-        opened.close()
-        assert not opened.path.exists()
-
-    def test_refuses_a_second_instance(self, tmp_path: Path) -> None:
-        first = AdminSocket(tmp_path / "admin.sock")
-        with pytest.raises(InstanceError, match="another instance already runs"):
-            AdminSocket(tmp_path / "admin.sock")
-        first.close()
-
-    def test_takes_over_what_a_dead_instance_left(self, tmp_path: Path) -> None:
-        path = tmp_path / "admin.sock"
-        with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(path))
-        AdminSocket(path).close()
-
-    def test_touches_nothing_that_is_no_socket(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("mine")
-        with pytest.raises(InstanceError, match="is there and is no socket"):
-            AdminSocket(tmp_path / "file")
-        assert (tmp_path / "file").read_text() == "mine"
-
-    def test_leaves_the_name_to_the_instance_that_has_taken_it(self, tmp_path: Path) -> None:
-        first = AdminSocket(tmp_path / "admin.sock")
-        first.path.unlink()
-        second = AdminSocket(tmp_path / "admin.sock")
-        first.close()
-        assert second.path.exists()
-        second.close()
-
-    def test_a_path_that_no_socket_can_have_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="longer than 107 bytes"):
-            AdminSocket(tmp_path / ("x" * 110))
-
-    def test_is_looked_for_in_this_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
-        environment = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/1000"}
-        assert [str(path) for path in candidates(None, environment)] == [
-            "/run/a/admin.sock",
-            "/run/user/1000/steelyard/admin.sock",
-            "/tmp/steelyard-1000/admin.sock",
-        ]
-        assert candidates(None, {**environment, "STEELYARD_SOCKET": "/x"}) == [Path("/x")]
-        assert candidates(Path("/y"), {"STEELYARD_SOCKET": "/x"}) == [Path("/y")]
-        monkeypatch.setattr(os, "geteuid", lambda: 0)
-        assert candidates(None, {})[0] == Path("/run/steelyard/admin.sock")
-
-    def test_the_command_line_wins_over_the_environment_and_that_over_the_file(self) -> None:
-        environment = {"STEELYARD_SOCKET": "/env.sock"}
-        assert server_path(Path("/arg.sock"), "/file.sock", environment) == Path("/arg.sock")
-        assert server_path(None, "/file.sock", {}) == Path("/file.sock")
-        assert server_path(Path("off"), "auto", {}) is None
-        assert server_path(None, "off", {}) is None
-        assert server_path(None, "/file.sock", environment) == Path("/env.sock")
-
-    def test_an_empty_variable_says_nothing_and_off_is_off(self) -> None:
-        assert server_path(None, "off", {"STEELYARD_SOCKET": ""}) is None
-        assert server_path(None, "/file.sock", {"STEELYARD_SOCKET": ""}) == Path("/file.sock")
-        assert server_path(None, "auto", {"STEELYARD_SOCKET": "off"}) is None
-        assert server_path(Path("/arg.sock"), "auto", {"STEELYARD_SOCKET": "off"}) == Path("/arg.sock")
-        assert candidates(None, {"STEELYARD_SOCKET": ""}) == candidates(None, {})
-        with pytest.raises(UsageError, match=r"\$STEELYARD_SOCKET is off"):
-            candidates(None, {"STEELYARD_SOCKET": "off"})
-        with pytest.raises(UsageError, match="--socket is off"):
-            candidates(Path("off"), {})
-
-
 class TestTheAdminApi:
     @pytest.fixture
     def api(self, control: Control, tmp_path: Path) -> Iterator[httpx.Client]:
@@ -486,19 +408,6 @@ class TestTheAdminApi:
     def test_what_is_not_there_is_said_so(self, api: httpx.Client) -> None:
         assert api.get("/v1/nothing").json()["error"]["message"] == "GET /v1/nothing: not found"
         assert api.get("/v1/drain").status_code == 405
-
-
-def test_a_client_trusts_no_folder_that_another_may_have_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    folder = tmp_path / f"steelyard-{os.geteuid()}"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    with pytest.raises(InstanceError, match="another user could have put it there"):
-        AdminClient([folder / "admin.sock"]).get("/v1/status")
-    folder.chmod(0o700)
-    assert is_trusted(folder)
 
 
 def test_an_engine_that_fails_is_a_failure_of_the_command(

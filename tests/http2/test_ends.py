@@ -3,7 +3,8 @@
 import signal
 
 from language import ok, origin, proxy, scripted
-from language.http2 import REFUSED_STREAM, Gone, http2_client
+from language.exchange import Gone
+from language.http2 import REFUSED_STREAM, http2_client
 
 
 def test_a_drain_lets_streams_end_and_says_so_beforehand() -> None:

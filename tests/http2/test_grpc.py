@@ -8,19 +8,14 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from language import eventually, origin, proxy, refused_address
-from language.grpc import PATIENCE_S, GrpcClient, GrpcServer, grpc_client, grpc_server
+from language.grpc import PATIENCE_S, GrpcClient, GrpcServer, grpc_client, grpc_runs_once, grpc_server
 from language.http2 import http2_client
 from language.http2_origins import http2_origin
 
 
 @pytest.fixture(scope="module", autouse=True)
 def grpc_has_run() -> None:
-    """What grpcio opens once and keeps is open before descriptors are counted."""
-    server = GrpcServer()
-    client = GrpcClient(server.port)
-    client.unary(b"x", timeout=PATIENCE_S)
-    client.close()
-    server.close()
+    grpc_runs_once()
 
 
 def through(server: GrpcServer, **settings: object) -> GrpcClient:

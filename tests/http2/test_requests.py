@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from language import eventually, ok, origin, proxy, raw, request, scripted
-from language.http2 import PROTOCOL_ERROR, Gone, http2_client
+from language.exchange import Gone, expect_streams_in_flight
+from language.http2 import PROTOCOL_ERROR, http2_client
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -64,15 +65,7 @@ def test_many_streams_of_one_connection_are_balanced_one_by_one() -> None:
 def test_streams_count_as_requests_in_flight() -> None:
     server = scripted()
     running = proxy().pool(server).start()
-    client = http2_client(running)
-    streams = [client.open() for _ in range(3)]
-    connections = [server.accept() for _ in streams]
-    eventually(lambda: running.endpoint(server)["in_flight"] == 3)
-    for connection in connections:
-        connection.expect_request()
-        connection.send(ok())
-    assert [stream.expect_response().status for stream in streams] == [200] * 3
-    eventually(lambda: running.endpoint(server)["in_flight"] == 0)
+    expect_streams_in_flight(running, server, http2_client(running))
 
 
 def test_a_preface_that_comes_in_pieces() -> None:

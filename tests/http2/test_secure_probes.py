@@ -7,9 +7,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from language import Authority, Running, authority, eventually, in_background, origin, proxy
-from language.grpc import PATIENCE_S, GrpcClient, GrpcServer, grpc_client, grpc_server
+from language.grpc import PATIENCE_S, grpc_client, grpc_runs_once, grpc_server
 from language.http2 import NO_ERROR, Stream
-from language.http2_origins import Http2Server, http2_origin, http2_scripted
+from language.http2_origins import Http2Scripted, Http2Server, http2_origin, http2_scripted
 from steelyard.middleware import LOAD_PATH
 
 PROBES = {"interval_ms": 100, "timeout_ms": 100, "rise": 1, "fall": 1}
@@ -20,12 +20,7 @@ PREQUAL = {"name": "prequal", "probe_timeout_ms": 20_000, "probe_path": "/my-loa
 
 @pytest.fixture(scope="module", autouse=True)
 def grpc_has_run() -> None:
-    """What grpcio opens once and keeps is open before descriptors are counted."""
-    server = GrpcServer()
-    client = GrpcClient(server.port)
-    client.unary(b"x", timeout=PATIENCE_S)
-    client.close()
-    server.close()
+    grpc_runs_once()
 
 
 def context(ca: Authority, *alpn: str) -> ssl.SSLContext:
@@ -34,6 +29,15 @@ def context(ca: Authority, *alpn: str) -> ssl.SSLContext:
 
 def why(running: Running, server: Any) -> str:
     return str(running.endpoint(server)["why"])
+
+
+def take_in(lines: dict[str, Http2Server], server: Http2Scripted) -> None:
+    """Accepts connections until there is one for requests and one for questions, by the paths asked for."""
+    while len(lines) < 2:
+        connection = server.accept()
+        connection.until(lambda connection=connection: connection.requests, "a request")
+        first = Stream(connection, connection.requests[0])
+        lines[dict(first.expect_head())[":path"]] = connection
 
 
 class TestHealth:
@@ -122,11 +126,7 @@ class TestLoads:
         lines: dict[str, Http2Server] = {}
         for number in range(3):
             asked = in_background(running)
-            while len(lines) < 2:
-                connection = server.accept()
-                connection.until(lambda connection=connection: connection.requests, "a request")
-                first = Stream(connection, connection.requests[0])
-                lines[dict(first.expect_head())[":path"]] = connection
+            take_in(lines, server)
             question = lines[PREQUAL["probe_path"]].expect_request(target=PREQUAL["probe_path"])
             head = dict(question.expect_head())
             assert head[":scheme"] == ("https" if secure else "http")
@@ -156,11 +156,7 @@ class TestLoads:
 
         for _ in range(QUESTIONS_TO_BE_SILENT):
             asked = in_background(running)
-            while len(lines) < 2:
-                connection = server.accept()
-                connection.until(lambda connection=connection: connection.requests, "a request")
-                first = Stream(connection, connection.requests[0])
-                lines[dict(first.expect_head())[":path"]] = connection
+            take_in(lines, server)
             lines["/"].expect_request().respond(200)
             assert asked.reply().status == 200
             question = lines[PREQUAL["probe_path"]].expect_request(target=PREQUAL["probe_path"])

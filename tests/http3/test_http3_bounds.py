@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from language import Running, authority, eventually, origin, proxy, scripted
-from language.http3 import EXCESSIVE_LOAD, Gone, frame, http3_begun, http3_client, section, speaking
+from language.exchange import Gone
+from language.http3 import EXCESSIVE_LOAD, frame, http3_begun, http3_client, section, speaking
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")]
 

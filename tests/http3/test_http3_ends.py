@@ -1,61 +1,82 @@
 """How streams and connections of HTTP/3 end: by either side, told beforehand, with every answer."""
 
 import signal
+from typing import Any
 
-from language import authority, eventually, ok, origin, proxy, scripted
-from language.http3 import INTERNAL_ERROR, NO_ERROR, REQUEST_REJECTED, http3_client, speaking
+from language import Running, Scripted, ScriptedConnection, authority, eventually, ok, origin, proxy, scripted
+from language.http3 import (
+    INTERNAL_ERROR,
+    NO_ERROR,
+    REQUEST_REJECTED,
+    Http3Client,
+    Stream,
+    http3_client,
+    speaking,
+)
+
+
+def facing(**pool: Any) -> tuple[Scripted, Running, Http3Client]:
+    """An endpoint that the test plays, the proxy before it, and a connection to that."""
+    ca = authority()
+    server = scripted()
+    running = speaking(proxy().pool(server, **pool), ca).start()
+    return server, running, http3_client(running, ca)
+
+
+def opened(h3: Http3Client, server: Scripted) -> tuple[Stream, ScriptedConnection]:
+    """A stream whose request has reached the endpoint."""
+    asked = h3.open()
+    connection = server.accept()
+    connection.expect_request()
+    return asked, connection
+
+
+def answering(h3: Http3Client, server: Scripted) -> tuple[Stream, ScriptedConnection]:
+    """One whose answer has come in part."""
+    asked, connection = opened(h3, server)
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+    asked.expect_bytes(3)
+    return asked, connection
+
+
+def expect_let_go(running: Running, server: Scripted, asked: Stream, connection: ScriptedConnection) -> None:
+    """Giving up on a request frees its endpoint."""
+    asked.cancel()
+    connection.expect_closed()
+    eventually(lambda: running.in_flight() == 0)
+    # It was the client's doing.
+    assert running.endpoint(server)["failures"] == 0
+
+
+def expect_the_rest(h3: Http3Client, asked: Stream, connection: ScriptedConnection) -> None:
+    """What was begun is answered in full, and then the connection ends."""
+    connection.send(ok(b"whole"))
+    assert asked.expect_response(200).body == b"whole"
+    h3.expect_closed(NO_ERROR)
 
 
 class TestStreams:
     def test_a_request_that_its_client_gives_up_on_frees_its_endpoint(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
-        asked.cancel()
-        connection.expect_closed()
-        eventually(lambda: running.in_flight() == 0)
-        # It was the client's doing.
-        assert running.endpoint(server)["failures"] == 0
+        server, running, h3 = facing()
+        asked, connection = opened(h3, server)
+        expect_let_go(running, server, asked, connection)
         assert h3.closed is None
 
     def test_one_that_is_given_up_on_within_its_content_does_too(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
+        server, running, h3 = facing()
         asked = h3.open("POST", end=False).send(b"abc")
         connection = server.accept()
         connection.expect_request_head()
         assert connection.read_exactly(8) == b"3\r\nabc\r\n"
-        asked.cancel()
-        connection.expect_closed()
-        eventually(lambda: running.in_flight() == 0)
-        assert running.endpoint(server)["failures"] == 0
+        expect_let_go(running, server, asked, connection)
 
     def test_one_that_is_given_up_on_within_its_answer_does_too(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
-        asked.expect_bytes(3)
-        asked.cancel()
-        connection.expect_closed()
-        eventually(lambda: running.in_flight() == 0)
-        assert running.endpoint(server)["failures"] == 0
+        server, running, h3 = facing()
+        asked, connection = answering(h3, server)
+        expect_let_go(running, server, asked, connection)
 
     def test_one_that_waits_in_the_queue_leaves_it(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server, threshold={"requests": 1}), ca).start()
-        h3 = http3_client(running, ca)
+        _, running, h3 = facing(threshold={"requests": 1})
         h3.open()
         waits = h3.open()
         eventually(lambda: running.pool()["queued"] == 1)
@@ -63,15 +84,8 @@ class TestStreams:
         eventually(lambda: running.pool()["queued"] == 0)
 
     def test_an_answer_that_is_cut_short_resets_its_stream_alone(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
-        asked.expect_bytes(3)
+        server, running, h3 = facing()
+        asked, connection = answering(h3, server)
         connection.close()
         asked.expect_reset(INTERNAL_ERROR)
         other = h3.open()
@@ -82,9 +96,7 @@ class TestStreams:
         assert running.endpoint(server)["failures"] == 1
 
     def test_an_early_answer_ends_the_request(self) -> None:
-        ca = authority()
-        server = scripted()
-        h3 = http3_client(speaking(proxy().pool(server), ca).start(), ca)
+        server, _, h3 = facing()
         asked = h3.open("POST", end=False).send(b"abc")
         connection = server.accept()
         connection.expect_request_head()
@@ -94,10 +106,7 @@ class TestStreams:
         assert asked.got.stopped == NO_ERROR
 
     def test_a_client_that_goes_away_takes_its_streams_along(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
+        server, running, h3 = facing()
         for _ in range(5):
             h3.open()
         connections = [server.accept() for _ in range(5)]
@@ -111,18 +120,11 @@ class TestStreams:
 
 class TestConnections:
     def test_a_drain_lets_streams_end_and_says_so_beforehand(self) -> None:
-        ca = authority()
-        server = scripted()
-        running = speaking(proxy().pool(server), ca).start()
-        h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
+        server, running, h3 = facing()
+        asked, connection = opened(h3, server)
         running.stop()
         assert h3.expect_goaway() > asked.number
-        connection.send(ok(b"whole"))
-        assert asked.expect_response(200).body == b"whole"
-        h3.expect_closed(NO_ERROR)
+        expect_the_rest(h3, asked, connection)
         running.expect_stopped()
 
     def test_a_drain_does_not_cut_a_large_answer_short(self) -> None:
@@ -143,9 +145,7 @@ class TestConnections:
         pairs = []
         for _ in range(12):
             h3 = http3_client(running, ca)
-            asked = h3.open()
-            connection = server.accept()
-            connection.expect_request()
+            asked, connection = opened(h3, server)
             pairs.append((h3, asked, connection))
         running.stop()
         for left, (h3, asked, connection) in zip(reversed(range(12)), pairs, strict=True):
@@ -160,16 +160,12 @@ class TestConnections:
         server = scripted()
         running = speaking(proxy().pool(server), ca).drain_timeout(4_000).start()
         h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
+        asked, connection = opened(h3, server)
         running.stop()
         h3.until(lambda: h3.goaway == asked.number + 4, "the last GOAWAY")
         late = h3.open()
         late.expect_reset(REQUEST_REJECTED)
-        connection.send(ok(b"whole"))
-        assert asked.expect_response(200).body == b"whole"
-        h3.expect_closed(NO_ERROR)
+        expect_the_rest(h3, asked, connection)
         running.expect_stopped()
 
     def test_a_process_that_drains_ends_by_itself(self) -> None:
@@ -187,14 +183,10 @@ class TestConnections:
         plan = speaking(proxy().pool(server), ca)
         running = plan.start()
         h3 = http3_client(running, ca)
-        asked = h3.open()
-        connection = server.accept()
-        connection.expect_request()
+        asked, connection = opened(h3, server)
         running.apply(speaking(proxy().pool(server), ca, http3=False))
         h3.expect_goaway()
-        connection.send(ok(b"whole"))
-        assert asked.expect_response(200).body == b"whole"
-        h3.expect_closed(NO_ERROR)
+        expect_the_rest(h3, asked, connection)
         assert running.listener()["http3"] is None
         # And again, on the same port.
         running.apply(plan)

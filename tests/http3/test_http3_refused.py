@@ -3,6 +3,7 @@
 import pytest
 
 from language import authority, eventually, origin, proxy, scripted
+from language.exchange import Fields
 from language.http3 import (
     CLOSED_CRITICAL_STREAM,
     DATA,
@@ -21,7 +22,6 @@ from language.http3 import (
     SETTINGS,
     SETTINGS_ERROR,
     STREAM_CREATION_ERROR,
-    Fields,
     Http3Client,
     frame,
     http3_client,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from language import authority, client, eventually, ok, origin, proxy, raw, scripted
+from language.exchange import expect_streams_in_flight
 from language.http2_origins import http2_scripted
 from language.http3 import HEADERS, frame, http3_client, section, speaking
 
@@ -79,15 +80,7 @@ def test_streams_count_as_requests_in_flight() -> None:
     ca = authority()
     server = scripted()
     running = speaking(proxy().pool(server), ca).start()
-    h3 = http3_client(running, ca)
-    streams = [h3.open() for _ in range(3)]
-    connections = [server.accept() for _ in streams]
-    eventually(lambda: running.endpoint(server)["in_flight"] == 3)
-    for connection in connections:
-        connection.expect_request()
-        connection.send(ok())
-    assert [stream.expect_response().status for stream in streams] == [200] * 3
-    eventually(lambda: running.endpoint(server)["in_flight"] == 0)
+    expect_streams_in_flight(running, server, http3_client(running, ca))
 
 
 def test_a_get_that_ended_with_its_head_has_no_content() -> None:

@@ -14,13 +14,41 @@ DATAGRAM_BYTES = 65_536
 Answer = Callable[[bytes], list[bytes]]
 
 
-class UdpClient:
+def opened(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Port:
+    """What the test itself listens at."""
+
+    def __init__(self, host: str) -> None:
+        self._socket = opened(host)
+        self._socket.settimeout(PATIENCE_S)
+
+    def hears_nothing(self) -> bool:
+        """Whether nothing has come up to now."""
+        self._socket.setblocking(False)
+        try:
+            self._socket.recv(DATAGRAM_BYTES)
+        except BlockingIOError:
+            return True
+        finally:
+            self._socket.settimeout(PATIENCE_S)
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class UdpClient(_Port):
     """One port. It writes to one address, and takes what comes from there alone."""
 
     def __init__(self, address: tuple[str, int], source: str | None = None) -> None:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.settimeout(PATIENCE_S)
+        super().__init__(address[0])
         if source is not None:
             self._socket.bind((source, 0))
         # Whatever answers from another address than this is refused by the kernel.
@@ -48,34 +76,19 @@ class UdpClient:
     def ask(self, datagram: bytes = b"who") -> bytes:
         return self.send(datagram).receive()
 
-    def hears_nothing(self) -> bool:
-        """Whether nothing has come up to now."""
-        self._socket.setblocking(False)
-        try:
-            self._socket.recv(DATAGRAM_BYTES)
-        except BlockingIOError:
-            return True
-        finally:
-            self._socket.settimeout(PATIENCE_S)
-        return False
 
-    def close(self) -> None:
-        self._socket.close()
-
-
-class UdpPeer:
+class UdpPeer(_Port):
     """An endpoint that the test plays: it sees each datagram, and from which port of the proxy it came."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        super().__init__(host)
         self._socket.bind((host, port))
-        self._socket.settimeout(PATIENCE_S)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
 
     @property
     def address(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return written(self.host, self.port)
 
     def receive(self) -> tuple[bytes, tuple[str, int]]:
         """A datagram and where it came from."""
@@ -84,19 +97,6 @@ class UdpPeer:
 
     def send(self, datagram: bytes, to: tuple[str, int]) -> None:
         self._socket.sendto(datagram, to)
-
-    def hears_nothing(self) -> bool:
-        self._socket.setblocking(False)
-        try:
-            self._socket.recv(DATAGRAM_BYTES)
-        except BlockingIOError:
-            return True
-        finally:
-            self._socket.settimeout(PATIENCE_S)
-        return False
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class UdpServer:
@@ -116,9 +116,7 @@ class UdpServer:
 
     def start(self) -> Self:
         """On the port that it had before, if it had one."""
-        self._socket = socket.socket(
-            socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM
-        )
+        self._socket = opened(self._host)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.bind((self._host, self._port))
         self._port = self._socket.getsockname()[1]
@@ -128,7 +126,7 @@ class UdpServer:
 
     @property
     def address(self) -> str:
-        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        return written(self._host, self._port)
 
     def die(self) -> None:
         """Its port is closed: what comes is refused."""

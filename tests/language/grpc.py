@@ -119,3 +119,12 @@ def grpc_server(*, tls: Pair | None = None) -> GrpcServer:
 def grpc_client(port: int, ca: Authority | None = None) -> GrpcClient:
     """With `ca` it speaks TLS, and believes this authority."""
     return keep(GrpcClient(port, ca))
+
+
+def grpc_runs_once() -> None:
+    """What grpcio opens once and keeps is open before descriptors are counted."""
+    server = GrpcServer()
+    client = GrpcClient(server.port)
+    client.unary(b"x", timeout=PATIENCE_S)
+    client.close()
+    server.close()

@@ -3,8 +3,7 @@
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import h2.config
@@ -14,12 +13,10 @@ import h2.exceptions
 import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
 
-from language.client import Reply
+from language.exchange import Asking, Exchange, Fields, Gone, Received
 from language.raw import Reachable
 from language.scope import keep
 from language.wire import PATIENCE_S, PIECE_BYTES
-
-Fields = Sequence[tuple[str, str]]
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0, 1, 2, 3
 REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
@@ -35,28 +32,11 @@ class _Connection(h2.connection.H2Connection):
         return result
 
 
-class Gone(AssertionError):
-    """The connection ended while something was waited for."""
-
-
-@dataclass
-class Received:
-    """What has come on one stream so far."""
-
-    head: list[tuple[str, str]] | None = None
-    interim: list[list[tuple[str, str]]] = field(default_factory=list)
-    body: bytearray = field(default_factory=bytearray)
-    trailers: list[tuple[str, str]] = field(default_factory=list)
-    ended: bool = False
-    reset: int | None = None
-    unacknowledged: int = 0
-
-
-class Stream:
+class Stream(Exchange):
     """One exchange on a connection."""
 
     def __init__(self, connection: "Conversation", number: int) -> None:
-        self.connection = connection
+        self.connection: Conversation = connection
         self.number = number
         self.got = connection.received.setdefault(number, Received())
 
@@ -113,9 +93,6 @@ class Stream:
             sent += len(piece)
         return sent
 
-    def trailers(self, fields: Fields) -> Self:
-        return self.head(fields, end=True)
-
     def end(self) -> Self:
         self.connection.h2.end_stream(self.number)
         self.connection.flush()
@@ -128,51 +105,12 @@ class Stream:
 
     # listening
 
-    def expect_head(self) -> list[tuple[str, str]]:
-        self.connection.until(lambda: self.got.head is not None or self.is_over, f"a head on {self.number}")
-        assert self.got.head is not None, f"no head, but {self.got}"
-        return self.got.head
-
-    def expect_interim(self, status: int) -> list[tuple[str, str]]:
-        self.connection.until(
-            lambda: self.got.interim or self.got.head or self.is_over, "an interim response"
-        )
-        assert self.got.interim, f"no interim response, but {self.got}"
-        head = self.got.interim.pop(0)
-        assert dict(head)[":status"] == str(status), head
-        return head
-
-    def expect_bytes(self, count: int) -> bytes:
-        """At least so many bytes of content come; they are taken."""
-        self.connection.until(lambda: len(self.got.body) >= count or self.is_over, f"{count} bytes")
-        assert len(self.got.body) >= count, f"only {len(self.got.body)} bytes, and {self.got.reset}"
-        taken = bytes(self.got.body)
-        self.got.body.clear()
-        return taken
-
     def expect_end(self) -> Received:
         self.connection.until(lambda: self.is_over, f"the end of {self.number}")
         # A server that has answered may end what is left of the request without an error.
         assert self.got.ended, f"reset with {self.got.reset} after {self.got}"
         assert not self.got.reset, f"reset with {self.got.reset} after {self.got}"
         return self.got
-
-    def expect_response(self, status: int | None = None) -> Reply:
-        got = self.expect_end()
-        assert got.head is not None
-        fields = dict(got.head)
-        assert status is None or fields[":status"] == str(status), (got.head, bytes(got.body[:300]))
-        return Reply(int(fields[":status"]), got.head[1:], bytes(got.body))
-
-    def expect_reset(self, code: int | None = None) -> int:
-        self.connection.until(lambda: self.is_over, f"a reset of {self.number}")
-        assert self.got.reset is not None, f"no reset, but {self.got}"
-        assert code is None or self.got.reset == code, self.got
-        return self.got.reset
-
-    @property
-    def is_over(self) -> bool:
-        return self.got.ended or self.got.reset is not None
 
     def _may_send(self) -> bool:
         assert self.got.reset is None, f"reset with {self.got.reset} while sending"
@@ -285,11 +223,8 @@ class Conversation:
                 got.interim.append(list(event.headers))
             case h2.events.DataReceived():
                 got.body += event.data
-                if self.reads:
-                    if event.flow_controlled_length:
-                        self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                else:
-                    got.unacknowledged += event.flow_controlled_length
+                if self.reads and event.flow_controlled_length:
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case h2.events.TrailersReceived():
                 got.trailers = list(event.headers)
             case h2.events.StreamEnded():
@@ -305,56 +240,18 @@ class Conversation:
                 self.acknowledged += 1
 
 
-class Http2Client(Conversation):
+class Http2Client(Conversation, Asking[Stream]):
     """A client's connection to the proxy."""
+
+    scheme = "http"
+    host = "127.0.0.1"
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection, is_client=True)
 
-    def open(
-        self,
-        method: str = "GET",
-        target: str = "/",
-        fields: Fields = (),
-        *,
-        authority: str | None = "a.example",
-        end: bool = True,
-    ) -> Stream:
-        """Begins a request; with `end` its head is all of it."""
-        named = [(":authority", authority)] if authority is not None else []
-        pseudo = [(":method", method), (":scheme", "http"), *named, (":path", target)]
-        return self.open_with([*pseudo, *fields], end=end)
-
     def open_with(self, fields: Fields, *, end: bool = True) -> Stream:
-        """Begins a request with exactly these fields."""
         number = self.h2.get_next_available_stream_id()
         return Stream(self, number).head(fields, end=end)
-
-    def request(
-        self,
-        method: str,
-        target: str = "/",
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
-    ) -> Reply:
-        """As an HTTP/1.1 client asks: `body` as bytes is sent with its length, as an iterable without."""
-        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
-        if isinstance(body, bytes):
-            fields.append(("content-length", str(len(body))))
-        stream = self.open(method, target, fields, authority="127.0.0.1", end=body is None)
-        if body is not None:
-            for piece in [body] if isinstance(body, bytes) else body:
-                stream.send(piece)
-            if not stream.is_over:
-                stream.end()
-        return stream.expect_response()
-
-    def get(self, target: str = "/", *, headers: Mapping[str, str] | None = None) -> Reply:
-        return self.request("GET", target, headers=headers)
-
-    def post(self, target: str = "/", body: bytes | Iterable[bytes] = b"") -> Reply:
-        return self.request("POST", target, body=body)
 
 
 def http2_client(

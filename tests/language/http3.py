@@ -4,8 +4,8 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pylsqpack
@@ -24,14 +24,12 @@ from aioquic.quic.events import (
 )
 from aioquic.tls import SessionTicket
 
-from language.client import Reply
+from language.exchange import Asking, Exchange, Fields, Gone, Received
 from language.plan import Plan, Settings
 from language.raw import Reachable
 from language.scope import keep
 from language.tls import Authority, Pair
 from language.wire import PATIENCE_S
-
-Fields = Sequence[tuple[str, str]]
 
 NO_ERROR, INTERNAL_ERROR, STREAM_CREATION_ERROR, CLOSED_CRITICAL_STREAM = 0x100, 0x102, 0x103, 0x104
 FRAME_UNEXPECTED, FRAME_ERROR, EXCESSIVE_LOAD, ID_ERROR = 0x105, 0x106, 0x107, 0x108
@@ -62,10 +60,6 @@ def speaking(plan: Plan, ca: Authority, *, http3: bool | Settings = True, **sett
         **settings.pop("tls", {}),
     }
     return plan.listener(tls=tls, http3=http3, **settings)
-
-
-class Gone(AssertionError):
-    """The connection ended while something was waited for."""
 
 
 class _Quic(QuicConnection):
@@ -106,25 +100,19 @@ class _BareHttp3(H3Connection):
 
 
 @dataclass
-class Received:
-    """What has come on one stream so far."""
+class Heard(Received):
+    """With the code by which the other side stops the sending."""
 
-    head: list[tuple[str, str]] | None = None
-    interim: list[list[tuple[str, str]]] = field(default_factory=list)
-    body: bytearray = field(default_factory=bytearray)
-    trailers: list[tuple[str, str]] = field(default_factory=list)
-    ended: bool = False
-    reset: int | None = None
     stopped: int | None = None
 
 
-class Stream:
+class Stream(Exchange):
     """One exchange on a connection."""
 
     def __init__(self, connection: "Http3Client", number: int) -> None:
-        self.connection = connection
+        self.connection: Http3Client = connection
         self.number = number
-        self.got = connection.received.setdefault(number, Received())
+        self.got: Heard = connection.received.setdefault(number, Heard())
 
     # speaking
 
@@ -144,9 +132,6 @@ class Stream:
         self.connection.quic.send_stream_data(self.number, data, end_stream=end)
         self.connection.flush()
         return self
-
-    def trailers(self, fields: Fields) -> Self:
-        return self.head(fields, end=True)
 
     def end(self) -> Self:
         return self.send(b"", end=True)
@@ -168,53 +153,17 @@ class Stream:
 
     # listening
 
-    def expect_head(self) -> list[tuple[str, str]]:
-        self.connection.until(lambda: self.got.head is not None or self.is_over, f"a head on {self.number}")
-        assert self.got.head is not None, f"no head, but {self.got}"
-        return self.got.head
-
-    def expect_interim(self, status: int) -> list[tuple[str, str]]:
-        self.connection.until(
-            lambda: self.got.interim or self.got.head or self.is_over, "an interim response"
-        )
-        assert self.got.interim, f"no interim response, but {self.got}"
-        head = self.got.interim.pop(0)
-        assert dict(head)[":status"] == str(status), head
-        return head
-
-    def expect_bytes(self, count: int) -> bytes:
-        """At least so many bytes of content come; they are taken."""
-        self.connection.until(lambda: len(self.got.body) >= count or self.is_over, f"{count} bytes")
-        assert len(self.got.body) >= count, f"only {len(self.got.body)} bytes, and {self.got.reset}"
-        taken = bytes(self.got.body)
-        self.got.body.clear()
-        return taken
-
     def expect_end(self) -> Received:
         self.connection.until(lambda: self.is_over, f"the end of {self.number}")
         assert self.got.reset is None, f"reset with {self.got.reset:#x} after {self.got}"
         return self.got
 
-    def expect_response(self, status: int | None = None) -> Reply:
-        got = self.expect_end()
-        assert got.head is not None
-        fields = dict(got.head)
-        assert status is None or fields[":status"] == str(status), (got.head, bytes(got.body[:300]))
-        return Reply(int(fields[":status"]), got.head[1:], bytes(got.body))
 
-    def expect_reset(self, code: int | None = None) -> int:
-        self.connection.until(lambda: self.is_over, f"a reset of {self.number}")
-        assert self.got.reset is not None, f"no reset, but {self.got}"
-        assert code is None or self.got.reset == code, self.got
-        return self.got.reset
-
-    @property
-    def is_over(self) -> bool:
-        return self.got.ended or self.got.reset is not None
-
-
-class Http3Client:
+class Http3Client(Asking[Stream]):
     """A connection to the proxy. Whatever is waited for, everything that comes meanwhile is taken in."""
+
+    scheme = "https"
+    host = "a.example"
 
     def __init__(
         self,
@@ -242,7 +191,7 @@ class Http3Client:
         self._control = b""
         self.goaway: int | None = None
         """The first request that is not served any more."""
-        self.received: dict[int, Received] = {}
+        self.received: dict[int, Heard] = {}
         self.handshake: HandshakeCompleted | None = None
         self.closed: ConnectionTerminated | None = None
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -286,22 +235,7 @@ class Http3Client:
         for data, address in self.quic.datagrams_to_send(now=time.monotonic()):
             self.socket.sendto(data, address)
 
-    def open(
-        self,
-        method: str = "GET",
-        target: str = "/",
-        fields: Fields = (),
-        *,
-        authority: str | None = "a.example",
-        end: bool = True,
-    ) -> Stream:
-        """Begins a request; with `end` its head is all of it."""
-        named = [(":authority", authority)] if authority is not None else []
-        pseudo = [(":method", method), (":scheme", "https"), *named, (":path", target)]
-        return self.open_with([*pseudo, *fields], end=end)
-
     def open_with(self, fields: Fields, *, end: bool = True) -> Stream:
-        """Begins a request with exactly these fields."""
         return Stream(self, self.quic.get_next_available_stream_id()).head(fields, end=end)
 
     def open_raw(self, data: bytes, *, end: bool = False, is_unidirectional: bool = False) -> Stream:
@@ -315,31 +249,6 @@ class Http3Client:
         assert number is not None
         self.quic.send_stream_data(number, data)
         self.flush()
-
-    def request(
-        self,
-        method: str,
-        target: str = "/",
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
-    ) -> Reply:
-        """As an HTTP/1.1 client asks: `body` as bytes is sent with its length, as an iterable without."""
-        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
-        if isinstance(body, bytes):
-            fields.append(("content-length", str(len(body))))
-        stream = self.open(method, target, fields, end=body is None)
-        if body is not None:
-            for piece in [body] if isinstance(body, bytes) else body:
-                stream.send(piece)
-            stream.end()
-        return stream.expect_response()
-
-    def get(self, target: str = "/", *, headers: Mapping[str, str] | None = None) -> Reply:
-        return self.request("GET", target, headers=headers)
-
-    def post(self, target: str = "/", body: bytes | Iterable[bytes] = b"") -> Reply:
-        return self.request("POST", target, body=body)
 
     # listening
 
@@ -443,8 +352,8 @@ class Http3Client:
         else:
             got.head = fields
 
-    def _of(self, number: int) -> Received:
-        return self.received.setdefault(number, Received())
+    def _of(self, number: int) -> Heard:
+        return self.received.setdefault(number, Heard())
 
 
 def http3_client(proxy: Reachable, ca: Authority, listener: str = "web", **settings: Any) -> Http3Client:

@@ -8,7 +8,6 @@ import pytest
 from language import (
     Incomplete,
     Raw,
-    Running,
     Scripted,
     ScriptedConnection,
     SpawnedEngine,
@@ -20,6 +19,7 @@ from language import (
     request,
     scripted,
 )
+from language.through import asked
 
 ONE_TRY = {"attempts": 1}
 
@@ -52,14 +52,6 @@ MALFORMED: dict[str, bytes] = {
     "fields without end": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2000 + b"\r\n",
     "101 unasked": b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
 }
-
-
-def asked(running: Running, server: Scripted, target: str = "/") -> tuple[Raw, ScriptedConnection]:
-    """A client that has asked, and the endpoint's connection that has its request."""
-    asking = raw(running).get(target)
-    connection = server.accept()
-    connection.expect_request()
-    return asking, connection
 
 
 @pytest.mark.parametrize("what", MALFORMED)

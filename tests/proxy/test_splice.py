@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from language import SpawnedEngine, authority, eventually, keep, proxy, raw, scripted
+from language.through import asked, carrying, joined
 
 MEBIBYTE = 1 << 20
 PIECE = hashlib.shake_128(b"piece").digest(MEBIBYTE)
@@ -67,9 +68,8 @@ class Sending:
 class TestTcp:
     def test_what_comes_in_bulk_is_not_read(self) -> None:
         server = scripted()
-        running = proxy().pool(server).listener(protocol="tcp").spawn()
-        asking = raw(running)
-        connection = server.accept()
+        running = carrying(server).spawn()
+        asking, connection = joined(running, server)
         trace = traced(running)
         total = 16 * MEBIBYTE
         up = Sending(asking.send, PIECE * 16)
@@ -85,9 +85,8 @@ class TestTcp:
 
     def test_small_messages_are_copied(self) -> None:
         server = scripted()
-        running = proxy().pool(server).listener(protocol="tcp").spawn()
-        asking = raw(running)
-        connection = server.accept()
+        running = carrying(server).spawn()
+        asking, connection = joined(running, server)
         trace = traced(running)
         for _ in range(100):
             asking.send(b"question" * 10)
@@ -97,7 +96,7 @@ class TestTcp:
 
     def test_nothing_is_held_while_nothing_moves(self) -> None:
         server = scripted()
-        running = proxy().pool(server).listener(protocol="tcp").spawn()
+        running = carrying(server).spawn()
 
         def pipes() -> int:
             links = [one.readlink() for one in Path(f"/proc/{running.process.pid}/fd").iterdir()]
@@ -106,8 +105,7 @@ class TestTcp:
         before = pipes()
         # They lie in the worker's store, which is bounded, however many have used one.
         for _ in range(40):
-            asking = raw(running)
-            connection = server.accept()
+            asking, connection = joined(running, server)
             sending = Sending(asking.send, PIECE)
             assert connection.read_exactly(MEBIBYTE) == PIECE
             sending.ended()
@@ -117,8 +115,7 @@ class TestTcp:
         ca, server = authority(), scripted()
         tls = {"certificates": [ca.certificate("a.example").files]}
         running = proxy().pool(server).listener(protocol="tcp", tls=tls).spawn()
-        asking = raw(running, tls=ca.believer())
-        connection = server.accept()
+        asking, connection = joined(running, server, tls=ca.believer())
         trace = traced(running)
         sending = Sending(asking.send, PIECE * 2)
         assert connection.read_exactly(2 * MEBIBYTE) == PIECE * 2
@@ -130,9 +127,7 @@ class TestHttp:
     def test_a_long_body_is_not_read(self) -> None:
         server = scripted()
         running = proxy().pool(server).spawn()
-        asking = raw(running).get()
-        connection = server.accept()
-        connection.expect_request()
+        asking, connection = asked(running, server)
         trace = traced(running)
         total = 16 * MEBIBYTE
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode()
@@ -185,9 +180,7 @@ class TestHttp:
     def test_one_that_is_cut_short_is_not_whole(self) -> None:
         server = scripted()
         running = proxy().pool(server).spawn()
-        asking = raw(running).get()
-        connection = server.accept()
-        connection.expect_request()
+        asking, connection = asked(running, server)
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {4 * MEBIBYTE}\r\n\r\n".encode()
         down = Sending(connection.send, head + PIECE * 3)
         got: list[bytes] = []
@@ -202,9 +195,7 @@ class TestHttp:
     def test_small_bodies_are_copied(self) -> None:
         server = scripted()
         running = proxy().pool(server).spawn()
-        asking = raw(running).get()
-        connection = server.accept()
-        connection.expect_request()
+        asking, connection = asked(running, server)
         trace = traced(running)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + bytes(20_000))
         asking.expect_response(200)

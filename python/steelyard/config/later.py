@@ -1,6 +1,5 @@
 """What the configuration will know one day: refused with a plain word rather than ignored."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from steelyard.config.source import KeyPath, Source
@@ -8,7 +7,6 @@ from steelyard.errors import Problem
 
 __all__ = ["take_out"]
 
-# "*" stands for any name or index.
 LATER_KEYS: dict[KeyPath, str] = {
     ("access_log",): "the access log",
     ("admin", "listen"): "the admin API over TCP",
@@ -19,25 +17,16 @@ LATER_KEYS: dict[KeyPath, str] = {
 def take_out(source: Source) -> list[Problem]:
     """Takes out of `source.data` what is not there yet, and says so for each."""
     problems = []
-    for pattern, what in LATER_KEYS.items():
-        for path, table, _ in found(source.data, pattern):
+    for path, what in LATER_KEYS.items():
+        table = table_at(source.data, path[:-1])
+        if path[-1] in table:
             problems.append(source.problem(path, f"{what} is not there yet", "take it out until it is"))
             del table[path[-1]]
     return problems
 
 
-def found(data: Any, pattern: KeyPath, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
-    """Each (path, container, value) that fits; a list first, since the caller deletes."""
-    step, *rest = pattern
-    if isinstance(data, dict):
-        keys: list[str | int] = list(data) if step == "*" else [step] if step in data else []
-    elif isinstance(data, list):
-        keys = list(range(len(data))) if step == "*" else []
-    else:
-        keys = []
-    for key in keys:
-        here = (*path, key)
-        if rest:
-            yield from found(data[key], tuple(rest), here)
-        else:
-            yield here, data, data[key]
+def table_at(data: Any, path: KeyPath) -> dict[str | int, Any]:
+    """The table that stands there; an empty one where none does."""
+    for step in path:
+        data = data.get(step) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
