@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import watchfiles
@@ -18,7 +19,7 @@ LOOK_S = 2.0
 DEBOUNCE_MS = 200
 
 
-class Watching:
+class Watching(ABC):
     """A thread that looks whenever something is reported of some folders.
 
     It looks now and then without any report too, since none comes where a file is a link into another folder,
@@ -31,11 +32,13 @@ class Watching:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"steelyard-watch-{what}", daemon=True)
 
+    @abstractmethod
     def folders(self) -> set[Path]:
-        raise NotImplementedError
+        """Those of which something may be reported."""
 
+    @abstractmethod
     def look(self) -> None:
-        raise NotImplementedError
+        """Does what a change asks for, if there is one."""
 
     def start(self) -> None:
         self._thread.start()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, Any] = {"signals": False, "seed": 7, "phase": "zero"}
 
 
-class Views:
+class Views(ABC):
     """What the status says, asked for in the words of a test."""
 
+    @abstractmethod
     def status(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """All of it."""
 
     def listener(self, name: str = "web") -> dict[str, Any]:
         return named(self.status()["listeners"], name)
