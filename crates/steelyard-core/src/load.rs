@@ -125,16 +125,19 @@ impl Decaying {
     pub fn rest(&self, now: Stamp, decay: impl FnOnce() -> Decay) -> f32 {
         match self.0.load(Ordering::Relaxed) {
             0 => 0.0,
-            packed => {
-                let (value, stamp) = unpack(packed);
-                let rest = value * decay().left(stamp, now);
-                if rest >= NEGLIGIBLE {
-                    return rest;
-                }
-                self.clear(packed);
-                0.0
-            }
+            packed => self.rest_of(packed, now, decay),
         }
+    }
+
+    #[inline(never)]
+    fn rest_of(&self, packed: u64, now: Stamp, decay: impl FnOnce() -> Decay) -> f32 {
+        let (value, stamp) = unpack(packed);
+        let rest = value * decay().left(stamp, now);
+        if rest >= NEGLIGIBLE {
+            return rest;
+        }
+        self.clear(packed);
+        0.0
     }
 
     /// Spares the next reader the arithmetic, and no wrapped stamp revives what was left. Whoever has just added

@@ -106,6 +106,10 @@ pub trait Candidates {
     fn eligible(&self, index: usize) -> bool;
     /// (1 + requests in flight + phantoms) / weight x factor.
     fn cost(&self, index: usize) -> f32;
+    /// The same where [all serve](Self::all_serve): made of numbers alone. `None` with a weight of 0.
+    fn plain_cost(&self, index: usize) -> Option<f32> {
+        (self.weight(index) > 0).then(|| self.cost(index))
+    }
     /// Looks at some of them, one after the other.
     fn look_at(&self, indices: Range<usize>, mut look: impl FnMut(&Self, usize))
     where
@@ -310,6 +314,7 @@ impl Policy {
 
 /// Whether a candidate that was drawn, or whose turn it is, takes the request: while it is in slow start, in as many
 /// cases as its factor says. Only then is there one more draw.
+#[inline]
 fn accepts(candidates: &impl Candidates, index: usize, rng: &mut impl Rng) -> bool {
     let factor = candidates.factor(index);
     factor >= 1.0 || unit(rng) < factor

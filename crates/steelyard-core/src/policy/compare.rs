@@ -23,6 +23,18 @@ pub(super) fn pick<C: Candidates>(
     })
 }
 
+/// The same where requests in flight are what it costs: while all serve, nobody is asked whether it does.
+pub(super) fn pick_by_requests(
+    alias: Option<&Alias>,
+    candidates: &impl Candidates,
+    rng: &mut impl Rng,
+) -> Option<usize> {
+    if alias.is_none() && candidates.all_serve() {
+        return pick_of_all(candidates, rng, Candidates::plain_cost);
+    }
+    pick(alias, candidates, rng, Candidates::cost)
+}
+
 /// Takes the cheapest of all that have a cost.
 #[inline(never)]
 pub(super) fn pick_of_all<C: Candidates>(
@@ -53,33 +65,36 @@ pub(super) fn pick_of_two<C: Candidates>(
     cost: impl Fn(&C, usize) -> f32,
 ) -> Option<usize> {
     let mut draws = DRAWS_MAX;
-    let other = draw(alias, candidates, rng, &mut draws)?;
+    let all_serve = candidates.all_serve();
+    let other = draw(alias, candidates, all_serve, rng, &mut draws)?;
     let index = loop {
-        let index = draw(alias, candidates, rng, &mut draws)?;
+        let index = draw(alias, candidates, all_serve, rng, &mut draws)?;
         if index != other {
             break index;
         }
     };
     let (ours, theirs) = (cost(candidates, index), cost(candidates, other));
-    // In the order of `total_cmp`. Which of the two is cheaper nobody can foresee, the processor neither: no branch.
-    let (ours, theirs) = (order(ours), order(theirs));
-    let wins = ours < theirs || ours == theirs && rng.next_u64() >> 63 == 0;
+    // In the order of `total_cmp`, a coin between equals. Which of the two is cheaper nobody can foresee, nor whether they
+    // are equal, the processor neither: no branch, and the coin is always thrown.
+    let coin = (rng.next_u64() >> 63) as i64;
+    let wins = i64::from(order(ours)) < i64::from(order(theirs)) + coin;
     let winner = select_unpredictable(wins, index, other);
     [winner, index ^ other ^ winner].into_iter().find(|&index| candidates.take(index))
 }
 
-/// Draws a candidate that can take the request, with so many draws left.
+/// Draws a candidate that can take the request, with so many draws left. Where all serve, nobody is asked.
 #[inline]
 fn draw<C: Candidates>(
     alias: &Alias,
     candidates: &C,
+    all_serve: bool,
     rng: &mut impl Rng,
     draws: &mut usize,
 ) -> Option<usize> {
     while *draws > 0 {
         *draws -= 1;
         let index = alias.draw(rng)?;
-        if candidates.eligible(index) && accepts(candidates, index, rng) {
+        if all_serve || candidates.eligible(index) && accepts(candidates, index, rng) {
             return Some(index);
         }
     }

@@ -12,7 +12,7 @@ use rand::Rng;
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
     // Decided once, not for each.
     match candidates.measure() {
-        Load::Requests => pick_by(alias, candidates, rng, Candidates::cost),
+        Load::Requests => compare::pick_by_requests(alias, candidates, rng),
         Load::Latency => pick_by(alias, candidates, rng, Candidates::latency_load),
         Load::Reported => pick_by(alias, candidates, rng, Candidates::reported_load),
         Load::Bytes => pick_by(alias, candidates, rng, Candidates::bytes_load),

@@ -11,5 +11,5 @@ use rand::Rng;
 
 #[inline(never)]
 pub(super) fn pick(alias: Option<&Alias>, candidates: &impl Candidates, rng: &mut impl Rng) -> Option<usize> {
-    compare::pick(alias, candidates, rng, Candidates::cost)
+    compare::pick_by_requests(alias, candidates, rng)
 }

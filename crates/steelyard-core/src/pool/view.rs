@@ -229,6 +229,12 @@ impl<R: Reading> Candidates for View<'_, R> {
     }
 
     #[inline]
+    fn plain_cost(&self, index: usize) -> Option<f32> {
+        let seat = self.seat(index);
+        (seat.weight > 0).then(|| (1.0 + self.known(index).in_flight() as f32) * seat.inverse_weight)
+    }
+
+    #[inline]
     fn look_at(&self, indices: Range<usize>, mut look: impl FnMut(&Self, usize)) {
         // A copy that nobody else can see stays in registers.
         let view = *self;

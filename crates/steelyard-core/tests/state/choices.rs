@@ -71,7 +71,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "least_request",
         [
             0xffa9_7fca_b2b5_a306,
-            0xa750_bdf0_7500_6322,
+            0xdfe0_77fb_1428_e75e,
             0x13be_b7ce_326a_306e,
             0x8fd0_8ee9_ca84_bc73,
             0x33d9_b6e5_ebaf_5558,
@@ -82,7 +82,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "least_load",
         [
             0xffa9_7fca_b2b5_a306,
-            0xa750_bdf0_7500_6322,
+            0xdfe0_77fb_1428_e75e,
             0x13be_b7ce_326a_306e,
             0x8fd0_8ee9_ca84_bc73,
             0x33d9_b6e5_ebaf_5558,
@@ -92,30 +92,30 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
     (
         "p2c",
         [
-            0x0a88_c560_cdd7_66f3,
-            0xa750_bdf0_7500_6322,
-            0xb3fa_11bf_7bde_daa0,
-            0x8b7d_e1b7_05ef_6557,
-            0x3891_4019_8a26_0bd1,
-            0x5035_323e_ff8b_2900,
+            0xa19f_a2ae_531d_6efd,
+            0xdfe0_77fb_1428_e75e,
+            0x47e8_ae27_39fe_2a08,
+            0xc678_c09b_3b2e_b9aa,
+            0x0386_0bb5_307a_5d50,
+            0xd46d_7a0b_1055_665b,
         ],
     ),
     (
         "peak_ewma",
         [
-            0x6346_9274_2201_27ff,
-            0x5c84_65ff_faa0_4290,
-            0xfa47_9e52_3de7_b7c0,
-            0x1578_346e_8d74_4e19,
-            0x6d9c_ffc3_940e_a33b,
-            0x1f15_b1b8_a97e_e3ab,
+            0x73e7_0f10_a3bc_2a62,
+            0xdae8_5925_19a6_e2e9,
+            0x30e6_d947_9f13_b793,
+            0x306f_df51_1b70_6ed8,
+            0x77b6_9dba_ecd4_b345,
+            0x996e_9b37_a10e_9819,
         ],
     ),
     (
         "least_time",
         [
             0x7771_98f1_e267_0441,
-            0x7260_4a5e_7c69_4770,
+            0x693b_5baa_f0f6_f086,
             0xc503_200b_8011_9f99,
             0x0705_9441_2b0d_eb55,
             0xee75_0b90_42d5_fb5c,
@@ -170,7 +170,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "sticky",
         [
             0xffa9_7fca_b2b5_a306,
-            0xa750_bdf0_7500_6322,
+            0xdfe0_77fb_1428_e75e,
             0x13be_b7ce_326a_306e,
             0x8fd0_8ee9_ca84_bc73,
             0x33d9_b6e5_ebaf_5558,
@@ -203,7 +203,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "by latency",
         [
             0x4cf0_6977_eb3a_772c,
-            0xd544_99dc_23ca_cc2d,
+            0x7d54_bf68_5756_4d99,
             0x250c_d1f6_fcba_7725,
             0x6eef_14c1_a570_942c,
             0x76ed_e889_a387_9e16,
@@ -214,7 +214,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "by bytes",
         [
             0x4fbd_e302_c851_361e,
-            0x249f_681f_f5dc_f506,
+            0x221d_00d8_6e0d_af33,
             0x20f4_de2f_4aa5_18d7,
             0xe1d3_8046_67e5_59bb,
             0xe3a4_9070_7b57_f46f,
@@ -225,7 +225,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "by reports",
         [
             0x88cf_2699_d98d_a1f9,
-            0x85f1_2713_3772_8c83,
+            0x1e7f_ec50_3965_c60b,
             0x9eba_16eb_319d_7d84,
             0x0856_b2c2_1bfb_7d7e,
             0x30c8_dc91_d41a_e857,
@@ -236,7 +236,7 @@ const CHOICES: &[(&str, [u64; SCENES.len()])] = &[
         "scored",
         [
             0x9355_607d_695d_e240,
-            0xafc2_4900_c8af_12c6,
+            0x6299_e744_61f7_488f,
             0x3dd9_1e1c_3af7_14ae,
             0x6a6f_dcfd_0e6a_225c,
             0x317f_49d5_30db_4ec1,
