@@ -418,6 +418,8 @@ pub(crate) async fn count_in(
         let mut freed = std::pin::pin!(waits.freed.notified());
         freed.as_mut().enable();
         if has_room() {
+            // Whatever it was woken for, it leaves to the next.
+            shared.connection_waits.wake_one(key(endpoint));
             return Ok(None);
         }
         if let Some(count) = Counted::take(endpoint, shared, max) {
