@@ -217,6 +217,8 @@ pub struct Http3Counts {
     pub accepted: AtomicU64,
     /// Requests read so far, bad ones included.
     pub requests: AtomicU64,
+    /// Those among them that came before the end of the handshake and have to come again after it: 425.
+    pub too_early: AtomicU64,
 }
 
 /// A connection's share of the count.

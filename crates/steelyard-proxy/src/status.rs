@@ -79,6 +79,7 @@ fn http3(live: &LiveListener, snapshot: &Snapshot) -> Value {
         "connections": counts.connections.load(Ordering::Relaxed),
         "accepted": counts.accepted.load(Ordering::Relaxed),
         "requests": counts.requests.load(Ordering::Relaxed),
+        "too_early": counts.too_early.load(Ordering::Relaxed),
     })
 }
 
