@@ -209,6 +209,8 @@ pub(crate) enum Security<'a> {
     ClearText,
     /// TLS, with the name that the endpoint was configured with.
     Tls(&'a Arc<PoolTls>, &'a str),
+    /// The same for what is carried as it is, which no protocol is agreed on for.
+    Carried(&'a Arc<PoolTls>, &'a str),
 }
 
 impl<'a> Security<'a> {
@@ -220,11 +222,19 @@ impl<'a> Security<'a> {
         pool.prepared.get().map(|tls| Self::Tls(tls, pool.configured(endpoint)))
     }
 
+    /// The same for what is carried as it is.
+    pub fn carried(self) -> Self {
+        match self {
+            Self::Tls(tls, configured) => Self::Carried(tls, configured),
+            other => other,
+        }
+    }
+
     /// The TLS that it is.
     pub fn tls(self) -> Option<&'a Arc<PoolTls>> {
         match self {
             Self::ClearText => None,
-            Self::Tls(tls, _) => Some(tls),
+            Self::Tls(tls, _) | Self::Carried(tls, _) => Some(tls),
         }
     }
 
