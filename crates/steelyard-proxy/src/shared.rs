@@ -273,6 +273,16 @@ pub enum Command {
         /// Dropped once the socket is closed, for whoever waits to bind its address anew.
         closed: std::sync::mpsc::Sender<()>,
     },
+    /// Go on accepting from a socket of QUIC for another listener, and end the connections of the one that it was of after a
+    /// last response each.
+    Move {
+        /// What has named it.
+        from: u64,
+        /// What names it now.
+        to: u64,
+        /// Whom its connections belong to from here on.
+        listener: Arc<ListenerState>,
+    },
     /// A new snapshot is in force.
     Reloaded,
     /// Close one idle connection to this endpoint (by the address of its state), if no other worker has.
