@@ -230,11 +230,14 @@ while not json.loads(engine.status())["listeners"][0]["connections"]:
     pass
 client.close()
 asked, asking = os.pipe()
+begun, begins = os.pipe()
 child = os.fork()
 if child == 0:
     os.close(asking)
+    os.write(begins, b".")
     os.read(asked, 1)
     os._exit(0)
+os.read(begun, 1)
 engine.close()
 kinds = [os.readlink(f"/proc/{{child}}/fd/{{fd}}") for fd in os.listdir(f"/proc/{{child}}/fd")]
 inodes = {{row.split()[9] for row in open("/proc/net/udp").read().splitlines()[1:]}}
