@@ -25,6 +25,7 @@ endpoints = ["127.0.0.1:9"]
 health.interval = "off"
 """
 MAIN = "from steelyard.cli import main; main()"
+WORDS = {"requests", "connections", "sessions", "connections/sessions"}
 
 
 def running(text: str = TWO_POOLS) -> Command:
@@ -86,6 +87,35 @@ endpoints = ["{server.address}"]
     clients[1].ask(b"1")
     udp_client((host, int(port))).send(b"turned away")
     eventually(lambda: ", 1 dropped (sessions: 1)\n" in instance.steelyard("status").stdout)
+
+
+def test_status_calls_what_is_carried_by_its_name() -> None:
+    text = """\
+workers = 1
+[listeners]
+web = { bind = ["127.0.0.1:0"], pool = "app" }
+db = { bind = ["127.0.0.1:0"], protocol = "tcp", pool = "db" }
+dns = { bind = ["127.0.0.1:0"], protocol = "udp", pool = "dns" }
+names = { bind = ["127.0.0.1:0"], protocol = "tcp", pool = "dns" }
+[pools]
+"""
+    pools = [
+        f'{name} = {{ endpoints = ["127.0.0.2:9"], health.interval = "off" }}\n'
+        for name in ("app", "db", "dns")
+    ]
+    instance = running(text + "".join(pools))
+    shown = instance.steelyard("status").stdout
+    (line,) = [line for line in shown.splitlines() if line.startswith("listener db on ")]
+    assert line.endswith(": 0 connections, 0 since the start, 0 bad")
+    said = {}
+    for part in shown.split("\npool ")[1:]:
+        name, _, rest = part.partition(":")
+        said[name] = [word for word in rest.split() if word in WORDS]
+    assert said == {"app": ["requests"], "db": ["connections"], "dns": ["connections/sessions"]}
+    answer = json.loads(instance.steelyard("status", "--json").stdout)
+    protocols = {one["name"]: one["protocol"] for one in answer["listeners"]}
+    assert protocols == {"web": "http", "db": "tcp", "dns": "udp", "names": "tcp"}
+    assert [one["protocols"] for one in answer["pools"]] == [["http"], ["tcp"], ["tcp", "udp"]]
 
 
 def test_what_status_shows_and_the_shell_offers_is_what_commands_take(

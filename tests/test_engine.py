@@ -185,8 +185,10 @@ client = socket.create_connection((host, int(port)), timeout=20)
 client.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
 assert client.recv(12) == b"HTTP/1.1 502"
 asked, asking = os.pipe()
+begun, begins = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(begins, b".")
     try:
         engine.status()
     except RuntimeError as error:
@@ -198,6 +200,7 @@ if child == 0:
     os.close(asking)
     os.read(asked, 1)
     os._exit(0)
+os.read(begun, 1)
 engine.close()
 inodes = {{os.readlink(f"/proc/{{child}}/fd/{{fd}}") for fd in os.listdir(f"/proc/{{child}}/fd")}}
 rows = [row.split() for row in open("/proc/net/tcp").read().splitlines()[1:]]

@@ -39,6 +39,16 @@ def change(connection: Http2Server, setting: SettingCodes, value: int) -> None:
     connection.until(lambda: connection.acknowledged > before, "an acknowledgement")
 
 
+def accept_announced(server: Http2Scripted, settings: dict[int, int] | None = None) -> Http2Server:
+    """A connection that begins with a line of the PROXY protocol."""
+    connection = server.accept_nothing()
+    while connection.recv(1) != b"\n":
+        pass
+    announced = keep(Http2Server(connection))
+    announced.begin(settings)
+    return announced
+
+
 def say_goodbye(connection: Http2Server, last: int, code: int = NO_ERROR) -> None:
     """A GOAWAY behind which the streams up to `last` go on."""
     state = connection.h2.state_machine.state
@@ -159,6 +169,59 @@ class TestStreamsAtOnce:
         for stream in [first, *others]:
             stream.respond(200)
         assert {one.reply().status for one in asked} == {200}
+
+    @SECURE
+    def test_one_that_ends_goes_to_one_who_can_use_it(self, secure: bool) -> None:
+        """A request that was refused on this connection waits for another, and holds up nobody behind it."""
+        patient = {"connect_ms": 120_000}
+        running, server = started(secure, connections={"max": 1}, timeouts=patient)
+        asked = {"/long": in_background(running, "/long")}
+        connection = server.accept({STREAMS: 3})
+        streams = {"/long": connection.expect_request(target="/long")}
+        for target in ("/short", "/refused"):
+            asked[target] = in_background(running, target)
+            streams[target] = connection.expect_request(target=target)
+        streams["/refused"].reset(REFUSED_STREAM)
+        # Once this is acknowledged the refusal has been heard.
+        change(connection, STREAMS, 3)
+        asked["/next"] = in_background(running, "/next")
+        streams["/next"] = connection.expect_request(target="/next")
+        asked["/last"] = in_background(running, "/last")
+        eventually(lambda: running.endpoint(server)["in_flight"] == 5)
+        streams["/short"].respond(200)
+        streams["/last"] = connection.expect_request(target="/last")
+        for target in ("/long", "/next", "/last"):
+            streams[target].respond(200)
+        server.accept().expect_request(target="/refused").respond(200)
+        assert {one.reply().status for one in asked.values()} == {200}
+
+    def test_a_connection_that_the_first_needs_no_more_goes_to_the_next(self) -> None:
+        """Each client has connections of its own, and there may be two in all: the third waits for one."""
+        server = http2_scripted()
+        bound = {"max": 2, "idle_timeout_ms": None}
+        patient = {"connect_ms": 120_000}
+        plan = proxy().pool(server, protocol="h2c", send_proxy="v1", connections=bound, timeouts=patient)
+        running = plan.start()
+        first, second, third = (http2_client(running) for _ in range(3))
+        one, two = first.open("GET", "/one"), first.open("GET", "/two")
+        shared = accept_announced(server, {STREAMS: 2})
+        kept = {target: shared.expect_request(target=target) for target in ("/one", "/two")}
+        other = second.open("GET", "/other")
+        lone = accept_announced(server).expect_request(target="/other")
+        leaves = first.open("GET", "/leaves")
+        eventually(lambda: running.in_flight() == 4)
+        leaves.reset()
+        eventually(lambda: running.in_flight() == 3)
+        waits = third.open("GET", "/waits")
+        eventually(lambda: running.in_flight() == 4)
+        kept["/one"].respond(200)
+        one.expect_response(200)
+        lone.respond(200)
+        other.expect_response(200)
+        accept_announced(server).expect_request(target="/waits").respond(200)
+        waits.expect_response(200)
+        kept["/two"].respond(200)
+        two.expect_response(200)
 
 
 class TestWindows:

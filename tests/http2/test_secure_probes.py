@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2
 
-from language import Authority, Running, authority, eventually, in_background, origin, proxy
+from language import Authority, Running, authority, eventually, in_background, keep, origin, proxy
 from language.grpc import PATIENCE_S, grpc_client, grpc_runs_once, grpc_server
 from language.http2 import NO_ERROR, Stream
 from language.http2_origins import Http2Scripted, Http2Server, http2_origin, http2_scripted
@@ -136,6 +136,47 @@ class TestLoads:
             said = lambda: (running.endpoint(server)["load_report"] or {}).get("in_flight")  # noqa: E731
             eventually(lambda number=number, said=said: said() == 7 + number)
         assert not server.is_called()
+
+    @pytest.mark.parametrize("protocol", ["h2", "auto"])
+    def test_a_handshake_that_outlives_its_question_serves_the_next(self, protocol: str) -> None:
+        ca = authority()
+        secured = context(ca, "h2")
+        server = http2_scripted(tls=secured)
+
+        def under(policy: Any) -> Any:
+            patient, kept = {"connect_ms": 120_000}, {"idle_timeout_ms": None}
+            tls = {"ca": str(ca.file)}
+            return proxy().pool(
+                server, protocol=protocol, tls=tls, policy=policy, timeouts=patient, connections=kept
+            )
+
+        running = under("round_robin").start()
+        warm = in_background(running)
+        line = server.accept()
+        line.expect_request().respond(200)
+        assert warm.reply().status == 200
+
+        def ask() -> None:
+            asked = in_background(running)
+            line.expect_request(target="/").respond(200)
+            assert asked.reply().status == 200
+
+        running.apply(under({**PREQUAL, "probe_timeout_ms": 500}))
+        ask()
+        slow = keep(server.accept_nothing())
+        for _ in range(QUESTIONS_TO_BE_SILENT):
+            running.expect_to_live_on(0.6)
+            ask()
+        running.expect_to_live_on(0.6)
+        # That it takes long to get there says nothing of what it would say.
+        assert not (running.endpoint(server)["load_report"] or {}).get("silent")
+        assert not server.is_called()
+        opened = keep(Http2Server(secured.wrap_socket(slow, server_side=True)))
+        opened.begin()
+        running.apply(under(PREQUAL))
+        ask()
+        self.answer(opened.expect_request(target=PREQUAL["probe_path"]), 7, by="body")
+        eventually(lambda: (running.endpoint(server)["load_report"] or {}).get("in_flight") == 7)
 
     def test_in_http1_where_the_endpoint_chose_that(self) -> None:
         ca = authority()

@@ -3,7 +3,18 @@
 import signal
 from typing import Any
 
-from language import Running, Scripted, ScriptedConnection, authority, eventually, ok, origin, proxy, scripted
+from language import (
+    Running,
+    Scripted,
+    ScriptedConnection,
+    authority,
+    eventually,
+    ok,
+    origin,
+    proxy,
+    scripted,
+)
+from language.datagrams import free_address
 from language.http3 import (
     INTERNAL_ERROR,
     NO_ERROR,
@@ -195,6 +206,27 @@ class TestConnections:
         fresh.expect_request()
         fresh.send(ok())
         again.expect_response(200)
+
+    def test_one_that_is_renamed_serves_whoever_comes_while_the_old_connections_last(self) -> None:
+        """The kernel brings newcomers to the sockets of those as well, for as long as they are needed."""
+        ca = authority()
+        server, other = scripted(), origin()
+        bind = [free_address()]
+        running = speaking(proxy().workers(2).pool(server), ca, bind=bind).start()
+        h3 = http3_client(running, ca)
+        asked, connection = opened(h3, server)
+        renamed = proxy().workers(2).pool(other)
+        running.apply(speaking(renamed, ca, name="renamed", bind=bind))
+        h3.expect_goaway()
+        newcomers = [http3_client(running, ca, "renamed") for _ in range(16)]
+        assert {one.get().origin for one in newcomers} == {other.name}
+        assert running.listener("renamed")["http3"]["accepted"] == 16
+        expect_the_rest(h3, asked, connection)
+        # They hear of the end of theirs, though its sockets stay.
+        again = proxy().workers(2).pool(other)
+        running.apply(speaking(again, ca, name="again", bind=bind))
+        for one in newcomers:
+            one.expect_goaway()
 
     def test_a_reload_takes_effect_on_the_next_stream(self) -> None:
         ca = authority()

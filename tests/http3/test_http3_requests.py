@@ -37,11 +37,11 @@ def test_the_endpoint_is_told_of_the_client() -> None:
 def test_the_status_counts_it_apart_and_with_the_others() -> None:
     ca = authority()
     running = speaking(proxy().pool(origin()), ca).start()
-    assert running.listener()["http3"] == {"connections": 0, "accepted": 0, "requests": 0}
+    assert running.listener()["http3"] == {"connections": 0, "accepted": 0, "requests": 0, "too_early": 0}
     h3 = http3_client(running, ca)
     assert [h3.get().status for _ in range(3)] == [200] * 3
     listener = running.listener()
-    assert listener["http3"] == {"connections": 1, "accepted": 1, "requests": 3}
+    assert listener["http3"] == {"connections": 1, "accepted": 1, "requests": 3, "too_early": 0}
     assert (listener["connections"], listener["requests"], listener["tls"]["handshakes"]) == (1, 3, 1)
     h3.leave()
     eventually(lambda: running.listener()["http3"]["connections"] == 0)

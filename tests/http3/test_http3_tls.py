@@ -144,6 +144,9 @@ class TestEarlyData:
         h3 = http3_begun(running, ca, ticket=ticket).prepare()
         h3.open("POST", "/echo", [("content-length", "0")]).expect_response(425)
         assert one.requests == 0
+        # Its client has done nothing wrong.
+        counted = running.listener()
+        assert (counted["bad_requests"], counted["http3"]["too_early"]) == (0, 1)
         assert h3.request("POST", "/echo", body=b"").status == 200
 
     def test_a_session_is_good_for_one_early_request(self) -> None:

@@ -1,5 +1,6 @@
 """UDP at both ends: clients of one port each, and endpoints that the test plays or that answer alone."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -165,6 +166,16 @@ def udp_peer(host: str = "127.0.0.1", port: int = 0) -> UdpPeer:
 
 def udp_server(name: str = "", answer: Answer | None = None, *, host: str = "127.0.0.1") -> UdpServer:
     return keep(UdpServer(name, answer, host))
+
+
+def free_address() -> str:
+    """An address of this machine that is free for TCP and for UDP."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as over_tcp, opened("127.0.0.1") as over_udp:
+            address: tuple[str, int] = over_tcp.getsockname()
+            with contextlib.suppress(OSError):
+                over_udp.bind(address)
+                return written(*address)
 
 
 def udp_refused_address() -> str:

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from language import (
+    Plan,
     Running,
     ScriptedConnection,
     client,
@@ -24,6 +25,7 @@ from language import (
     request,
     scripted,
 )
+from language.wire import PATIENCE_S
 from steelyard.middleware import LOAD_PATH, LoadReport
 
 # Everything shares two cores and one interpreter here.
@@ -121,6 +123,46 @@ def test_an_unanswered_question_holds_no_request_up() -> None:
 
     eventually(attend)
     assert one.reply().status == 200
+
+
+def test_a_connection_that_takes_long_to_open_is_used_by_the_next_question() -> None:
+    # There is room for one that nobody has accepted: the system has the next knock again, a second later.
+    listener = keep(socket.create_server(("127.0.0.1", 0), backlog=0))
+    listener.settimeout(PATIENCE_S)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+    def under(policy: Any) -> Plan:
+        patient, kept = {"connect_ms": 120_000}, {"idle_timeout_ms": None}
+        return proxy().pool(address, policy=policy, timeouts=patient, connections=kept)
+
+    running = under("round_robin").start()
+    warm = in_background(running)
+    line = keep(ScriptedConnection(listener.accept()[0]))
+
+    def ask() -> None:
+        asked = in_background(running)
+        answer_one()
+        assert asked.reply().status == 200
+
+    def answer_one() -> None:
+        line.expect_request(target="/")
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    answer_one()
+    assert warm.reply().status == 200
+    keep(socket.create_connection(listener.getsockname()))
+    running.apply(under({**PREQUAL, "probe_timeout_ms": 500}))
+    ask()
+    running.expect_to_live_on(0.6)
+    keep(listener.accept()[0])
+    # The question that it was opened for is over.
+    opened = keep(ScriptedConnection(listener.accept()[0]))
+    running.apply(under(PREQUAL))
+    ask()
+    opened.expect_request(target=LOAD_PATH)
+    body = b'{"in_flight": 7, "latency_ms": 1}'
+    opened.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    eventually(lambda: report_of(running, address).get("in_flight") == 7)
 
 
 def test_questions_follow_each_other_on_one_connection() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from language import (
     Running,
+    ScriptedConnection,
     authority,
     endpoint,
     eventually,
@@ -21,6 +22,7 @@ from language import (
     scripted,
 )
 from language.through import carrying, expect_reset, joined
+from language.wire import response
 from steelyard.config import POLICIES
 
 MEBIBYTE = 1 << 20
@@ -31,6 +33,12 @@ def expect_turned_away(running: Running) -> None:
     """A connection is reset, be it while it is being opened."""
     with pytest.raises(ConnectionResetError):
         raw(running).socket.recv(1)
+
+
+def agreed_on(connection: ScriptedConnection) -> str | None:
+    """What endpoint and proxy have agreed to speak over TLS."""
+    assert isinstance(connection.socket, ssl.SSLSocket)
+    return connection.socket.selected_alpn_protocol()
 
 
 class TestBytes:
@@ -424,6 +432,33 @@ class TestTls:
         connection.expect_bytes(EVERY_BYTE)
         asking.half_close()
         connection.expect_closed()
+
+    def test_no_protocol_is_offered_to_endpoints(self) -> None:
+        """One that takes it for HTTP, or refuses whoever offers that, would not hear what is carried."""
+        ca = authority()
+        server = scripted(tls=ca.server(ca.certificate("127.0.0.1"), alpn=["http/1.1"]))
+        running = carrying(server, tls={"ca": str(ca.file)}).start()
+        asking = raw(running).send(b"hello")
+        assert agreed_on(server.accept().expect_bytes(b"hello")) is None
+        asking.close()
+        # Nor by those who look after its health.
+        health = {"interval_ms": 1_000, "timeout_ms": 1_000}
+        running.apply(carrying(server, tls={"ca": str(ca.file)}, health=health))
+        assert agreed_on(server.accept()) is None
+
+    def test_where_requests_come_too_they_agree_on_theirs(self) -> None:
+        ca = authority()
+        server = scripted(tls=ca.server(ca.certificate("127.0.0.1"), alpn=["http/1.1"]))
+        plan = proxy().pool(server, tls={"ca": str(ca.file)}).listener("http").listener("tcp", protocol="tcp")
+        running = plan.start()
+        asking = raw(running, listener="http").get()
+        connection = server.accept()
+        assert agreed_on(connection) == "http/1.1"
+        connection.expect_request()
+        connection.send(response(200))
+        asking.expect_response(200)
+        raw(running, listener="tcp").send(b"hello")
+        assert agreed_on(server.accept().expect_bytes(b"hello")) is None
 
     def test_an_endpoint_that_cannot_prove_who_it_is_gets_nothing(self) -> None:
         ca, stranger = authority(), authority()

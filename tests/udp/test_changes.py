@@ -1,5 +1,6 @@
 """Reloads, drains and floods while datagrams come."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -110,6 +111,30 @@ def test_a_drain_waits_for_replies_and_takes_in_nobody() -> None:
     assert stranger.hears_nothing()
 
 
+def test_what_goes_one_way_only_holds_no_drain() -> None:
+    """It writes all the time, as one that reports figures does, and nothing has ever come back."""
+    peer = udp_peer()
+    running = spawned(peer, drain_ms=120_000)
+    client = udp_client(running.listening())
+    over = threading.Event()
+
+    def report() -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            while not over.wait(0.1):
+                client.send(b"requests:1|c")
+
+    reporting = threading.Thread(target=report)
+    reporting.start()
+    try:
+        # Longer than a reply is waited for.
+        running.expect_to_live_on(for_s=5.5)
+        running.send_signal(signal.SIGTERM)
+        assert running.expect_exit() == 0
+    finally:
+        over.set()
+        reporting.join()
+
+
 def test_a_drain_ends_when_its_time_is_over() -> None:
     peer = udp_peer()
     running = spawned(peer, drain_ms=300)
@@ -205,11 +230,14 @@ while not json.loads(engine.status())["listeners"][0]["connections"]:
     pass
 client.close()
 asked, asking = os.pipe()
+begun, begins = os.pipe()
 child = os.fork()
 if child == 0:
     os.close(asking)
+    os.write(begins, b".")
     os.read(asked, 1)
     os._exit(0)
+os.read(begun, 1)
 engine.close()
 kinds = [os.readlink(f"/proc/{{child}}/fd/{{fd}}") for fd in os.listdir(f"/proc/{{child}}/fd")]
 inodes = {{row.split()[9] for row in open("/proc/net/udp").read().splitlines()[1:]}}

@@ -105,6 +105,23 @@ def test_a_session_ends_with_its_last_reply() -> None:
     assert other != way
 
 
+def test_a_reply_that_is_lost_is_not_waited_for_for_ever() -> None:
+    """Its client goes on asking from the same port, and has its answers."""
+    peer = udp_peer()
+    running = carrying(peer, responses=1, timeouts={"idle_ms": 1_000}).start()
+    client = udp_client(running.listening())
+    _, first = client.send(b"lost").receive_at(peer)
+    for number in range(100):
+        asked, way = client.send(b"%d" % number).receive_at(peer)
+        peer.send(asked, way)
+        assert client.receive() == b"%d" % number
+        if way != first:
+            break
+        running.expect_to_live_on(for_s=0.1)
+    assert way != first
+    assert running.listener()["accepted"] == 2
+
+
 def test_as_many_sessions_as_there_may_be() -> None:
     peer = udp_peer()
     running = carrying(peer, limits={"connections": 3}).start()

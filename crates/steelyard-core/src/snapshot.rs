@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 pub use crate::pool::Options;
+pub use layer4::is_carried;
 
 /// The most worker threads that can be asked for.
 pub const WORKERS_MAX: usize = 1024;

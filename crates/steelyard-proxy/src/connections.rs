@@ -209,6 +209,8 @@ pub(crate) enum Security<'a> {
     ClearText,
     /// TLS, with the name that the endpoint was configured with.
     Tls(&'a Arc<PoolTls>, &'a str),
+    /// The same for what is carried as it is, which no protocol is agreed on for.
+    Carried(&'a Arc<PoolTls>, &'a str),
 }
 
 impl<'a> Security<'a> {
@@ -220,11 +222,19 @@ impl<'a> Security<'a> {
         pool.prepared.get().map(|tls| Self::Tls(tls, pool.configured(endpoint)))
     }
 
+    /// The same for what is carried as it is.
+    pub fn carried(self) -> Self {
+        match self {
+            Self::Tls(tls, configured) => Self::Carried(tls, configured),
+            other => other,
+        }
+    }
+
     /// The TLS that it is.
     pub fn tls(self) -> Option<&'a Arc<PoolTls>> {
         match self {
             Self::ClearText => None,
-            Self::Tls(tls, _) => Some(tls),
+            Self::Tls(tls, _) | Self::Carried(tls, _) => Some(tls),
         }
     }
 
@@ -418,6 +428,8 @@ pub(crate) async fn count_in(
         let mut freed = std::pin::pin!(waits.freed.notified());
         freed.as_mut().enable();
         if has_room() {
+            // Whatever it was woken for, it leaves to the next.
+            shared.connection_waits.wake_one(key(endpoint));
             return Ok(None);
         }
         if let Some(count) = Counted::take(endpoint, shared, max) {

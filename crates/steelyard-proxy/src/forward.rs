@@ -51,7 +51,7 @@ use steelyard_core::pool::Pool;
 use steelyard_core::route::RouteEdit;
 use steelyard_core::seeker::Seeker;
 pub(crate) use tunnel::Tunnel;
-pub(crate) use turn_down::turn_down;
+pub(crate) use turn_down::{put_off, turn_down};
 pub(crate) use way::Way;
 
 /// Seconds that a client is asked to wait after a 503.

@@ -18,6 +18,7 @@ mod meter;
 mod open;
 pub(crate) mod server;
 pub mod translate;
+mod waiters;
 
 /// What an HTTP/2 client sends first of all (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

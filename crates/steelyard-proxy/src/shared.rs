@@ -217,6 +217,8 @@ pub struct Http3Counts {
     pub accepted: AtomicU64,
     /// Requests read so far, bad ones included.
     pub requests: AtomicU64,
+    /// Those among them that came before the end of the handshake and have to come again after it: 425.
+    pub too_early: AtomicU64,
 }
 
 /// A connection's share of the count.
@@ -270,6 +272,16 @@ pub enum Command {
         id: u64,
         /// Dropped once the socket is closed, for whoever waits to bind its address anew.
         closed: std::sync::mpsc::Sender<()>,
+    },
+    /// Go on accepting from a socket of QUIC for another listener, and end the connections of the one that it was of after a
+    /// last response each.
+    Move {
+        /// What has named it.
+        from: u64,
+        /// What names it now.
+        to: u64,
+        /// Whom its connections belong to from here on.
+        listener: Arc<ListenerState>,
     },
     /// A new snapshot is in force.
     Reloaded,

@@ -95,6 +95,29 @@ pub struct Sockets {
 pub struct Prepared {
     bounds: Vec<Bound>,
     opened: Vec<Opened>,
+    moved: Vec<Moved>,
+}
+
+/// What a change comes to, once it is committed.
+#[derive(Debug)]
+pub struct Changed {
+    /// Binds that have begun to listen.
+    pub opened: Vec<Opened>,
+    /// Binds that go on as another listener's.
+    pub moved: Vec<Moved>,
+    /// The ids of binds that must be closed.
+    pub closed: Vec<u64>,
+}
+
+/// A bind whose sockets stay open for another listener.
+#[derive(Debug)]
+pub struct Moved {
+    /// What has named it.
+    pub from: u64,
+    /// What names it now.
+    pub to: u64,
+    /// Whose it is now.
+    pub listener: String,
 }
 
 /// A bind that has begun to listen.
@@ -112,12 +135,13 @@ impl Sockets {
     /// Binds whatever these listeners need and these sockets are not.
     ///
     /// A bind stays as it is with its listener. One that moves to another listener is opened once more beside the
-    /// old one, which then closes: the kernel knows no moment without it.
+    /// old one, which then closes: the kernel knows no moment without it. Of QUIC the sockets themselves move, since their
+    /// connections need them until they have ended, and more sockets at their address would take packets away from them.
     pub fn prepare(&mut self, listeners: &[Arc<Listener>], workers: usize) -> Result<Prepared, BindError> {
-        let mut prepared = Prepared { bounds: Vec::new(), opened: Vec::new() };
+        let mut prepared = Prepared { bounds: Vec::new(), opened: Vec::new(), moved: Vec::new() };
         for listener in listeners {
             for bind in &listener.binds {
-                self.keep_or_open(bind, listener, workers, &mut prepared)
+                self.keep_or_open(bind, (listener, listeners), workers, &mut prepared)
                     .map_err(|failure| bind_error(&listener.name, bind, failure))?;
             }
         }
@@ -137,12 +161,12 @@ impl Sockets {
     fn keep_or_open(
         &mut self,
         bind: &Bind,
-        listener: &Listener,
+        (listener, all): (&Listener, &[Arc<Listener>]),
         workers: usize,
         prepared: &mut Prepared,
     ) -> Result<(), Failure> {
         let over = if listener.protocol == ListenerProtocol::Udp { Over::Datagrams } else { Over::Stream };
-        let speaks_quic = listener.http3.is_some() && !matches!(bind, Bind::Unix(_));
+        let speaks_quic = speaks_quic(listener, bind);
         let before = (prepared.bounds.len(), prepared.opened.len());
         for attempt in 1.. {
             match self.kept(bind, &listener.name, over, prepared).cloned() {
@@ -156,6 +180,9 @@ impl Sockets {
                 prepared.bounds.push(bound);
                 break;
             }
+            if self.take_over_quic(bind, (&listener.name, all), prepared) {
+                break;
+            }
             match self.open_quic(bind, &listener.name, workers, prepared) {
                 // A port that was free for TCP alone: another one may be free for both.
                 Err(failure) if bind.port() == Some(0) && is_taken(&failure) && attempt < PORTS_TRIED_MAX => {
@@ -166,6 +193,33 @@ impl Sockets {
             }
         }
         Ok(())
+    }
+
+    /// Goes on with what another listener speaks QUIC over, where that one gives up this address of the TCP sockets that were
+    /// kept or opened last; says whether there is such a one.
+    fn take_over_quic(
+        &mut self,
+        bind: &Bind,
+        (listener, all): (&str, &[Arc<Listener>]),
+        prepared: &mut Prepared,
+    ) -> bool {
+        let Some(local) = prepared.bounds.last().map(|beside| &beside.local) else { return false };
+        let is_kept = |bound: &Bound| {
+            let keeps = |one: &&Arc<Listener>| {
+                one.name == bound.listener && one.binds.contains(bind) && speaks_quic(one, bind)
+            };
+            all.iter().any(|one| keeps(&one)) || prepared.moved.iter().any(|moved| moved.from == bound.id)
+        };
+        let is_here =
+            |bound: &&Bound| bound.over == Over::Quic && bound.bind == *bind && bound.local == *local;
+        let Some(found) = self.bounds.iter().find(|bound| is_here(bound) && !is_kept(bound)) else {
+            return false;
+        };
+        self.next_id += 1;
+        let (to, listener) = (self.next_id, listener.to_owned());
+        prepared.moved.push(Moved { from: found.id, to, listener: listener.clone() });
+        prepared.bounds.push(Bound { id: to, listener, ..found.clone() });
+        true
     }
 
     /// Opens what QUIC is spoken over, on the address of the TCP sockets that were kept or opened last.
@@ -250,12 +304,14 @@ impl Sockets {
         })
     }
 
-    /// Makes a change the present state: what has been opened, and the ids of what must be closed.
-    pub fn commit(&mut self, prepared: Prepared) -> (Vec<Opened>, Vec<u64>) {
-        let stay: HashSet<u64> = prepared.bounds.iter().map(|bound| bound.id).collect();
-        let before = std::mem::replace(&mut self.bounds, prepared.bounds);
+    /// Makes a change the present state.
+    pub fn commit(&mut self, prepared: Prepared) -> Changed {
+        let Prepared { bounds, opened, moved } = prepared;
+        let stay: HashSet<u64> =
+            bounds.iter().map(|bound| bound.id).chain(moved.iter().map(|moved| moved.from)).collect();
+        let before = std::mem::replace(&mut self.bounds, bounds);
         let closed = before.iter().map(|bound| bound.id).filter(|id| !stay.contains(id)).collect();
-        (prepared.opened, closed)
+        Changed { opened, moved, closed }
     }
 
     /// Where a listener accepts, port 0 resolved.
@@ -268,6 +324,11 @@ impl Sockets {
     pub fn clear(&mut self) {
         self.bounds.clear();
     }
+}
+
+/// Whether a listener speaks QUIC at this address.
+fn speaks_quic(listener: &Listener, bind: &Bind) -> bool {
+    listener.http3.is_some() && !matches!(bind, Bind::Unix(_))
 }
 
 fn bind_error(listener: &str, bind: &Bind, failure: Failure) -> BindError {

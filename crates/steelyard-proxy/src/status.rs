@@ -31,7 +31,7 @@ pub(crate) fn render(state: &State) -> String {
         "connections": shared.connections.load(Ordering::Relaxed),
         "panics": shared.panics.load(Ordering::Relaxed),
         "listeners": state.listeners().iter().map(|live| listener(live, &snapshot)).collect::<Vec<_>>(),
-        "pools": snapshot.pools.iter().map(|pool| render_pool(pool, now)).collect::<Vec<_>>(),
+        "pools": snapshot.pools.iter().map(|pool| render_pool(pool, &snapshot, now)).collect::<Vec<_>>(),
     })
     .to_string()
 }
@@ -42,6 +42,7 @@ fn listener(live: &LiveListener, snapshot: &Snapshot) -> Value {
     let is_udp = listener.is_some_and(|listener| listener.protocol == ListenerProtocol::Udp);
     json!({
         "name": live.state.name,
+        "protocol": listener.map(|listener| listener.protocol.as_str()),
         "bind": live.addresses,
         "connections": live.state.connections.load(Ordering::Relaxed),
         "connections_max": live.state.connections_max.load(Ordering::Relaxed),
@@ -79,6 +80,7 @@ fn http3(live: &LiveListener, snapshot: &Snapshot) -> Value {
         "connections": counts.connections.load(Ordering::Relaxed),
         "accepted": counts.accepted.load(Ordering::Relaxed),
         "requests": counts.requests.load(Ordering::Relaxed),
+        "too_early": counts.too_early.load(Ordering::Relaxed),
     })
 }
 
@@ -110,9 +112,10 @@ fn pool_tls(tls: &PoolTls) -> Value {
     })
 }
 
-fn render_pool(pool: &Pool, now: Nanos) -> Value {
+fn render_pool(pool: &Pool, snapshot: &Snapshot, now: Nanos) -> Value {
     json!({
         "name": pool.name(),
+        "protocols": protocols(pool, snapshot),
         "policy": pool.config().policy.label(),
         "queued": pool.queued(),
         "queue_timeouts": pool.shared().queue_timeouts.load(Ordering::Relaxed),
@@ -122,6 +125,16 @@ fn render_pool(pool: &Pool, now: Nanos) -> Value {
         "levels": pool.levels().map(level).collect::<Vec<_>>(),
         "endpoints": pool.members().iter().enumerate().map(|one| endpoint(pool, one, now)).collect::<Vec<_>>(),
     })
+}
+
+/// What listeners speak with the clients whose requests, connections or sessions may come to a pool.
+fn protocols(pool: &Pool, snapshot: &Snapshot) -> Vec<&'static str> {
+    let comes_by = |protocol: &ListenerProtocol| {
+        let speaking = snapshot.listeners.iter().filter(|listener| listener.protocol == *protocol);
+        speaking.into_iter().any(|listener| listener.router.leads_to(pool.name()))
+    };
+    let all = [ListenerProtocol::Http, ListenerProtocol::Tcp, ListenerProtocol::Udp];
+    all.into_iter().filter(comes_by).map(ListenerProtocol::as_str).collect()
 }
 
 fn level((level, share): (&Level, Share)) -> Value {

@@ -284,14 +284,26 @@ pub fn spawn(
 }
 
 /// The end of one socket that accepts.
-#[derive(Default)]
 struct Closing {
+    owner: RefCell<Owner>,
     now: Notify,
     /// Dropped once it is closed.
     told: Cell<Option<std::sync::mpsc::Sender<()>>>,
 }
 
+/// Whose a socket is, and what names it: that of a socket of QUIC may change.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub id: u64,
+    pub listener: Arc<ListenerState>,
+}
+
 impl Closing {
+    fn of(id: u64, listener: &Arc<ListenerState>) -> Self {
+        let owner = RefCell::new(Owner { id, listener: Arc::clone(listener) });
+        Self { owner, now: Notify::default(), told: Cell::default() }
+    }
+
     /// Whether somebody waits for it to close, because the address is given up.
     fn is_awaited(&self) -> bool {
         let told = self.told.take();
@@ -336,7 +348,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
         };
         match command {
             Command::Listen { id, listener, socket } => {
-                let closing = Rc::new(Closing::default());
+                let closing = Rc::new(Closing::of(id, &listener));
                 sockets.insert(id, closing.clone());
                 let begun = Accepts::begin(&accepting, &worker.registry);
                 let worker = worker.clone();
@@ -344,7 +356,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                     let _begun = begun;
                     let closed = || {
                         drop(closing.told.take());
-                        worker.registry.close(Some(id), worker.grace());
+                        worker.registry.close(Some(closing.owner.borrow().id), worker.grace());
                     };
                     match socket {
                         Socket::Udp(socket) => {
@@ -353,7 +365,7 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                         }
                         // Its connections need the socket until they have ended.
                         Socket::Quic(socket, others) => {
-                            http3::endpoint::listen(&worker, id, &listener, socket, &closing.now, closed)
+                            http3::endpoint::listen(&worker, &closing.owner, socket, &closing.now, closed)
                                 .await;
                             drop(others);
                         }
@@ -368,6 +380,13 @@ async fn obey(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>)
                 if let Some(closing) = sockets.remove(&id) {
                     closing.told.set(Some(closed));
                     closing.now.notify_one();
+                }
+            }
+            Command::Move { from, to, listener } => {
+                if let Some(closing) = sockets.remove(&from) {
+                    closing.owner.replace(Owner { id: to, listener });
+                    sockets.insert(to, closing);
+                    worker.registry.close(Some(from), worker.grace());
                 }
             }
             Command::Reloaded => worker.reloaded(),

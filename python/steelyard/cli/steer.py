@@ -117,8 +117,12 @@ def headline(answer: dict[str, Any]) -> str:
 
 
 def listener_line(listener: dict[str, Any]) -> str:
+    begin = f"listener {listener['name']} on {', '.join(listener['bind'])}: "
     if udp := listener.get("udp"):
-        return f"listener {listener['name']} on {', '.join(listener['bind'])}: {udp_text(listener, udp)}"
+        return begin + udp_text(listener, udp)
+    connections = counted(listener["connections"], "connection")
+    if listener.get("protocol") == "tcp":
+        return f"{begin}{connections}, {listener['requests']} since the start, {listener['bad_requests']} bad"
     http3 = listener.get("http3")
     of_that = (
         f"; of that by HTTP/3 {counted(http3['connections'], 'connection')}, "
@@ -127,8 +131,7 @@ def listener_line(listener: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"listener {listener['name']} on {', '.join(listener['bind'])}: "
-        f"{counted(listener['connections'], 'connection')}, {counted(listener['requests'], 'request')}, "
+        f"{begin}{connections}, {counted(listener['requests'], 'request')}, "
         f"{listener['bad_requests']} bad{of_that}"
     )
 
@@ -201,6 +204,15 @@ def level_text(level: dict[str, Any]) -> str:
     return f"{level['load_percent']} % to priority {level['priority']}{where}"
 
 
+COUNTED = {"http": "requests", "tcp": "connections", "udp": "sessions"}
+"""What a pool carries of what a listener speaks."""
+
+
+def carried(pool: dict[str, Any]) -> str:
+    """What is in flight in a pool, in a word."""
+    return "/".join(COUNTED[protocol] for protocol in pool.get("protocols") or ["http"])
+
+
 def pool_table(pool: dict[str, Any]) -> Table:
     table = Table()
     table.head("endpoint", no_wrap=True)
@@ -208,7 +220,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
     numbers = (
         "weight",
         "in flight",
-        "requests",
+        carried(pool),
         "failures",
         "retries",
         "in",

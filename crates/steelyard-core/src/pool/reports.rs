@@ -13,7 +13,8 @@ impl Pool {
         matches!(self.policy(), Policy::Prequal(_)) && self.shared.rotation.probes.calls()
     }
 
-    /// The endpoints to be asked for their loads. Each must be followed by [`Pool::take_report`], however it ends.
+    /// The endpoints to be asked for their loads. Each must be followed by [`Pool::take_report`] or
+    /// [`Pool::put_question_off`], however it ends.
     pub fn probes_wanted(&self) -> Vec<Member> {
         if !matches!(self.policy(), Policy::Prequal(_)) {
             return Vec::new();
@@ -46,5 +47,10 @@ impl Pool {
         if matches!(self.policy(), Policy::Prequal(_)) {
             endpoint.reporting.missed(now);
         }
+    }
+
+    /// An endpoint has not been asked after all, for a reason that says nothing about it.
+    pub fn put_question_off(&self, endpoint: &Endpoint) {
+        self.shared.rotation.probes.over(endpoint.id());
     }
 }

@@ -41,6 +41,12 @@ pub(super) fn leads(document: &Document, listener: &Listener, pool: &str) -> boo
         || document.routes.iter().any(|route| claims(route, listener) && by_route(route))
 }
 
+/// Whether all that comes to this pool is carried as it is: what is spoken with its endpoints is not ours to say.
+pub fn is_carried(document: &Document, pool: &str) -> bool {
+    let mut leading = document.listeners.iter().filter(|one| leads(document, one, pool)).peekable();
+    leading.peek().is_some() && leading.all(|one| one.protocol != ListenerProtocol::Http)
+}
+
 fn http_alone(what: &str) -> Refusal {
     Refusal::new(format!("{what} belongs to HTTP"))
 }

@@ -259,3 +259,17 @@ fn one_that_reports_nothing_is_judged_from_here_and_asked_rarely() {
     assert_eq!(asked, 3 + 3, "three in a row, then every five seconds");
     assert!(served[1] > 15_000, "as idle as the other and faster: {served:?}");
 }
+
+#[test]
+fn a_question_that_is_put_off_says_nothing_and_may_be_asked_again() {
+    let (pool, mut rng) = (prequal(2, &json!({})), generator());
+    let far = &pool.members()[1].endpoint;
+    for step in 0..4 {
+        pass(&pool, millis(step), &mut rng);
+        let asked = wanted(&pool);
+        assert!(asked.contains(&far.id()), "{asked:?}");
+        pool.put_question_off(far);
+    }
+    assert!(!far.reporting.is_silent());
+    assert_eq!(far.reporting.last(), None);
+}

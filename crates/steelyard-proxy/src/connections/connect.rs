@@ -4,6 +4,7 @@ use super::Security;
 use crate::timer::{GiveUp, Timer};
 use crate::tls::PoolTls;
 use crate::transport::{Insecure, Transport};
+use rustls::ClientConfig;
 use std::io;
 use std::sync::Arc;
 use steelyard_core::endpoint::Address;
@@ -35,23 +36,25 @@ pub(crate) async fn connect(
     let transport = connected.await?;
     // Into a socket's empty buffer, so that there is no wait.
     transport.write_all(first, &[], timer, None).await?;
-    match security {
-        Security::ClearText => Ok(transport),
-        // In a box, since connections in clear text would carry it too.
-        Security::Tls(tls, configured) => Box::pin(secure(transport, tls, configured, timer, give_up)).await,
-    }
+    let (tls, config, configured) = match security {
+        Security::ClearText => return Ok(transport),
+        Security::Tls(tls, configured) => (tls, &tls.config, configured),
+        Security::Carried(tls, configured) => (tls, &tls.config_carried, configured),
+    };
+    // In a box, since connections in clear text would carry it too.
+    Box::pin(secure(transport, (tls, config), configured, timer, give_up)).await
 }
 
 /// Begins TLS with an endpoint, which has to prove who it is. There is no way back to clear text.
 async fn secure(
     mut transport: Transport,
-    tls: &PoolTls,
+    (tls, config): (&PoolTls, &Arc<ClientConfig>),
     configured: &str,
     timer: &Timer,
     give_up: GiveUp,
 ) -> io::Result<Transport> {
     let outcome = match tls.server_name(configured) {
-        Ok(name) => transport.connect_tls(Arc::clone(&tls.config), name, timer, give_up).await,
+        Ok(name) => transport.connect_tls(Arc::clone(config), name, timer, give_up).await,
         Err(error) => Err(Insecure::Refused(error)),
     };
     let outcome = match outcome {

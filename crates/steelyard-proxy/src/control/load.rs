@@ -10,18 +10,21 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use steelyard_core::document::{self, Protocol, ProxyVersion};
+use steelyard_core::document::{self, ProxyVersion};
 use steelyard_core::endpoint::Address;
 use steelyard_core::report::{REPORT_BYTES_MAX, REPORT_FIELD, Report};
 use streams::Streams;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Where endpoints are asked, unless configured.
 const PATH: &str = "/.steelyard/load";
 /// How long an answer may take, unless configured.
 const TIMEOUT_MS: u64 = 50;
+/// How long opening a connection may take, where the pool does not bound it.
+const OPEN_MS_MAX: u64 = 10_000;
 /// Bytes of a head that are looked at.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Fields of a head that are looked at.
@@ -39,6 +42,26 @@ pub(super) enum Line {
     Http2(Streams),
 }
 
+/// What there is of a connection between two questions.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// One that lies idle.
+    Line(Line),
+    /// One that is still being opened.
+    Opening(Opening),
+}
+
+/// A connection that is being opened on a task of its own, so that it outlives the question which began it. That ends
+/// with this.
+#[derive(Debug)]
+pub(super) struct Opening(JoinHandle<io::Result<Line>>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A question.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
@@ -47,7 +70,10 @@ pub(super) struct Question {
     request: Vec<u8>,
     /// In HTTP/2.
     uri: Uri,
+    /// How long it may take to be answered, and before that to wait for a connection.
     limit: Duration,
+    /// How long it may take to open a connection, which it need not wait for.
+    open_limit: Duration,
     /// What is spoken where nothing else is agreed on.
     spoken: Spoken,
     /// TLS, and the name that the endpoint was configured with.
@@ -56,8 +82,19 @@ pub(super) struct Question {
     header: Vec<u8>,
 }
 
-/// What came of it, and the connection if it can be used again.
-pub(super) type Answer = (Option<Report>, Option<Line>);
+/// What came of it, and what is left of the connection that can be used again.
+pub(super) type Answer = (Outcome, Option<Kept>);
+
+/// What came of a question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Outcome {
+    /// The endpoint reports its load.
+    Report(Report),
+    /// It says nothing of use.
+    Nothing,
+    /// It has not been asked, since the connection is still being opened.
+    PutOff,
+}
 
 /// How the bytes of an answer end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +117,25 @@ struct Head {
 
 impl Question {
     /// The question that a pool asks an endpoint, which was configured as `configured`.
-    pub fn new(policy: &document::Policy, protocol: Protocol, address: Address, configured: &str) -> Self {
+    pub fn new(config: &document::Pool, address: Address, configured: &str) -> Self {
+        let policy = &config.policy;
         let path = policy.probe_path.as_deref().unwrap_or(PATH);
         let host = if configured.starts_with("unix:") { "localhost" } else { configured };
         let version = env!("CARGO_PKG_VERSION");
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: steelyard/{version}\r\nAccept: */*\r\n\r\n"
         );
-        let limit = Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS));
-        let (spoken, scheme) = spoken_first(protocol);
-        let uri = uri(path, &scheme, host);
-        Self { address, request: request.into_bytes(), uri, limit, spoken, tls: None, header: Vec::new() }
+        let (spoken, scheme) = spoken_first(config.protocol);
+        Self {
+            address,
+            request: request.into_bytes(),
+            uri: uri(path, &scheme, host),
+            limit: Duration::from_millis(policy.probe_timeout_ms.unwrap_or(TIMEOUT_MS)),
+            open_limit: Duration::from_millis(config.timeouts.connect_ms.unwrap_or(OPEN_MS_MAX)),
+            spoken,
+            tls: None,
+            header: Vec::new(),
+        }
     }
 
     /// The same over TLS, to an endpoint that was configured as `configured`.
@@ -108,22 +153,28 @@ impl Question {
         self
     }
 
-    /// Asks; takes no longer than its limit.
-    pub async fn ask(self, kept: Option<Line>) -> Answer {
-        timeout(self.limit, self.ask_patiently(kept)).await.unwrap_or_default()
+    /// Asks; waits no longer than its limit for a connection, and no longer than that for an answer.
+    pub async fn ask(self, kept: Option<Kept>) -> Answer {
+        let mut opening = match kept {
+            Some(Kept::Opening(opening)) => opening,
+            Some(Kept::Line(line)) => match self.ask_on(line).await {
+                Ok(answer) => return answer,
+                // The endpoint has closed it meanwhile.
+                Err(_) => self.open_apart(),
+            },
+            None => self.open_apart(),
+        };
+        match timeout(self.limit, &mut opening.0).await {
+            Err(_) => (Outcome::PutOff, Some(Kept::Opening(opening))),
+            Ok(Ok(Ok(line))) => self.ask_on(line).await.unwrap_or((Outcome::Nothing, None)),
+            Ok(_) => (Outcome::Nothing, None),
+        }
     }
 
-    async fn ask_patiently(&self, kept: Option<Line>) -> Answer {
-        // The endpoint may have closed the kept one meanwhile; then another is opened.
-        if let Some(line) = kept
-            && let Ok(answer) = self.ask_on(line).await
-        {
-            return answer;
-        }
-        match self.open().await {
-            Ok(line) => self.ask_on(line).await.unwrap_or_default(),
-            Err(_) => (None, None),
-        }
+    /// Begins to open a connection.
+    fn open_apart(&self) -> Opening {
+        let (question, limit) = (self.clone(), self.open_limit);
+        Opening(tokio::spawn(async move { timeout(limit, question.open()).await? }))
     }
 
     async fn open(&self) -> io::Result<Line> {
@@ -155,12 +206,17 @@ impl Question {
         })
     }
 
+    /// Asks over a connection, which ends when the answer takes too long. An error is one that had ended before any.
     async fn ask_on(&self, mut line: Line) -> io::Result<Answer> {
-        let (report, keep) = match &mut line {
-            Line::Http1(stream) => ask(stream, &self.request).await?,
-            Line::Http2(streams) => streams.ask(self.uri.clone()).await.map_err(io::Error::other)?,
+        let asking = async {
+            match &mut line {
+                Line::Http1(stream) => ask(stream, &self.request).await,
+                Line::Http2(streams) => streams.ask(self.uri.clone()).await.map_err(io::Error::other),
+            }
         };
-        Ok((report, keep.then_some(line)))
+        let Ok(asked) = timeout(self.limit, asking).await else { return Ok((Outcome::Nothing, None)) };
+        let (report, keep) = asked?;
+        Ok((report.map_or(Outcome::Nothing, Outcome::Report), keep.then_some(Kept::Line(line))))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Core decides who is asked and bounds how often; here are the connections, one kept for each endpoint.
 
-use super::load::{Line, Question};
+use super::load::{self, Answer, Outcome, Question};
 use crate::shared::Shared;
 use crate::tls::{PoolTls, same};
 use std::collections::HashMap;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use steelyard_core::document::{Protocol, ProxyVersion};
 use steelyard_core::endpoint::Endpoint;
 use steelyard_core::pool::Pool;
-use steelyard_core::report::Report;
 use steelyard_core::time::Nanos;
 use tokio::task::JoinSet;
 
@@ -23,8 +22,7 @@ pub(super) struct Answered {
     pool: String,
     endpoint: Arc<Endpoint>,
     rules: Rules,
-    report: Option<Report>,
-    line: Option<Line>,
+    answer: Answer,
 }
 
 /// The questions that are under way and the connections between two.
@@ -34,10 +32,10 @@ pub(super) struct Loads {
     idle: HashMap<usize, Kept>,
 }
 
-/// A connection between two questions. It holds its endpoint, so that no other comes to have the same key.
+/// A connection between two questions, or what will be one. It holds its endpoint, so that no other comes to have the same key.
 #[derive(Debug)]
 struct Kept {
-    line: Line,
+    line: load::Kept,
     rules: Rules,
     since: Nanos,
     _endpoint: Arc<Endpoint>,
@@ -71,16 +69,15 @@ impl Loads {
             for member in pool.probes_wanted() {
                 let address = member.endpoint.address().clone();
                 let rules = Rules::of(pool);
-                let question =
-                    Question::new(&pool.config().policy, rules.protocol, address, &member.configured)
-                        .over(rules.tls.as_ref(), &member.configured)
-                        .announced(rules.send_proxy);
+                let question = Question::new(pool.config(), address, &member.configured)
+                    .over(rules.tls.as_ref(), &member.configured)
+                    .announced(rules.send_proxy);
                 let kept = self.idle.remove(&key(&member.endpoint));
                 let kept = kept.filter(|kept| kept.rules.are(&rules)).map(|kept| kept.line);
                 let (pool, endpoint) = (pool.name().to_owned(), member.endpoint);
                 self.running.spawn(async move {
-                    let (report, line) = question.ask(kept).await;
-                    Answered { pool, endpoint, rules, report, line }
+                    let answer = question.ask(kept).await;
+                    Answered { pool, endpoint, rules, answer }
                 });
             }
         }
@@ -93,10 +90,14 @@ impl Loads {
 
     /// Takes the answer in, if the pool is still there.
     pub fn record(&mut self, answered: Answered, shared: &Shared) {
-        let Answered { pool, endpoint, rules, report, line } = answered;
+        let Answered { pool, endpoint, rules, answer: (outcome, line) } = answered;
         let now = shared.clock.now();
         if let Some(pool) = shared.snapshot.load().pool(&pool) {
-            pool.take_report(&endpoint, report, now);
+            match outcome {
+                Outcome::Report(report) => pool.take_report(&endpoint, Some(report), now),
+                Outcome::Nothing => pool.take_report(&endpoint, None, now),
+                Outcome::PutOff => pool.put_question_off(&endpoint),
+            }
         }
         if let Some(line) = line {
             self.idle.insert(key(&endpoint), Kept { line, rules, since: now, _endpoint: endpoint });

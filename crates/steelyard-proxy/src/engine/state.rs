@@ -6,7 +6,7 @@ use crate::connections;
 use crate::control::resolve::{self, Answers, Name};
 use crate::http3;
 use crate::shared::{Command, ConnectionWaits, ListenerState, Shared};
-use crate::sockets::{Opened, Prepared, Sockets};
+use crate::sockets::{Changed, Moved, Opened, Prepared, Sockets};
 use crate::tls::{self, Files};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rand::TryRng;
@@ -193,9 +193,13 @@ impl State {
         let members = || snapshot.pools.iter().flat_map(|pool| pool.members());
         let endpoints: HashSet<usize> = members().map(|member| connections::key(&member.endpoint)).collect();
         self.shared.connection_waits.retain(|endpoint| endpoints.contains(&endpoint));
-        let (opened, closed) = change.sockets.commit(prepared);
+        let Changed { opened, moved, closed } = change.sockets.commit(prepared);
         let live = self.live(&snapshot.listeners, &change.sockets);
         self.listen(opened, &live);
+        for Moved { from, to, listener } in moved {
+            let Some(owner) = live.iter().find(|live| live.state.name == listener) else { continue };
+            self.tell_workers(|| Command::Move { from, to, listener: Arc::clone(&owner.state) });
+        }
         *self.lock_listeners() = live;
         self.tell_workers(|| Command::Reloaded);
         let (closing, all_closed) = std::sync::mpsc::channel();

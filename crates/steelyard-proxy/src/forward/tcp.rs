@@ -187,7 +187,7 @@ async fn connect(
         give_up,
         repeatable: true,
         fresh: true,
-        security: Security::of(pool, slot.endpoint()).ok_or_else(not_loaded)?,
+        security: Security::of(pool, slot.endpoint()).ok_or_else(not_loaded)?.carried(),
         preface: client.preface(pool, name),
     };
     let mut taking =

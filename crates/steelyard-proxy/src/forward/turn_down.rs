@@ -6,7 +6,7 @@ use crate::head::Version;
 use crate::http1::Reject;
 use crate::http1::encode::Local;
 
-/// Answers it, and counts it as a bad one.
+/// Answers one that is bad, and counts it as such.
 pub(crate) async fn turn_down(
     client: &Client<'_>,
     answer: &mut impl Answer,
@@ -14,6 +14,11 @@ pub(crate) async fn turn_down(
     reject: Reject,
 ) {
     client.count_bad_request();
+    put_off(client, answer, version, reject).await;
+}
+
+/// Answers one that there is nothing wrong with.
+pub(crate) async fn put_off(client: &Client<'_>, answer: &mut impl Answer, version: Version, reject: Reject) {
     let Reject { status, reason } = reject;
     tracing::debug!(listener = client.state.name, status, fault = reason, "request refused");
     answer.local(&Local {

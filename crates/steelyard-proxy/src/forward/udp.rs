@@ -5,6 +5,7 @@
 
 mod answers;
 mod links;
+mod owed;
 mod session;
 mod sessions;
 
@@ -15,6 +16,7 @@ use crate::shared::{Dropped, ListenerState};
 use crate::sys::{self, datagrams::Batch};
 use crate::timer::{GiveUp, earlier};
 use crate::worker::{Pinned, Seat, Worker, is_want_of_descriptors};
+use owed::Promise;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use session::Session;
@@ -49,6 +51,8 @@ pub(crate) struct Carrier {
     sessions: Sessions<Session>,
     /// The snapshot that the sessions follow.
     pinned: Rc<Pinned>,
+    /// What there is to expect in them.
+    promise: Promise,
     /// Whether it takes in new sessions.
     open: bool,
     tally: Tally,
@@ -72,17 +76,20 @@ impl Carrier {
         state: &Arc<ListenerState>,
         socket: std::net::UdpSocket,
     ) -> io::Result<Self> {
-        Ok(Self {
+        let mut carrier = Self {
             worker: worker.clone(),
             state: state.clone(),
             socket: tokio::net::UdpSocket::from_std(socket)?,
             answers: sys::readable(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
             sessions: Sessions::default(),
             pinned: worker.pin(),
+            promise: Promise::default(),
             open: true,
             tally: Tally::default(),
             said_short: None,
-        })
+        };
+        carrier.look_up_promise();
+        Ok(carrier)
     }
 
     /// Waits for datagrams of either side, and carries some. Nothing is lost when the future is dropped.
@@ -156,7 +163,7 @@ impl Carrier {
     fn pass_on(&mut self, batch: &mut Batch, mut places: Range<usize>, pair: Pair, now: Nanos) {
         let place = match self.sessions.find(&pair) {
             Some(place) => {
-                if self.sessions[place].answered > 0 {
+                if self.sessions[place].owed.is_answered() {
                     self.sessions.know(place);
                 }
                 self.sessions.touch(place, now);
@@ -167,6 +174,7 @@ impl Carrier {
                 Err(why) => return self.drop(why, places.len()),
             },
         };
+        let promise = self.promise;
         let mut tries = 0;
         let mut repeated = None;
         while !places.is_empty() {
@@ -185,8 +193,7 @@ impl Carrier {
                     if link.slot.sent().is_none() && !link.answered {
                         link.slot.set_sent(Some(now));
                     }
-                    session.asked += sent as u64;
-                    session.owed = true;
+                    session.owed.ask(sent as u64, promise, now);
                     places.start += sent;
                 }
                 Err(error) => match Errno::from_io_error(&error) {
@@ -209,7 +216,7 @@ impl Carrier {
             }
         }
         // One that has never had an endpoint is none.
-        if self.sessions[place].asked == 0 {
+        if !self.sessions[place].owed.has_begun() {
             self.end(place, now);
         }
     }
@@ -244,14 +251,14 @@ impl Carrier {
 
     /// When the next session ends if nothing moves in it.
     pub fn due(&self) -> GiveUp {
-        let idle = self.idle()?;
+        let idle = self.promise.idle?;
         let end = |standing| self.sessions.oldest(standing).map(|(_, touched)| touched.plus(idle));
         earlier(end(Standing::Stranger), end(Standing::Known))
     }
 
     /// Ends the sessions in which nothing has moved for as long as may be.
     pub fn expire(&mut self, now: Nanos) {
-        let Some(idle) = self.idle() else { return };
+        let Some(idle) = self.promise.idle else { return };
         for standing in [Standing::Stranger, Standing::Known] {
             while let Some((place, touched)) = self.sessions.oldest(standing)
                 && touched.plus(idle) <= now
@@ -266,12 +273,17 @@ impl Carrier {
         self.open = false;
     }
 
-    /// Ends the sessions that are owed nothing and in which nothing has moved for so long; says whether none is left.
+    /// Ends the sessions that are owed nothing and in which nothing has moved for so long; says whether none is left that has
+    /// an end to wait for. Those in which nothing ever comes back have none, and last no longer than the others.
     pub fn end_quiet(&mut self, quiet: Nanos, now: Nanos) -> bool {
-        for place in self.sessions.all(|session, touched| !session.owed && touched.plus(quiet) <= now) {
+        let promise = self.promise;
+        let is_over = |session: &Session, touched: Nanos| {
+            !session.owed.is_due(promise, now) && touched.plus(quiet) <= now
+        };
+        for place in self.sessions.all(is_over) {
             self.end(place, now);
         }
-        self.sessions.is_empty()
+        self.sessions.iter().all(|session| session.owed.is_one_sided(promise, now))
     }
 
     /// Follows a new snapshot, if there is one: what its sessions may go on with is settled by it.
@@ -281,6 +293,7 @@ impl Carrier {
             return;
         }
         self.pinned = pinned;
+        self.look_up_promise();
         let listener = self.listener();
         let leads = |pool: &Pool| listener.as_ref().is_some_and(|one| one.router.leads_to(pool.name()));
         let pools: Vec<_> = self.pinned.pools().iter().filter(|pool| leads(pool)).cloned().collect();
@@ -305,8 +318,14 @@ impl Carrier {
         self.pinned.listener(&self.state.name).or_else(|| self.state.farewell.get()).cloned()
     }
 
-    fn idle(&self) -> Option<Nanos> {
-        self.listener()?.timeouts.idle_ms.map(Nanos::from_millis)
+    /// Takes over what the listener in force says is to be expected.
+    fn look_up_promise(&mut self) {
+        if let Some(listener) = self.listener() {
+            self.promise = Promise {
+                responses: listener.responses,
+                idle: listener.timeouts.idle_ms.map(Nanos::from_millis),
+            };
+        }
     }
 
     fn drop(&mut self, why: Dropped, count: usize) {

@@ -12,7 +12,6 @@ use crate::worker::Worker;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use steelyard_core::endpoint::Endpoint;
@@ -46,15 +45,15 @@ impl Lines {
         let give_up = earlier(timer.after(wanted.connect_ms), wanted.give_up);
         let failures = group.failures.get();
         loop {
-            let mut changed = pin!(group.changed.notified());
-            changed.as_mut().enable();
             if let Some(permit) = group.permit(younger, false) {
                 return Ok(Way::Http2(permit));
             }
-            if group.older.get()
-                && let Some(way) = take_older(&group, endpoint, worker, timer, wanted).await?
-            {
-                return Ok(way);
+            if group.older.get() {
+                match take_older(&group, endpoint, worker, timer, wanted).await? {
+                    Some(way) => return Ok(way),
+                    // Much may have changed meanwhile.
+                    None => continue,
+                }
             }
             if let Some(error) = group.failed(failures) {
                 return Err(Fault::Connect(error));
@@ -62,8 +61,8 @@ impl Lines {
             if group.opening.get() == Opening::No {
                 open::spawn(&group, endpoint, worker, Rules::of(wanted, younger));
             }
-            let waiting = Waiting::begin(&group, worker, wanted.rules);
-            open::wait(changed, timer, give_up).await.map_err(|_| late(&group, wanted, give_up))?;
+            let waiting = Waiting::begin(&group, worker, wanted.rules, younger);
+            open::wait(waiting.told(), timer, give_up).await.map_err(|_| late(&group, wanted, give_up))?;
             if let Some(connection) = waiting.handed() {
                 return Ok(Way::Http1(connection));
             }

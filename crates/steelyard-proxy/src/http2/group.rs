@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use super::open::Opened;
+use super::waiters::{Waiter, Waiters};
 use crate::connections::{Connection, Wanted};
 use crate::fault::Fault;
 use crate::timer::GiveUp;
@@ -16,7 +17,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use steelyard_core::document;
 use steelyard_core::time::Nanos;
-use tokio::sync::Notify;
 
 /// The connections to one endpoint that were opened by the same rules: in clear text, or under one and the same TLS, for
 /// anybody or for one client. What becomes of those under other rules is no matter to whoever waits here.
@@ -38,8 +38,8 @@ pub(super) struct Group {
     /// How many could not be opened, and why the last could not.
     pub failures: Cell<u64>,
     failure: RefCell<Option<io::Error>>,
-    /// Told whenever a stream ends, or a connection is there or is not.
-    pub changed: Notify,
+    /// Each stream that ends is told to one who can use it, and to all that a connection is there or is not.
+    waiters: Waiters,
 }
 
 /// Whether one more connection is being opened: whoever has no room waits for it, and nobody opens another meanwhile.
@@ -70,8 +70,12 @@ impl Group {
 
     /// A connection that has room, and was opened after that moment.
     pub fn line(&self, younger: Option<Nanos>) -> Option<Rc<Line>> {
-        let is_young = |line: &&Rc<Line>| younger.is_none_or(|than| line.since > than);
-        self.lines.borrow().iter().filter(is_young).find(|line| line.has_room()).cloned()
+        self.lines.borrow().iter().find(|line| line.is_younger(younger) && line.has_room()).cloned()
+    }
+
+    /// Connections have come or gone, or have more room: everybody looks anew.
+    pub fn changed(&self) {
+        self.waiters.tell_all();
     }
 
     pub fn permit(self: &Rc<Self>, younger: Option<Nanos>, reused: bool) -> Option<Permit> {
@@ -105,7 +109,7 @@ impl Group {
             }
         }
         self.opening.set(Opening::No);
-        self.changed.notify_waiters();
+        self.changed();
     }
 
     /// Takes in a connection that is to be shared.
@@ -115,7 +119,7 @@ impl Group {
             line.retire();
         }
         self.lines.borrow_mut().push(line);
-        self.changed.notify_waiters();
+        self.changed();
     }
 
     /// What nobody waits for lies idle.
@@ -155,12 +159,24 @@ pub(super) struct Waiting<'a> {
     group: &'a Group,
     worker: &'a Worker,
     rules: &'a document::Connections,
+    waiter: Rc<Waiter>,
 }
 
 impl<'a> Waiting<'a> {
-    pub fn begin(group: &'a Group, worker: &'a Worker, rules: &'a document::Connections) -> Self {
+    /// Begins to wait for a connection that was opened after that moment.
+    pub fn begin(
+        group: &'a Group,
+        worker: &'a Worker,
+        rules: &'a document::Connections,
+        younger: Option<Nanos>,
+    ) -> Self {
         group.waiting.set(group.waiting.get() + 1);
-        Self { group, worker, rules }
+        Self { group, worker, rules, waiter: group.waiters.enter(younger) }
+    }
+
+    /// Waits until it is worth to look anew.
+    pub async fn told(&self) {
+        self.waiter.told().await;
     }
 
     /// A connection that was opened meanwhile and is for one alone.
@@ -171,6 +187,10 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        // Cut off before it heard of a stream, it leaves that to the next.
+        if self.group.waiters.leave(&self.waiter) {
+            self.group.waiters.tell_one(|younger| self.group.line(younger).is_some());
+        }
         self.group.waiting.set(self.group.waiting.get() - 1);
         self.group.keep_unclaimed(self.worker, self.rules);
     }
@@ -227,7 +247,9 @@ impl Drop for Permit {
         if self.group.left.get() {
             self.line.retire();
         }
-        self.group.changed.notify_one();
+        if self.line.has_room() {
+            self.group.waiters.tell_one(|younger| self.line.is_younger(younger));
+        }
     }
 }
 

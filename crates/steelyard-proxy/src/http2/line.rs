@@ -25,7 +25,7 @@ pub(super) struct Line {
     pipe: Rc<Pipe<Transport>>,
     streams: Cell<usize>,
     /// When it was opened.
-    pub since: Nanos,
+    since: Nanos,
     /// How long nobody may use it.
     idle_ms: Option<u64>,
     /// Whether the endpoint has said what it may be asked.
@@ -74,6 +74,11 @@ impl Line {
     pub fn has_room(&self) -> bool {
         let theirs = self.sender.borrow().as_ref().map_or(0, SendRequest::current_max_send_streams);
         !self.over.get() && self.streams.get() < theirs.min(STREAMS_MAX as usize)
+    }
+
+    /// Whether it was opened after that moment, if there has to be one.
+    pub fn is_younger(&self, than: Option<Nanos>) -> bool {
+        than.is_none_or(|than| self.since > than)
     }
 
     /// Bytes that the endpoint has sent.
@@ -186,14 +191,14 @@ pub(super) async fn drive(
         idle_since = (line.streams.get() == 0).then(|| idle_since.unwrap_or_else(|| timer.now()));
         let ended = poll(&mut connection, &pipe, &line, &timer, idle_since, cx);
         if line.has_grown() {
-            group.changed.notify_waiters();
+            group.changed();
         }
         ended
     })
     .await;
     group.lines.borrow_mut().retain(|one| !Rc::ptr_eq(one, &line));
     line.finish();
-    group.changed.notify_waiters();
+    group.changed();
 }
 
 /// Ready when the connection has ended, or is to.

@@ -51,7 +51,7 @@ impl Rules {
     pub fn of(wanted: &Wanted<'_>, younger: Option<Nanos>) -> Self {
         let configured = match wanted.security {
             Security::ClearText => "",
-            Security::Tls(_, configured) => configured,
+            Security::Tls(_, configured) | Security::Carried(_, configured) => configured,
         };
         Self {
             connections: wanted.rules.clone(),

@@ -10,11 +10,11 @@ use crate::shared::ListenerState;
 use crate::timer::{GiveUp, Timer, earlier};
 use crate::tls::identity::Identity;
 use crate::transport::Facts;
-use crate::worker::{Seat, Worker};
+use crate::worker::{Owner, Seat, Worker};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Connecting, Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -33,8 +33,7 @@ const UNVALIDATED_MAX: usize = 64;
 /// A socket of QUIC that a worker accepts from.
 struct Accepting<'w> {
     worker: &'w Rc<Worker>,
-    id: u64,
-    state: &'w Arc<ListenerState>,
+    owner: &'w RefCell<Owner>,
     endpoint: Endpoint,
     local: SocketAddr,
     rules: Option<Rules>,
@@ -61,17 +60,17 @@ impl Drop for Handshake {
 /// Accepts until told to close; `closing` is called then, and what was accepted has ended when this returns.
 pub(crate) async fn listen(
     worker: &Rc<Worker>,
-    id: u64,
-    state: &Arc<ListenerState>,
+    owner: &RefCell<Owner>,
     socket: UdpSocket,
     close: &Notify,
     closing: impl FnOnce(),
 ) {
-    let begun = Accepting::new(worker, id, state, socket);
+    let begun = Accepting::new(worker, owner, socket);
     let mut accepting = match begun {
         Ok(accepting) => accepting,
         Err(error) => {
-            return tracing::error!(listener = state.name, %error, "the UDP socket cannot be used");
+            let listener = &owner.borrow().listener;
+            return tracing::error!(listener = listener.name, %error, "the UDP socket cannot be used");
         }
     };
     tokio::select! {
@@ -87,18 +86,14 @@ pub(crate) async fn listen(
 }
 
 impl<'w> Accepting<'w> {
-    fn new(
-        worker: &'w Rc<Worker>,
-        id: u64,
-        state: &'w Arc<ListenerState>,
-        socket: UdpSocket,
-    ) -> io::Result<Self> {
-        let rules = listener_of(worker, state).and_then(|listener| Rules::of(&listener, &worker.shared.quic));
+    fn new(worker: &'w Rc<Worker>, owner: &'w RefCell<Owner>, socket: UdpSocket) -> io::Result<Self> {
+        let listener = listener_of(worker, &owner.borrow().listener);
+        let rules = listener.and_then(|listener| Rules::of(&listener, &worker.shared.quic));
         let config = EndpointConfig::new(worker.shared.quic.reset_key());
         let server = rules.as_ref().map(|rules| (*rules.config).clone());
         let local = socket.local_addr()?;
         let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
-        Ok(Self { worker, id, state, endpoint, local, rules, handshakes: Rc::default() })
+        Ok(Self { worker, owner, endpoint, local, rules, handshakes: Rc::default() })
     }
 
     async fn accept_all(&mut self) {
@@ -121,7 +116,8 @@ impl<'w> Accepting<'w> {
 
     fn is_there_again(&self) -> bool {
         let pinned = self.worker.pin();
-        let listener = pinned.listener(&self.state.name).filter(|listener| listener.http3.is_some());
+        let listener =
+            pinned.listener(&self.owner.borrow().listener.name).filter(|listener| listener.http3.is_some());
         let is_here = |bind: &Bind| match bind {
             Bind::Any { port } => self.local.ip().is_unspecified() && [0, self.local.port()].contains(port),
             Bind::Socket(address) => {
@@ -134,8 +130,8 @@ impl<'w> Accepting<'w> {
     }
 
     /// The rules of the listener as the snapshot in force has it.
-    fn rules(&mut self) -> Option<&Rules> {
-        let listener = listener_of(self.worker, self.state)?;
+    fn rules(&mut self, state: &ListenerState) -> Option<&Rules> {
+        let listener = listener_of(self.worker, state)?;
         if !self.rules.as_ref().is_some_and(|rules| Arc::ptr_eq(&rules.listener, &listener)) {
             self.rules = Rules::of(&listener, &self.worker.shared.quic);
         }
@@ -143,6 +139,7 @@ impl<'w> Accepting<'w> {
     }
 
     fn take(&mut self, incoming: Incoming) {
+        let Owner { id, listener: state } = self.owner.borrow().clone();
         let peer = incoming.remote_address();
         if self.handshakes.get() >= UNVALIDATED_MAX && !incoming.remote_address_validated() {
             // One that cannot be asked has shown it before.
@@ -151,23 +148,23 @@ impl<'w> Accepting<'w> {
             }
             return;
         }
-        let Some(Rules { config, early, .. }) = self.rules() else { return incoming.refuse() };
+        let Some(Rules { config, early, .. }) = self.rules(&state) else { return incoming.refuse() };
         let (config, early) = (Arc::clone(config), *early);
-        let Some(seat) = Seat::take(self.state, &self.worker.shared, false) else {
-            tracing::debug!(listener = self.state.name, %peer, "no more connections; one over QUIC is refused");
+        let Some(seat) = Seat::take(&state, &self.worker.shared, false) else {
+            tracing::debug!(listener = state.name, %peer, "no more connections; one over QUIC is refused");
             return incoming.refuse();
         };
         match incoming.accept_with(config) {
             Ok(connecting) => {
-                let place = self.worker.registry.enter(self.id);
+                let place = self.worker.registry.enter(id);
                 let handshake = Handshake::begin(&self.handshakes);
                 let arrived = Arrived { seat, place, handshake, connecting, early, local: self.local };
                 // As for any other connection: a panic ends this one.
                 tokio::task::spawn_local(serve(Rc::clone(self.worker), arrived));
             }
             Err(error) => {
-                self.state.handshake_failures.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(listener = self.state.name, %peer, %error, "no QUIC handshake");
+                state.handshake_failures.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(listener = state.name, %peer, %error, "no QUIC handshake");
             }
         }
     }

@@ -12,7 +12,7 @@ use super::varint;
 use crate::accepted::{listener_of, woken};
 use crate::account::Account;
 use crate::codec::Asked;
-use crate::forward::{Client, Outcome, forward, turn_down};
+use crate::forward::{Client, Outcome, forward, put_off, turn_down};
 use crate::grpc;
 use crate::head::{Method, Version};
 use crate::http1::Reject;
@@ -323,7 +323,8 @@ async fn answer_to(
     if client.early && !may_be_early(request.head.method, request.head.upgrade.is_some()) {
         // RFC 8470 section 5.2: its client sends it again once the handshake is complete.
         let reason = "this request has to wait for the end of the handshake";
-        return turn_down(client, answer, Version::Http3, Reject { status: 425, reason }).await;
+        client.state.http3.too_early.fetch_add(1, Ordering::Relaxed);
+        return put_off(client, answer, Version::Http3, Reject { status: 425, reason }).await;
     }
     if let Outcome::Tunnel(tunnel) = forward(client, &listener, asked, answer).await {
         drop(listener);

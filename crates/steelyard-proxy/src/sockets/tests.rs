@@ -40,6 +40,12 @@ fn listeners(wanted: &[(&str, &[&str])]) -> Vec<Arc<Listener>> {
 
 /// Puts listeners in force; returns what was opened and closed.
 fn change(sockets: &mut Sockets, wanted: &[(&str, &[&str])]) -> (Vec<Opened>, Vec<u64>) {
+    let Changed { opened, moved, closed } = change_moving(sockets, wanted);
+    assert!(moved.is_empty(), "{moved:?}");
+    (opened, closed)
+}
+
+fn change_moving(sockets: &mut Sockets, wanted: &[(&str, &[&str])]) -> Changed {
     let prepared = sockets.prepare(&listeners(wanted), 2).unwrap();
     sockets.commit(prepared)
 }
@@ -220,6 +226,27 @@ fn http3_has_sockets_of_its_own_on_the_same_port_which_come_and_go_alone() {
     // Those that were closed may still be there for a while, until their connections have ended.
     let (back, _) = change(&mut sockets, &[("web3", &[&bind])]);
     assert_eq!(back.len(), 2);
+}
+
+#[test]
+fn what_quic_is_spoken_over_moves_to_a_listener_that_takes_over_its_address() {
+    let mut sockets = Sockets::default();
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (one, two) = (free(), free());
+    let (opened, _) = change(&mut sockets, &[("a3", &[&one]), ("b3", &[&two])]);
+    let [a_tcp, a_quic, b_tcp, b_quic] = &opened[..] else { panic!("{opened:?}") };
+    // One that is kept is nobody else's.
+    let failure = sockets.prepare(&listeners(&[("a3", &[&one]), ("b3", &[&two])]), 2).unwrap();
+    assert!(failure.moved.is_empty() && failure.opened.is_empty());
+    drop(failure);
+    // They change places.
+    let Changed { opened, moved, closed } = change_moving(&mut sockets, &[("a3", &[&two]), ("b3", &[&one])]);
+    assert_eq!((opened.len(), closed), (2, vec![a_tcp.id, b_tcp.id]));
+    let moves: Vec<_> = moved.iter().map(|moved| (moved.from, moved.listener.as_str())).collect();
+    assert_eq!(moves, [(b_quic.id, "a3"), (a_quic.id, "b3")]);
+    // What has moved is named anew, and closed by that.
+    let (_, closed) = change(&mut sockets, &[("a3", &[&two])]);
+    assert!(closed.contains(&moved[1].to) && !closed.contains(&moved[0].to), "{closed:?}");
 }
 
 #[test]

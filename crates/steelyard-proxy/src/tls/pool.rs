@@ -30,14 +30,36 @@ const TELL_INTERVAL_S: u64 = 10;
 pub(crate) struct PoolTls {
     /// What the library that speaks TLS is told.
     pub config: Arc<ClientConfig>,
+    /// The same where no protocol is to be agreed on, since what is spoken is carried as it is.
+    pub config_carried: Arc<ClientConfig>,
     /// Our own certificate, where there is one.
     pub certificate: Option<Shown>,
     /// How handshakes went.
     pub counts: Arc<Counts>,
     pub(super) settings: document::PoolTls,
-    /// What is to be spoken over it.
-    pub(super) protocol: Protocol,
+    pub(super) purpose: Purpose,
     pub(super) digest: Digest,
+}
+
+/// What a pool's connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// What is to be spoken over them.
+    pub protocol: Protocol,
+    /// Whether they only carry what clients and endpoints speak among themselves.
+    pub carried: bool,
+}
+
+impl Purpose {
+    /// What is offered, the most wanted first.
+    fn offered(self) -> &'static [&'static [u8]] {
+        match self.protocol {
+            _ if self.carried => &[],
+            Protocol::Http1 | Protocol::H2c => &[HTTP1],
+            Protocol::H2 => &[HTTP2],
+            Protocol::Auto => &[HTTP2, HTTP1],
+        }
+    }
 }
 
 /// What an endpoint has agreed to speak.
@@ -69,7 +91,7 @@ impl Counts {
 impl PoolTls {
     /// Loads and checks everything; `None` where a problem has been found. `before` is what is in force.
     pub(super) fn load(
-        (settings, protocol): (&document::PoolTls, Protocol),
+        (settings, purpose): (&document::PoolTls, Purpose),
         contents: &Contents<'_>,
         before: Option<&Self>,
         findings: &mut Findings,
@@ -86,27 +108,29 @@ impl PoolTls {
             config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
             shown
         });
+        let config_carried = Arc::new(config.clone());
         // What is agreed on is told by `Transport::alpn`.
-        config.alpn_protocols = offered(protocol).iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = purpose.offered().iter().map(|name| name.to_vec()).collect();
         Some(Self {
             config: Arc::new(config),
+            config_carried,
             certificate,
             counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
             settings: settings.clone(),
-            protocol,
+            purpose,
             digest: contents.digest(),
         })
     }
 
     /// Whether each endpoint says for itself what it speaks.
     pub fn leaves_it_open(&self) -> bool {
-        self.protocol == Protocol::Auto
+        self.purpose.protocol == Protocol::Auto
     }
 
     /// What is spoken with an endpoint that agreed on this in its handshake; `None` where it is not what has to be spoken.
     /// One that knows nothing of agreements speaks HTTP/1.1.
     pub fn spoken(&self, agreed: Option<&[u8]>) -> Option<Spoken> {
-        match self.protocol {
+        match self.purpose.protocol {
             Protocol::H2 | Protocol::Auto if agreed == Some(HTTP2) => Some(Spoken::Http2),
             Protocol::H2 => None,
             Protocol::Http1 | Protocol::H2c | Protocol::Auto => Some(Spoken::Http1),
@@ -116,7 +140,11 @@ impl PoolTls {
     /// What a failed handshake says in truth: that an endpoint knows none of what was offered is an alert like others.
     pub fn refined(&self, error: rustls::Error) -> Insecure {
         let unknown = rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol);
-        if self.protocol == Protocol::H2 && error == unknown { Insecure::NoHttp2 } else { error.into() }
+        if self.purpose.protocol == Protocol::H2 && error == unknown {
+            Insecure::NoHttp2
+        } else {
+            error.into()
+        }
     }
 
     /// The name that the endpoint has to prove which was configured as `configured`.
@@ -156,15 +184,6 @@ pub(crate) fn same(one: Option<&Arc<PoolTls>>, other: Option<&Arc<PoolTls>>) -> 
         (None, None) => true,
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         _ => false,
-    }
-}
-
-/// What is offered, the most wanted first.
-fn offered(protocol: Protocol) -> &'static [&'static [u8]] {
-    match protocol {
-        Protocol::Http1 | Protocol::H2c => &[HTTP1],
-        Protocol::H2 => &[HTTP2],
-        Protocol::Auto => &[HTTP2, HTTP1],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::files;
 use super::findings::Findings;
+use super::pool::Purpose;
 use super::verify;
 use super::{ListenerTls, PoolTls};
 use aws_lc_rs::digest::{Context, SHA256};
@@ -9,9 +10,9 @@ use rustls::RootCertStore;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use steelyard_core::document::{self, Document, Protocol};
+use steelyard_core::document::{self, Document};
 use steelyard_core::problem::{Problem, Refusal};
-use steelyard_core::snapshot::Snapshot;
+use steelyard_core::snapshot::{Snapshot, is_carried};
 
 /// Whether files are read again that have been read for the snapshot in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,9 +90,10 @@ pub(super) fn load(
         for config in &document.pools {
             let Some(settings) = &config.tls else { continue };
             let before = before.and_then(|before| before.pool(&config.name)?.prepared.get());
+            let carried = is_carried(document, &config.name);
+            let purpose = Purpose { protocol: config.protocol, carried };
             let loaded = findings.at(config.name.as_str(), |findings| {
-                findings
-                    .at("tls", |findings| pool((settings, config.protocol), before, files, &system, findings))
+                findings.at("tls", |findings| pool((settings, purpose), before, files, &system, findings))
             });
             parts.pools.extend(loaded.map(|tls| (config.name.clone(), tls)));
         }
@@ -124,13 +126,13 @@ fn listener(
 }
 
 fn pool(
-    (settings, protocol): (&document::PoolTls, Protocol),
+    (settings, purpose): (&document::PoolTls, Purpose),
     before: Option<&Arc<PoolTls>>,
     files: Files,
     system: &System,
     findings: &mut Findings,
 ) -> Option<Arc<PoolTls>> {
-    let same = before.filter(|before| before.settings == *settings && before.protocol == protocol);
+    let same = before.filter(|before| before.settings == *settings && before.purpose == purpose);
     if let (Some(same), Files::Keep) = (same, files) {
         return Some(Arc::clone(same));
     }
@@ -139,7 +141,7 @@ fn pool(
     if let Some(same) = same.filter(|same| same.digest == contents.digest()) {
         return Some(Arc::clone(same));
     }
-    PoolTls::load((settings, protocol), &contents, before.map(Arc::as_ref), findings).map(Arc::new)
+    PoolTls::load((settings, purpose), &contents, before.map(Arc::as_ref), findings).map(Arc::new)
 }
 
 /// Routes whose host no certificate stands for: their clients would be shown another's.

@@ -44,7 +44,7 @@ impl Carrier {
 
     /// Takes what the endpoint of a session has written behind the first `filled` places; returns how many came.
     fn hear(&mut self, place: usize, batch: &mut Batch, filled: usize, now: Nanos) -> usize {
-        let responses = self.listener().and_then(|listener| listener.responses);
+        let promise = self.promise;
         let Pair { client, local } = self.sessions.pair(place);
         let session = &mut self.sessions[place];
         let Some(link) = &mut session.link else { return 0 };
@@ -69,11 +69,9 @@ impl Carrier {
             link.answered = true;
             link.slot.replied(now);
         }
-        session.answered += count as u64;
         session.seeker = None;
-        // Where it is known how many are to come, these were not the last.
-        session.owed = responses.is_some();
-        if session.is_complete(responses) {
+        session.owed.answer(count as u64, promise, now);
+        if session.owed.is_complete(promise) {
             self.end(place, now);
         } else {
             self.sessions.touch(place, now);

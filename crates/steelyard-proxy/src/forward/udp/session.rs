@@ -1,5 +1,6 @@
 //! One session: what it holds, and how it ends.
 
+use super::owed::Owed;
 use crate::forward::slot::Slot;
 use crate::sys;
 use crate::worker::Seat;
@@ -18,24 +19,15 @@ pub(super) struct Session {
     pub seeker: Option<Box<Seeker>>,
     /// Whether its pool has counted it.
     pub counted: bool,
-    /// Datagrams of the client.
-    pub asked: u64,
-    /// Datagrams that came back.
-    pub answered: u64,
-    /// Whether the client was the last to write.
-    pub owed: bool,
+    /// What was written, and what its client can still expect.
+    pub owed: Owed,
     _seat: Seat,
 }
 
 impl Session {
     /// A session that has no endpoint yet.
     pub fn new(seat: Seat) -> Self {
-        Self { link: None, seeker: None, counted: false, asked: 0, answered: 0, owed: true, _seat: seat }
-    }
-
-    /// Whether as many datagrams have come back as were promised for each of the client's.
-    pub fn is_complete(&self, responses: Option<u32>) -> bool {
-        responses.is_some_and(|each| self.answered >= self.asked.saturating_mul(each.into()))
+        Self { link: None, seeker: None, counted: false, owed: Owed::default(), _seat: seat }
     }
 
     /// It has no more use for its endpoint.

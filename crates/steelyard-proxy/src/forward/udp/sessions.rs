@@ -76,11 +76,6 @@ impl<T> IndexMut<usize> for Sessions<T> {
 }
 
 impl<T> Sessions<T> {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The place of the session of this pair.
     pub fn find(&self, pair: &Pair) -> Option<usize> {
         self.places.get(pair).map(|&place| place as usize)
@@ -151,6 +146,11 @@ impl<T> Sessions<T> {
     }
 
     /// Every session.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| &entry.value)
+    }
+
+    /// Every session, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().map(|(_, entry)| &mut entry.value)
     }
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(sessions.oldest(Stranger), Some((places[1], Nanos(1))));
         sessions.remove(places[3]);
         assert_eq!(ports(&mut sessions, Stranger), [1, 4, 0, 2]);
-        assert!(sessions.is_empty());
+        assert_eq!(sessions.iter().count(), 0);
     }
 
     #[test]
