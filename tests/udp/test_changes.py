@@ -107,7 +107,23 @@ def test_a_drain_waits_for_replies_and_takes_in_nobody() -> None:
     assert client.receive() == b"answer"
     # Nothing is owed any more.
     assert running.expect_exit() == 0
+    assert "the time to drain is over" not in running.errors()
     assert stranger.hears_nothing()
+
+
+def test_a_conversation_goes_on_while_it_drains() -> None:
+    server = udp_server("")
+    running = spawned(server)
+    client = udp_client(running.listening())
+    assert client.ask() == b" who"
+    running.send_signal(signal.SIGTERM)
+    eventually(lambda: running.status()["state"] == "draining")
+    for _ in range(4):
+        # Long enough for another look at who is quiet.
+        running.expect_to_live_on(for_s=0.15)
+        assert client.ask(b"more") == b" more"
+    assert running.listener()["accepted"] == 1
+    assert running.expect_exit() == 0
 
 
 def test_a_drain_ends_when_its_time_is_over() -> None:
