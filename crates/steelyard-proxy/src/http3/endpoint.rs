@@ -13,7 +13,7 @@ use crate::transport::Facts;
 use crate::worker::{Seat, Worker};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::rustls::pki_types::CertificateDer;
-use quinn::{Connecting, Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Connecting, Connection, Endpoint, Incoming, TokioRuntime};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -94,7 +94,7 @@ impl<'w> Accepting<'w> {
         socket: UdpSocket,
     ) -> io::Result<Self> {
         let rules = listener_of(worker, state).and_then(|listener| Rules::of(&listener, &worker.shared.quic));
-        let config = EndpointConfig::new(worker.shared.quic.reset_key());
+        let config = worker.shared.quic.endpoint();
         let server = rules.as_ref().map(|rules| (*rules.config).clone());
         let local = socket.local_addr()?;
         let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;

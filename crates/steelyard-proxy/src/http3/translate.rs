@@ -20,7 +20,7 @@ const COOKIE: &[u8] = b"cookie";
 
 /// Why a request is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unsound {
+pub enum Unsound {
     /// It cannot be decompressed, and the connection cannot go on.
     Compression,
     /// It is answered.
@@ -68,7 +68,7 @@ impl Pseudo {
 
 /// Reads a request from a section into `out` and `fields`, which are empty, and says what was found. `ended` says that its
 /// head was all of it; `key` is used where it asks for a WebSocket.
-pub(super) fn request(
+pub fn request(
     section: &[u8],
     ended: bool,
     limits: &Limits,
@@ -214,7 +214,7 @@ fn check_for_connection(field: FieldSpan, out: &[u8]) -> Result<(), Unsound> {
 }
 
 /// Reads a trailer section; fields that must not be in one (RFC 9110 section 6.5.1) are left out.
-pub(super) fn trailers(
+pub fn trailers(
     section: &[u8],
     bytes_max: usize,
     out: &mut Vec<u8>,
