@@ -79,10 +79,13 @@ class TestClients:
 class TestResumption:
     def test_a_session_is_taken_up_again_also_after_a_reload(self) -> None:
         ca = authority()
-        plan = speaking(proxy().pool(origin()), ca)
+        pair = ca.certificate("a.example")
+        plan = proxy().pool(origin()).listener(tls={"certificates": [pair.files]}, http3=True)
         running = plan.start()
         ticket = http3_client(running, ca).expect_ticket()
         assert ticket.max_early_data_size is None
+        # Also with another certificate.
+        pair.replace_by(ca.certificate("a.example"))
         running.apply(plan)
         again = http3_client(running, ca, ticket=ticket)
         assert again.handshake is not None
