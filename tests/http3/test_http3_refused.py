@@ -171,6 +171,11 @@ class TestTooMuch:
         # What is short as it is sent, and long as it is meant.
         stream = h3.open("POST", "/echo", end=False).send(b"abc")
         stream.trailers([("x", "0" * 12_000)]).expect_reset(MESSAGE_ERROR)
+        # More fields than there may be over HTTP/1.1.
+        stream = h3.open("POST", "/echo", end=False).send(b"abc")
+        stream.trailers([("x", "y")] * 33).expect_reset(MESSAGE_ERROR)
+        stream = h3.open("POST", "/echo", end=False).send(b"abc")
+        stream.trailers([("x", "y")] * 32).expect_response(200)
         assert h3.get().status == 200
 
 

@@ -7,7 +7,7 @@ use super::qpack::{self, Section};
 use crate::codec::{Parts, Trailers};
 use crate::grpc;
 use crate::head::{FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
-use crate::http1::chunked::may_trail;
+use crate::http1::chunked::{TRAILER_COUNT_MAX, may_trail};
 use crate::http1::encode::{Local, ResponseEdit, is_withheld, passes_to_client};
 use crate::http1::field::is_token;
 use crate::http1::{Limits, Reject};
@@ -220,9 +220,14 @@ pub fn trailers(
     out: &mut Vec<u8>,
     fields: &mut Vec<FieldSpan>,
 ) -> Result<(), Unsound> {
+    let mut count = 0;
     read(section, bytes_max, out, |out, part| match part {
         Part::Pseudo(..) => Err(bad("a pseudo-field in trailers")),
+        Part::Field(_) if count == TRAILER_COUNT_MAX => {
+            Err(Reject { status: 431, reason: "too many trailer fields" }.into())
+        }
         Part::Field(field) => {
+            count += 1;
             if may_trail(field.kind, field.name.of(out)) {
                 fields.push(field);
             }

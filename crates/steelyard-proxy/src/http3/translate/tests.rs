@@ -183,6 +183,11 @@ fn trailers_lose_what_steers_and_hold_no_pseudo_field() {
         assert!(trailers(&unsound, 1000, &mut out, &mut fields).is_err());
     }
     assert_eq!(trailers(&[0, 0, 0x80], 1000, &mut out, &mut fields), Err(Unsound::Compression));
+    // As many as over HTTP/1.1, those that are lost among them.
+    let most = [[("x", "y"), ("host", "b")]; TRAILER_COUNT_MAX / 2].concat();
+    assert!(trailers(&section(&most), 8_000, &mut out, &mut fields).is_ok());
+    let more = [&most[..], &[("x", "y")]].concat();
+    assert!(trailers(&section(&more), 8_000, &mut out, &mut fields).is_err());
 }
 
 /// Fields of a section that was written, as text.
