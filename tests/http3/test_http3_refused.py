@@ -55,6 +55,7 @@ MALFORMED: dict[str, Fields] = {
     "a pseudo-field of nobody": [*GET, (":mine", "1")],
     "a pseudo-field behind others": [*without(":path"), ("x", "1"), (":path", "/")],
     "a pseudo-field behind a cookie": [*without(":path"), ("cookie", "a=1"), (":path", "/")],
+    "a pseudo-field behind an empty cookie": [*without(":path"), ("cookie", ""), (":path", "/")],
     "an upper case letter": [*GET, ("X-Mine", "1")],
     "a blank in a name": [*GET, ("x mine", "1")],
     "a line end in a value": [*GET, ("x", "1\r\ny: 2")],

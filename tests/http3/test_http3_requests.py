@@ -133,6 +133,8 @@ def test_crumbs_of_a_cookie_are_joined() -> None:
     stream = h3.open("GET", "/echo", [("cookie", "a=1"), ("x-a", "B"), ("cookie", "b=2")])
     reply = stream.expect_response(200)
     assert reply.seen("cookie") == ["a=1; b=2"]
+    stream = h3.open("GET", "/echo", [("cookie", ""), ("cookie", "a=1"), ("cookie", "")])
+    assert stream.expect_response(200).seen("cookie") == ["a=1"]
     assert reply.seen("x-a") == ["B"]
 
 

@@ -78,9 +78,10 @@ pub fn request(
 ) -> Result<RequestHead, Unsound> {
     let mut pseudo = Pseudo::default();
     let mut notes = Notes::default();
-    let mut crumbs = Vec::new();
+    let mut crumbs: Option<Vec<u8>> = None;
+    let too_many = || Unsound::Request(Reject { status: 431, reason: "too many header fields" });
     read(section, limits.header_bytes_max as usize, out, |out, part| match part {
-        Part::Pseudo(name, value) if fields.is_empty() && crumbs.is_empty() => {
+        Part::Pseudo(name, value) if fields.is_empty() && crumbs.is_none() => {
             let place = pseudo.place(name.of(out)).ok_or(bad("unknown pseudo-field"))?;
             if place.replace(value).is_some() {
                 return Err(bad("repeated pseudo-field"));
@@ -89,24 +90,28 @@ pub fn request(
         }
         Part::Pseudo(..) => Err(bad("a pseudo-field behind other fields")),
         Part::Field(field) if field.name.of(out) == COOKIE => {
-            if !crumbs.is_empty() {
+            let (crumbs, value) = (crumbs.get_or_insert_default(), field.value.of(out));
+            if !(crumbs.is_empty() || value.is_empty()) {
                 crumbs.extend_from_slice(b"; ");
             }
-            crumbs.extend_from_slice(field.value.of(out));
+            crumbs.extend_from_slice(value);
             out.truncate(field.name.start as usize);
             Ok(())
         }
         Part::Field(field) => {
             check_for_connection(field, out)?;
             if fields.len() == limits.header_count_max as usize {
-                return Err(Reject { status: 431, reason: "too many header fields" }.into());
+                return Err(too_many());
             }
             notes.take(field, out)?;
             fields.push(field);
             Ok(())
         }
     })?;
-    if !crumbs.is_empty() {
+    if let Some(crumbs) = crumbs {
+        if fields.len() == limits.header_count_max as usize {
+            return Err(too_many());
+        }
         // Those of a cookie that came in crumbs become one again (RFC 9114 section 4.2.1).
         fields.push(write_field(out, COOKIE, &crumbs));
     }
