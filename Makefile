@@ -71,7 +71,7 @@ lock: $(READY) ## pin the Python dependencies anew
 
 # Seconds for each target. What is found beyond the kept corpus stays in fuzz/target.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= request_head response_head chunked http2_request proxy_header client_hello
+FUZZ_TARGETS ?= request_head response_head chunked http2_request http3_stream proxy_header client_hello
 
 .PHONY: fuzz
 fuzz: ## look for inputs that break a codec, FUZZ_SECONDS=60 for each target

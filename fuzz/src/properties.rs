@@ -2,8 +2,11 @@
 //!
 //! The fuzz targets call these, and so does `crates/steelyard-proxy/tests/corpus.rs`, which includes this file.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use steelyard_proxy::head::{
     FieldKind, FieldSpan, Fields, Framing, Method, RequestHead, ResponseHead, Version,
 };
@@ -14,7 +17,14 @@ use steelyard_proxy::http1::{
     request, response,
 };
 use steelyard_proxy::http2::translate;
+use steelyard_proxy::http3::code::{Code, Failure};
+use steelyard_proxy::http3::frames::{self, Frames, Head, Source};
+use steelyard_proxy::http3::qpack::{self, Section};
+use steelyard_proxy::http3::{settings, translate as http3_translate};
 use steelyard_proxy::{hello, proxied};
+
+/// The fields that a request is given on its way.
+const FIELDS_ADDED_MAX: u32 = 16;
 
 type Parsed<H, E> = Result<Option<(H, Fields)>, E>;
 
@@ -31,7 +41,7 @@ pub fn request_head(data: &[u8]) {
     let trusted = data.last().is_some_and(|byte| byte % 2 == 1);
     encode::request(&mut out, data, &head, &fields, &request_edit(&head, &target, trusted));
     check_lines(&out);
-    let Ok(Some((again, again_fields))) = parse_request(&out) else {
+    let Ok(Some((again, again_fields))) = parse_written(&out) else {
         panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
     };
     assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
@@ -123,13 +133,11 @@ pub fn chunked(data: &[u8]) {
     assert_eq!(again.end, out.len());
     let mut again_fields = Fields::new();
     chunked::trailer_fields(&again.trailers, &mut again_fields).expect("what we write is sound");
-    let text = |section: &[u8], fields: &[FieldSpan]| -> Vec<_> {
-        fields
-            .iter()
-            .map(|field| (field.name.of(section).to_vec(), field.value.of(section).to_vec()))
-            .collect()
-    };
     assert_eq!(text(&again.trailers, &again_fields), text(&body.trailers, &fields));
+}
+
+fn text(section: &[u8], fields: &[FieldSpan]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fields.iter().map(|field| (field.name.of(section).to_vec(), field.value.of(section).to_vec())).collect()
 }
 
 /// What an HTTP/2 client asks for is what an endpoint of HTTP/1.1 is asked: nothing in it becomes another line, another
@@ -143,23 +151,28 @@ pub fn http2_request(data: &[u8]) {
     let key = || *b"dGhlIHNhbXBsZSBub25jZQ==";
     let asked = translate::request(&parts, ended, &Limits::default(), key, &mut bytes, &mut fields);
     let Ok(head) = asked else { return };
-    let target = target(&bytes, &head);
+    check_asked(&head, &bytes, &fields);
+}
+
+/// A request that came otherwise, and was written down as one of HTTP/1.1, is that once it has gone.
+fn check_asked(head: &RequestHead, bytes: &[u8], fields: &[FieldSpan]) {
+    let target = target(bytes, head);
     let mut out = Vec::new();
-    encode::request(&mut out, &bytes, &head, &fields, &request_edit(&head, &target, false));
+    encode::request(&mut out, bytes, head, fields, &request_edit(head, &target, false));
     check_lines(&out);
-    let Ok(Some((again, again_fields))) = parse_request(&out) else {
+    let Ok(Some((again, again_fields))) = parse_written(&out) else {
         panic!("what we write is refused: {:?}", String::from_utf8_lossy(&out))
     };
     assert_eq!(again.head_bytes as usize, out.len(), "the head ends where we say");
-    assert_eq!(again.method_span.of(&out), head.method_span.of(&bytes));
+    assert_eq!(again.method_span.of(&out), head.method_span.of(bytes));
     let sent = &out[again.method_span.end as usize + 1..];
     assert!(sent.starts_with(&target) && sent[target.len()..].starts_with(b" HTTP/1.1\r\n"));
     assert_eq!(again.framing, head.framing);
     assert_eq!(again.expect_continue, head.expect_continue);
     assert_eq!(again.te_trailers, head.te_trailers);
-    assert_eq!(again.upgrade.map(|upgrade| upgrade.of(&out)), head.upgrade.map(|upgrade| upgrade.of(&bytes)));
-    assert_eq!(again.authority.of(&out), head.authority.of(&bytes));
-    assert_eq!(passed_on(&out, &again_fields), passed_on(&bytes, &fields));
+    assert_eq!(again.upgrade.map(|upgrade| upgrade.of(&out)), head.upgrade.map(|upgrade| upgrade.of(bytes)));
+    assert_eq!(again.authority.of(&out), head.authority.of(bytes));
+    assert_eq!(passed_on(&out, &again_fields), passed_on(bytes, fields));
     assert!(again_fields.iter().filter(|field| field.name.of(&out) == b"cookie").count() <= 1, "crumbs");
     check_who_asks(&out, &again_fields);
 }
@@ -196,9 +209,145 @@ fn http2_parts(data: &[u8]) -> Option<(http::request::Parts, bool)> {
     Some((request.into_parts().0, flags.contains(&b'e')))
 }
 
+/// What an HTTP/3 client writes on a stream is read the same however it comes; what it asks for is what an endpoint of
+/// HTTP/1.1 is asked, and what it sets is sound.
+///
+/// The first byte says how large the pieces are in which the others come.
+pub fn http3_stream(data: &[u8]) {
+    let Some((&size, stream)) = data.split_first() else { return };
+    let whole = read_frames(stream, stream.len().max(1), true);
+    for pieces in [1, 2 + usize::from(size)] {
+        assert_eq!(read_frames(stream, pieces, true), whole, "in pieces of {pieces}");
+    }
+    let (all, outcome) = whole;
+    let heads = |frames: &[(Head, Vec<u8>)]| frames.iter().map(|(head, _)| *head).collect::<Vec<_>>();
+    let (passed_over, other) = read_frames(stream, 2 + usize::from(size), false);
+    assert_eq!((heads(&passed_over), other), (heads(&all), outcome), "what is not taken is passed over");
+    for (head, payload) in &all {
+        if head.length != payload.len() as u64 {
+            assert!(matches!(outcome, Err(Failure::Connection(Code::FrameError, _))), "cut short");
+            break;
+        }
+        match head.kind {
+            frames::HEADERS => section(payload),
+            frames::SETTINGS if !payload.is_empty() && settings::check(payload).is_ok() => {
+                assert!(settings::check(&[&payload[..], payload].concat()).is_err(), "the same twice");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Frames with what was taken of their payloads, and how their stream ended.
+type ReadFrames = (Vec<(Head, Vec<u8>)>, Result<(), Failure>);
+
+/// Pieces of a stream, before each of which there is nothing for a moment.
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    waits: bool,
+}
+
+impl Source for Pieces {
+    fn poll_piece(&mut self, bytes_max: usize, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        self.waits = !self.waits;
+        if self.waits {
+            return Poll::Pending;
+        }
+        let Some(mut piece) = self.pieces.pop_front() else { return Poll::Ready(Ok(None)) };
+        if piece.len() > bytes_max {
+            self.pieces.push_front(piece.split_off(bytes_max));
+        }
+        Poll::Ready(Ok(Some(piece)))
+    }
+
+    fn stop(&mut self, _: Code) {}
+}
+
+/// Reads a stream that comes in pieces of this size, with payloads whole or with what of them is there at once.
+fn read_frames(stream: &[u8], size: usize, whole: bool) -> ReadFrames {
+    let pieces = stream.chunks(size).map(Bytes::copy_from_slice).collect();
+    let mut frames = Frames::new(Pieces { pieces, waits: false });
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut all = Vec::new();
+    loop {
+        let head = match frames.poll_head(&mut cx) {
+            Poll::Pending => continue,
+            Poll::Ready(Ok(Some(head))) => head,
+            Poll::Ready(end) => return (all, end.map(|_| ())),
+        };
+        let mut payload = Vec::new();
+        let read = loop {
+            match frames.poll_whole(&mut payload, &mut cx) {
+                _ if !whole => break Ok(()),
+                Poll::Pending => {}
+                Poll::Ready(outcome) => break outcome,
+            }
+        };
+        all.push((head, payload));
+        if read.is_err() {
+            return (all, read);
+        }
+    }
+}
+
+/// A section of fields, as the head of a request and as trailers.
+fn section(section: &[u8]) {
+    if let Some(fields) = qpack_fields(section) {
+        let mut out = Vec::new();
+        qpack::begin(&mut out);
+        for (name, value) in &fields {
+            qpack::write(&mut out, name, value);
+        }
+        let lower = |(name, value): (Vec<u8>, Vec<u8>)| (name.to_ascii_lowercase(), value);
+        let lower: Vec<_> = fields.into_iter().map(lower).collect();
+        assert_eq!(qpack_fields(&out), Some(lower), "what we write");
+    }
+    for ended in [false, true] {
+        let (mut bytes, mut fields) = (Vec::new(), Fields::new());
+        let key = || *b"dGhlIHNhbXBsZSBub25jZQ==";
+        let limits = Limits::default();
+        if let Ok(head) = http3_translate::request(section, ended, &limits, key, &mut bytes, &mut fields) {
+            check_asked(&head, &bytes, &fields);
+        }
+    }
+    let (mut bytes, mut fields) = (Vec::new(), Fields::new());
+    if http3_translate::trailers(section, chunked::TRAILER_BYTES_MAX, &mut bytes, &mut fields).is_ok() {
+        let mut out = Vec::new();
+        encode::trailers(&mut out, &bytes, &fields);
+        let again = decode(&out, out.len()).expect("what we write is sound").expect("and whole");
+        let mut again_fields = Fields::new();
+        chunked::trailer_fields(&again.trailers, &mut again_fields).expect("what we write is sound");
+        assert_eq!(text(&again.trailers, &again_fields), text(&bytes, &fields));
+    }
+}
+
+fn qpack_fields(section: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut section = Section::new(section).ok()?;
+    let mut fields = Vec::new();
+    while let Some((name, value)) = section.next().ok()? {
+        let mut field = (Vec::new(), Vec::new());
+        name.write(&mut field.0).ok()?;
+        value.write(&mut field.1).ok()?;
+        fields.push(field);
+    }
+    Some(fields)
+}
+
 fn parse_request(data: &[u8]) -> Parsed<RequestHead, Reject> {
     let mut fields = Fields::new();
     Ok(request::parse(data, &Limits::default(), &mut fields)?.map(|head| (head, fields)))
+}
+
+/// What we write: there may be a few fields more in it than may come, and their bytes.
+fn parse_written(data: &[u8]) -> Parsed<RequestHead, Reject> {
+    let all = Limits::default();
+    let limits = Limits {
+        header_bytes_max: 2 * all.header_bytes_max,
+        header_count_max: all.header_count_max + FIELDS_ADDED_MAX,
+        ..all
+    };
+    let mut fields = Fields::new();
+    Ok(request::parse(data, &limits, &mut fields)?.map(|head| (head, fields)))
 }
 
 fn parse_response(data: &[u8], method: Method) -> Parsed<ResponseHead, Malformed> {

@@ -255,6 +255,9 @@ def test_an_endpoint_that_does_not_read_holds_up_its_stream_alone() -> None:
             break
     assert sent < 16 << 20
     assert resident_bytes(running.process.pid) - before < 32 << 20
+    # Nor does it keep one whose client gives up.
+    stuck.reset()
+    eventually(lambda: running.in_flight() == 0)
 
 
 def test_a_window_that_never_opens_ends_its_stream() -> None:

@@ -4,6 +4,10 @@ import signal
 from typing import Any
 
 from language import (
+<<<<<<< HEAD
+=======
+    Plan,
+>>>>>>> unseen
     Running,
     Scripted,
     ScriptedConnection,
@@ -14,16 +18,23 @@ from language import (
     proxy,
     scripted,
 )
+<<<<<<< HEAD
 from language.datagrams import free_address
+=======
+>>>>>>> unseen
 from language.http3 import (
     INTERNAL_ERROR,
     NO_ERROR,
     REQUEST_REJECTED,
     Http3Client,
     Stream,
+    http3_begun,
     http3_client,
     speaking,
 )
+
+LAST_STREAM = (1 << 62) - 4
+CONNECTION_REFUSED = 0x2
 
 
 def facing(**pool: Any) -> tuple[Scripted, Running, Http3Client]:
@@ -134,7 +145,32 @@ class TestConnections:
         server, running, h3 = facing()
         asked, connection = opened(h3, server)
         running.stop()
-        assert h3.expect_goaway() > asked.number
+        # Nothing is refused yet: a request may be on its way.
+        assert h3.expect_goaway() == LAST_STREAM
+        late, later = opened(h3, server)
+        later.send(ok(b"still"))
+        assert late.expect_response(200).body == b"still"
+        expect_the_rest(h3, asked, connection)
+        running.expect_stopped()
+
+    def test_a_drain_waits_for_no_handshake(self) -> None:
+        ca = authority()
+        plan = speaking(proxy().pool(origin()), ca, timeouts={"handshake_ms": 120_000})
+        running = plan.drain_timeout(120_000).start()
+        http3_begun(running, ca).begin()
+        eventually(lambda: running.listener()["connections"] == 1)
+        running.stop()
+        running.expect_stopped()
+
+    def test_who_comes_while_it_drains_is_told_so_at_once(self) -> None:
+        ca = authority()
+        server = scripted()
+        running = speaking(proxy().pool(server), ca).start()
+        h3 = http3_client(running, ca)
+        asked, connection = opened(h3, server)
+        running.stop()
+        h3.expect_goaway()
+        http3_begun(running, ca).begin().expect_closed(CONNECTION_REFUSED)
         expect_the_rest(h3, asked, connection)
         running.expect_stopped()
 
@@ -207,6 +243,7 @@ class TestConnections:
         fresh.send(ok())
         again.expect_response(200)
 
+<<<<<<< HEAD
     def test_one_that_is_renamed_serves_whoever_comes_while_the_old_connections_last(self) -> None:
         """The kernel brings newcomers to the sockets of those as well, for as long as they are needed."""
         ca = authority()
@@ -227,6 +264,24 @@ class TestConnections:
         running.apply(speaking(again, ca, name="again", bind=bind))
         for one in newcomers:
             one.expect_goaway()
+=======
+    def test_an_address_that_comes_back_while_its_last_streams_end_is_there_for_all(self) -> None:
+        ca = authority()
+        server, one = scripted(), origin()
+
+        def plan(*, http3: bool) -> Plan:
+            pools = proxy().pool(server).pool(one, name="other").route(path="/other", pool="other")
+            return speaking(pools, ca, http3=http3)
+
+        running = plan(http3=True).start()
+        stays = http3_client(running, ca)
+        opened(stays, server)
+        running.apply(plan(http3=False))
+        stays.expect_goaway()
+        running.apply(plan(http3=True))
+        # The kernel brings some of these to the socket that is about to go.
+        assert [http3_client(running, ca).get("/other").status for _ in range(12)] == [200] * 12
+>>>>>>> unseen
 
     def test_a_reload_takes_effect_on_the_next_stream(self) -> None:
         ca = authority()
@@ -238,6 +293,13 @@ class TestConnections:
         assert h3.get().origin == second.name
         assert h3.goaway is None
 
+    def test_one_that_waits_for_an_answer_is_not_idle(self) -> None:
+        ca = authority()
+        running = speaking(proxy().pool(origin().slow(700)), ca, timeouts={"idle_ms": 200}).start()
+        h3 = http3_client(running, ca)
+        assert h3.get().status == 200
+        assert h3.goaway is None
+
     def test_an_idle_connection_is_told_to_end(self) -> None:
         ca = authority()
         running = speaking(proxy().pool(origin()), ca, timeouts={"idle_ms": 200}).start()
@@ -245,6 +307,8 @@ class TestConnections:
         assert h3.get().status == 200
         h3.expect_goaway()
         h3.expect_closed(NO_ERROR)
+        # It has had the time to hear which request was the last.
+        assert h3.goaway == 4
         running.expect_nothing_left()
 
     def test_a_client_that_moves_is_served_on(self) -> None:
@@ -255,6 +319,20 @@ class TestConnections:
         h3.move()
         assert h3.get().status == 200
         assert running.listener()["http3"]["accepted"] == 1
+
+    def test_one_that_comes_to_another_worker_is_told_that_nobody_knows_it_there(self) -> None:
+        ca = authority()
+        h3 = http3_client(speaking(proxy().workers(4).pool(origin()), ca).start(), ca)
+        assert h3.get().status == 200
+        token = h3.quic._peer_cid.stateless_reset_token
+        assert len(token) == 16
+
+        def is_told(number: int) -> bool:
+            h3.move().quic.send_ping(number)
+            h3.flush()
+            return h3.expect_packet().endswith(token)
+
+        assert any(is_told(number) for number in range(40))
 
     def test_an_address_that_packets_pretend_is_not_believed(self) -> None:
         ca = authority()

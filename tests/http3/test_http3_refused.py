@@ -1,11 +1,13 @@
 """HTTP/3 in front: what is no request is refused as RFC 9114 says, and no endpoint hears of it."""
 
 import pytest
+from aioquic.buffer import encode_uint_var
 
 from language import authority, eventually, origin, proxy, scripted
 from language.exchange import Fields
 from language.http3 import (
     CLOSED_CRITICAL_STREAM,
+    CONTROL_STREAM,
     DATA,
     DECODER_STREAM_ERROR,
     DECOMPRESSION_FAILED,
@@ -18,6 +20,7 @@ from language.http3 import (
     ID_ERROR,
     MESSAGE_ERROR,
     MISSING_SETTINGS,
+    NO_ERROR,
     REQUEST_INCOMPLETE,
     SETTINGS,
     SETTINGS_ERROR,
@@ -51,6 +54,8 @@ MALFORMED: dict[str, Fields] = {
     "a pseudo-field of responses": [*GET, (":status", "200")],
     "a pseudo-field of nobody": [*GET, (":mine", "1")],
     "a pseudo-field behind others": [*without(":path"), ("x", "1"), (":path", "/")],
+    "a pseudo-field behind a cookie": [*without(":path"), ("cookie", "a=1"), (":path", "/")],
+    "a pseudo-field behind an empty cookie": [*without(":path"), ("cookie", ""), (":path", "/")],
     "an upper case letter": [*GET, ("X-Mine", "1")],
     "a blank in a name": [*GET, ("x mine", "1")],
     "a line end in a value": [*GET, ("x", "1\r\ny: 2")],
@@ -63,6 +68,9 @@ MALFORMED: dict[str, Fields] = {
     "upgrade": [*GET, ("upgrade", "websocket")],
     "te beside trailers": [*GET, ("te", "trailers, gzip")],
     "two lengths": [*GET, ("content-length", "1"), ("content-length", "1")],
+    "a host twice": [*GET, ("host", "a.example"), ("host", "a.example")],
+    "a method that is none": [*without(":method"), (":method", "GE T")],
+    "a trace with content": [*without(":method"), (":method", "TRACE"), ("content-length", "0")],
     "a length that is none": [*GET, ("content-length", "-1")],
     "another scheme": [*without(":scheme"), (":scheme", "ftp")],
     "a protocol without CONNECT": [*GET, (":protocol", "websocket")],
@@ -75,7 +83,10 @@ def test_a_malformed_request_is_answered_and_its_connection_goes_on(what: str) -
     one = origin()
     running = speaking(proxy().pool(one), ca).start()
     h3 = http3_client(running, ca)
-    h3.open_with(MALFORMED[what]).expect_response(400)
+    refused = h3.open_with(MALFORMED[what], end=False)
+    refused.expect_response(400)
+    h3.until(lambda: refused.got.stopped is not None, "an end of the request")
+    assert refused.got.stopped == MESSAGE_ERROR
     assert one.requests == 0
     assert running.listener()["bad_requests"] == 1
     assert h3.get().status == 200
@@ -88,6 +99,12 @@ def test_connect_is_not_implemented() -> None:
     h3.open_with(connect).expect_response(501)
     pseudo = [(":protocol", "connect-udp"), (":scheme", "https"), (":path", "/")]
     h3.open_with([*connect, *pseudo], end=False).expect_response(501)
+
+
+def test_an_expectation_that_nobody_knows_is_refused() -> None:
+    ca = authority()
+    h3 = http3_client(speaking(proxy().pool(origin()), ca).start(), ca)
+    h3.open("POST", "/echo", [("expect", "miracles")]).expect_response(417)
 
 
 class TestLengths:
@@ -104,6 +121,7 @@ class TestLengths:
         stream.expect_reset(MESSAGE_ERROR)
         connection.expect_closed()
         eventually(lambda: running.in_flight() == 0)
+        assert running.listener()["bad_requests"] == 1
 
     def test_a_pseudo_field_in_trailers_ends_its_stream(self) -> None:
         ca = authority()
@@ -151,6 +169,14 @@ class TestTooMuch:
         h3 = http3_client(speaking(proxy().pool(origin()), ca).start(), ca)
         stream = h3.open("POST", "/echo", end=False).send(b"abc")
         stream.trailers([("x", "y" * 20_000)]).expect_reset(EXCESSIVE_LOAD)
+        # What is short as it is sent, and long as it is meant.
+        stream = h3.open("POST", "/echo", end=False).send(b"abc")
+        stream.trailers([("x", "0" * 12_000)]).expect_reset(MESSAGE_ERROR)
+        # More fields than there may be over HTTP/1.1.
+        stream = h3.open("POST", "/echo", end=False).send(b"abc")
+        stream.trailers([("x", "y")] * 33).expect_reset(MESSAGE_ERROR)
+        stream = h3.open("POST", "/echo", end=False).send(b"abc")
+        stream.trailers([("x", "y")] * 32).expect_response(200)
         assert h3.get().status == 200
 
 
@@ -180,9 +206,10 @@ class TestFrames:
         h3.open_raw(head + trailers + frame(kind, b""), end=True)
         h3.expect_closed(FRAME_UNEXPECTED)
 
-    def test_a_stream_that_ends_within_a_frame(self) -> None:
+    @pytest.mark.parametrize("begun", [frame(HEADERS, section(GET))[:-1], b"\x01", b"\x01\x40", b"\x21\x01"])
+    def test_a_stream_that_ends_within_a_frame(self, begun: bytes) -> None:
         h3 = self.one()
-        h3.open_raw(frame(HEADERS, section(GET))[:-1], end=True)
+        h3.open_raw(begun, end=True)
         h3.expect_closed(FRAME_ERROR)
 
     def test_a_stream_without_a_request(self) -> None:
@@ -190,10 +217,35 @@ class TestFrames:
         h3.open_raw(b"", end=True).expect_reset(REQUEST_INCOMPLETE)
         assert h3.get().status == 200
 
-    @pytest.mark.parametrize("block", [b"", b"\x00\x00\x80", b"\x00\x00\xff\x24", b"\x03\x81\x10\x11"])
+    @pytest.mark.parametrize(
+        "block",
+        [
+            b"",
+            b"\x00\x00\x80",
+            b"\x00\x00\xff\x24",
+            b"\x03\x81\x10\x11",
+            # Insertions, and a base, that there cannot be, before fields that refer to none.
+            b"\x01\x00" + section(GET)[2:],
+            b"\x00\x80" + section(GET)[2:],
+            # A text whose last bits are not padding.
+            b"\x00\x00\x51\x81\x00",
+            # One that is longer than the section.
+            b"\x00\x00\x51\x05/",
+        ],
+    )
     def test_a_section_that_cannot_be_decompressed(self, block: bytes) -> None:
         h3 = self.one()
         h3.open_raw(frame(HEADERS, block), end=True)
+        h3.expect_closed(DECOMPRESSION_FAILED)
+
+    def test_a_base_that_nothing_refers_to_may_be_any(self) -> None:
+        h3 = self.one()
+        h3.open_raw(frame(HEADERS, b"\x00\x7f\x05" + section(GET)[2:]), end=True).expect_response(200)
+
+    def test_trailers_that_cannot_be_decompressed(self) -> None:
+        h3 = self.one()
+        head = frame(HEADERS, section([(":method", "POST"), *without(":method")]))
+        h3.open_raw(head + frame(HEADERS, b"\x00\x00\x80"), end=True)
         h3.expect_closed(DECOMPRESSION_FAILED)
 
 
@@ -237,8 +289,12 @@ class TestControl:
     def test_numbers_that_cannot_be(self, frames: bytes) -> None:
         self.sends(b"\x00" + frame(SETTINGS, b"") + frames).expect_closed(ID_ERROR)
 
-    def test_frames_of_a_wrong_length(self) -> None:
-        self.sends(b"\x00" + frame(SETTINGS, b"") + frame(GOAWAY, b"\x00\x00")).expect_closed(FRAME_ERROR)
+    def test_settings_of_any_length_take_no_memory(self) -> None:
+        self.sends(b"\x00\x04" + encode_uint_var(1 << 40) + b"\x21\x00").expect_closed(EXCESSIVE_LOAD)
+
+    @pytest.mark.parametrize("sized", [b"\x00", b"\x01\x40", b"\x02\x00\x00", encode_uint_var(1 << 40)])
+    def test_frames_of_a_wrong_length(self, sized: bytes) -> None:
+        self.sends(b"\x00" + frame(SETTINGS, b"") + bytes([GOAWAY]) + sized).expect_closed(FRAME_ERROR)
 
     @pytest.mark.parametrize("kind", [0, 2, 3])
     def test_they_stay_open(self, kind: int) -> None:
@@ -253,6 +309,22 @@ class TestControl:
         h3.quic.send_stream_data(number, begun)
         h3.flush()
         h3.expect_closed(STREAM_CREATION_ERROR)
+
+    def test_ours_stays_open_too(self) -> None:
+        ca = authority()
+        h3 = http3_client(speaking(proxy().pool(origin()), ca).start(), ca)
+        h3.until(lambda: h3.h3.received_settings is not None, "settings")
+        h3.quic.stop_stream(CONTROL_STREAM, NO_ERROR)
+        h3.flush()
+        h3.expect_closed(CLOSED_CRITICAL_STREAM)
+
+    def test_one_of_no_known_kind_is_not_listened_to(self) -> None:
+        ca = authority()
+        h3 = http3_client(speaking(proxy().pool(origin()), ca).start(), ca)
+        stray = h3.open_raw(b"\x40\x54" + b"whatever", is_unidirectional=True)
+        h3.until(lambda: stray.got.stopped is not None, "an end")
+        assert stray.got.stopped == STREAM_CREATION_ERROR
+        assert h3.get().status == 200
 
     def test_a_client_cannot_push(self) -> None:
         self.sends(b"\x01\x00").expect_closed(STREAM_CREATION_ERROR)

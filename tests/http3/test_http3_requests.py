@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from language import authority, client, eventually, ok, origin, proxy, raw, scripted
+from language import authority, client, eventually, ok, origin, proxy, raw, refused_address, scripted
 from language.exchange import expect_streams_in_flight
 from language.http2_origins import http2_scripted
 from language.http3 import HEADERS, frame, http3_client, section, speaking
@@ -53,6 +53,7 @@ def test_a_listener_that_does_not_speak_it_has_no_such_port() -> None:
     tls = {"certificates": [ca.certificate("a.example", "127.0.0.1").files]}
     running = proxy().pool(origin()).listener(tls=tls).start()
     assert running.listener()["http3"] is None
+    assert client(running, tls=ca.believer()).get().get("alt-svc") is None
 
 
 def test_many_streams_of_one_connection_are_balanced_one_by_one() -> None:
@@ -132,6 +133,8 @@ def test_crumbs_of_a_cookie_are_joined() -> None:
     stream = h3.open("GET", "/echo", [("cookie", "a=1"), ("x-a", "B"), ("cookie", "b=2")])
     reply = stream.expect_response(200)
     assert reply.seen("cookie") == ["a=1; b=2"]
+    stream = h3.open("GET", "/echo", [("cookie", ""), ("cookie", "a=1"), ("cookie", "")])
+    assert stream.expect_response(200).seen("cookie") == ["a=1"]
     assert reply.seen("x-a") == ["B"]
 
 
@@ -158,6 +161,32 @@ def test_endpoints_that_speak_http2() -> None:
     stream.respond(200, b"fine", trailers=[("x-sum", "1")])
     got = asked.expect_end()
     assert (bytes(got.body), got.trailers) == (b"fine", [("x-sum", "1")])
+
+
+def test_what_is_added_to_answers_comes_here_too() -> None:
+    ca = authority()
+    server = scripted()
+    hsts = {"max_age_ms": 86_400_000, "include_subdomains": False, "preload": False}
+    sticky = {"name": "sticky", "secret": "1" * 32}
+    plan = (
+        proxy()
+        .pool(server, policy=sticky)
+        .pool(refused_address(), name="none")
+        .route(path="/none", pool="none")
+    )
+    h3 = http3_client(speaking(plan, ca, tls={"hsts": hsts}).start(), ca)
+    asked = h3.open()
+    connection = server.accept()
+    connection.expect_request()
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    answer = asked.expect_response(200)
+    assert answer.get("date") is not None
+    assert answer.get("strict-transport-security") == "max-age=86400"
+    assert (answer.get("set-cookie") or "").startswith("steelyard=")
+    ours = h3.request("HEAD", "/none")
+    assert (ours.status, ours.body) == (502, b"")
+    assert int(ours.get("content-length") or 0) > 0
+    assert ours.get("strict-transport-security") == "max-age=86400"
 
 
 class TestAltSvc:

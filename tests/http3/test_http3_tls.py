@@ -79,10 +79,13 @@ class TestClients:
 class TestResumption:
     def test_a_session_is_taken_up_again_also_after_a_reload(self) -> None:
         ca = authority()
-        plan = speaking(proxy().pool(origin()), ca)
+        pair = ca.certificate("a.example")
+        plan = proxy().pool(origin()).listener(tls={"certificates": [pair.files]}, http3=True)
         running = plan.start()
         ticket = http3_client(running, ca).expect_ticket()
         assert ticket.max_early_data_size is None
+        # Also with another certificate.
+        pair.replace_by(ca.certificate("a.example"))
         running.apply(plan)
         again = http3_client(running, ca, ticket=ticket)
         assert again.handshake is not None
@@ -121,6 +124,7 @@ class TestEarlyData:
         # From here on nobody else can have sent it.
         assert h3.get("/echo").seen("early-data") == []
         assert h3.post("/echo", b"abc").json()["body"] == "abc"
+        assert running.listener()["tls"]["handshakes"] == 2
 
     def test_nobody_is_believed_before_the_address_is_proved(self) -> None:
         ca = authority()
@@ -148,6 +152,27 @@ class TestEarlyData:
         counted = running.listener()
         assert (counted["bad_requests"], counted["http3"]["too_early"]) == (0, 1)
         assert h3.request("POST", "/echo", body=b"").status == 200
+
+    def test_a_websocket_is_told_to_wait(self) -> None:
+        ca = authority()
+        one = origin()
+        running = speaking(proxy().pool(one), ca, http3={"early_data": True}).start()
+        ticket = http3_client(running, ca).expect_ticket()
+        h3 = http3_begun(running, ca, ticket=ticket).prepare()
+        pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", "/")]
+        h3.open_with([*pseudo, (":authority", "a.example")], end=False).expect_response(425)
+        assert one.requests == 0
+
+    def test_a_handshake_that_begins_with_a_request_and_never_ends_is_given_up(self) -> None:
+        ca = authority()
+        one = origin()
+        early = {"http3": {"early_data": True}, "timeouts": {"handshake_ms": 300}}
+        running = speaking(proxy().pool(one), ca, **early).start()
+        ticket = http3_client(running, ca).expect_ticket()
+        http3_begun(running, ca, ticket=ticket).prepare().open()
+        eventually(lambda: running.listener()["tls"]["failures"] == 1)
+        eventually(lambda: running.listener()["connections"] == 1)
+        assert one.requests == 1
 
     def test_a_session_is_good_for_one_early_request(self) -> None:
         ca = authority()

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from language import authority, eventually, origin, proxy, scripted
+from language import ScriptedConnection, authority, eventually, origin, proxy, scripted
 from language.http2_origins import http2_scripted
 from language.http3 import Http3Client, Stream, http3_client, speaking
 
@@ -19,6 +19,16 @@ def accept_of(key: str) -> str:
 def connect(h3: Http3Client) -> Stream:
     pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", "/chat")]
     return h3.open_with([*pseudo, (":authority", "a.example"), *ASKING], end=False)
+
+
+def agree(connection: ScriptedConnection) -> None:
+    """The endpoint agrees to a WebSocket."""
+    asked = connection.expect_request(target="/chat")
+    accept = accept_of(asked.get("sec-websocket-key") or "")
+    connection.send(
+        f"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
 
 
 class TestWebSockets:
@@ -53,6 +63,26 @@ class TestWebSockets:
         eventually(lambda: running.in_flight() == 0)
         assert h3.closed is None
 
+    def test_what_a_client_does_not_take_waits_for_as_long_as_tunnels_may_be_idle(self) -> None:
+        ca = authority()
+        server = scripted()
+        plan = proxy().pool(server, timeouts={"tunnel_ms": 60_000})
+        running = speaking(plan, ca, timeouts={"idle_ms": 200}).start()
+        h3 = http3_client(running, ca, max_stream_data=2_000)
+        stream = connect(h3)
+        connection = server.accept()
+        agree(connection)
+        stream.expect_head()
+        h3.quic.unread.add(stream.number)
+        connection.send(b"y" * 100_000)
+        h3.until(lambda: len(stream.got.body) > 1_900, "a full window")
+        running.expect_to_live_on(for_s=0.7)
+        h3.quic.unread.discard(stream.number)
+        # What has been taken makes room now.
+        stream.send(b"ping")
+        connection.expect_bytes(b"ping")
+        assert len(stream.expect_bytes(100_000)) == 100_000
+
     def test_an_endpoint_that_will_not_answers_as_it_likes(self) -> None:
         ca = authority()
         h3 = http3_client(speaking(proxy().pool(origin()), ca).start(), ca)
@@ -66,12 +96,7 @@ class TestWebSockets:
         h3 = http3_client(running, ca)
         stream = connect(h3)
         connection = server.accept()
-        asked = connection.expect_request(target="/chat")
-        accept = accept_of(asked.get("sec-websocket-key") or "")
-        connection.send(
-            f"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-        )
+        agree(connection)
         stream.expect_head()
         stream.cancel()
         connection.expect_closed()

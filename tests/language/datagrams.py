@@ -48,10 +48,10 @@ class _Port:
 class UdpClient(_Port):
     """One port. It writes to one address, and takes what comes from there alone."""
 
-    def __init__(self, address: tuple[str, int], source: str | None = None) -> None:
+    def __init__(self, address: tuple[str, int], source: str | None = None, port: int = 0) -> None:
         super().__init__(address[0])
         if source is not None:
-            self._socket.bind((source, 0))
+            self._socket.bind((source, port))
         # Whatever answers from another address than this is refused by the kernel.
         self._socket.connect(address)
 
@@ -156,16 +156,18 @@ class UdpServer:
                     self._socket.sendto(answer, source)
 
 
-def udp_client(address: tuple[str, int], *, source: str | None = None) -> UdpClient:
-    return keep(UdpClient(address, source))
+def udp_client(address: tuple[str, int], *, source: str | None = None, port: int = 0) -> UdpClient:
+    return keep(UdpClient(address, source, port))
 
 
 def udp_peer(host: str = "127.0.0.1", port: int = 0) -> UdpPeer:
     return keep(UdpPeer(host, port))
 
 
-def udp_server(name: str = "", answer: Answer | None = None, *, host: str = "127.0.0.1") -> UdpServer:
-    return keep(UdpServer(name, answer, host))
+def udp_server(
+    name: str = "", answer: Answer | None = None, *, host: str = "127.0.0.1", port: int = 0
+) -> UdpServer:
+    return keep(UdpServer(name, answer, host, port))
 
 
 def free_address() -> str:

@@ -280,6 +280,12 @@ class Http3Client(Asking[Stream]):
             self._take(event)
         self.flush()
 
+    def expect_packet(self) -> bytes:
+        """The next one as it comes, which is not taken in."""
+        ready, _, _ = select.select([self.socket], [], [], PATIENCE_S)
+        assert ready, "no packet"
+        return self.socket.recv(65_536)
+
     def expect_goaway(self) -> int:
         self.until(lambda: self.goaway is not None, "a GOAWAY")
         assert self.goaway is not None

@@ -1,56 +1,21 @@
 """Bytes in bulk stay in the kernel: strace sees that they are moved without having been read."""
 
 import hashlib
-import re
-import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import Self
 
-from language import SpawnedEngine, authority, eventually, keep, proxy, raw, scripted
+from language import SpawnedEngine, authority, proxy, raw, scripted
+from language.kernel import Traced, traced
 from language.through import asked, carrying, joined
 
 MEBIBYTE = 1 << 20
 PIECE = hashlib.shake_128(b"piece").digest(MEBIBYTE)
-COUNTED = re.compile(r"(splice|recvfrom|sendto|sendmsg)\(.* = ([0-9]+)$")
 
 
-class Traced:
-    """What a process asks of the kernel while this is open."""
-
-    def __init__(self, running: SpawnedEngine) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._file = Path(self._folder.name) / "trace"
-        calls = "trace=splice,recvfrom,sendto,sendmsg"
-        self._strace = subprocess.Popen(
-            ["strace", "-f", "-qq", "-e", calls, "-s", "0", "-o", self._file, "-p", str(running.process.pid)]
-        )
-        status = Path(f"/proc/{running.process.pid}/status")
-        eventually(lambda: "TracerPid:\t0" not in status.read_text(), "strace watches")
-        workers = Path(f"/proc/{running.process.pid}/task")
-        eventually(
-            lambda: all("TracerPid:\t0" not in (one / "status").read_text() for one in workers.iterdir())
-        )
-
-    def end(self) -> dict[str, int]:
-        """The bytes that each call has moved."""
-        self._strace.terminate()
-        self._strace.wait(20)
-        moved: dict[str, int] = {}
-        for line in self._file.read_text().splitlines():
-            if found := COUNTED.search(line):
-                moved[found[1]] = moved.get(found[1], 0) + int(found[2])
-        return moved
-
-    def close(self) -> None:
-        self._strace.kill()
-        self._strace.wait()
-        self._folder.cleanup()
-
-
-def traced(running: SpawnedEngine) -> Traced:
-    return keep(Traced(running))
+def moved_bytes(running: SpawnedEngine) -> Traced:
+    """Counts the bytes that each of these calls moves."""
+    return traced(running, "splice,recvfrom,sendto,sendmsg")
 
 
 class Sending:
@@ -70,7 +35,7 @@ class TestTcp:
         server = scripted()
         running = carrying(server).spawn()
         asking, connection = joined(running, server)
-        trace = traced(running)
+        trace = moved_bytes(running)
         total = 16 * MEBIBYTE
         up = Sending(asking.send, PIECE * 16)
         assert connection.read_exactly(total) == PIECE * 16
@@ -87,7 +52,7 @@ class TestTcp:
         server = scripted()
         running = carrying(server).spawn()
         asking, connection = joined(running, server)
-        trace = traced(running)
+        trace = moved_bytes(running)
         for _ in range(100):
             asking.send(b"question" * 10)
             connection.expect_bytes(b"question" * 10).send(b"answer" * 10)
@@ -116,7 +81,7 @@ class TestTcp:
         tls = {"certificates": [ca.certificate("a.example").files]}
         running = proxy().pool(server).listener(protocol="tcp", tls=tls).spawn()
         asking, connection = joined(running, server, tls=ca.believer())
-        trace = traced(running)
+        trace = moved_bytes(running)
         sending = Sending(asking.send, PIECE * 2)
         assert connection.read_exactly(2 * MEBIBYTE) == PIECE * 2
         sending.ended()
@@ -128,7 +93,7 @@ class TestHttp:
         server = scripted()
         running = proxy().pool(server).spawn()
         asking, connection = asked(running, server)
-        trace = traced(running)
+        trace = moved_bytes(running)
         total = 16 * MEBIBYTE
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode()
         down = Sending(connection.send, head + PIECE * 16)
@@ -152,7 +117,7 @@ class TestHttp:
         asking = raw(running).send(f"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n".encode())
         connection = server.accept()
         head = connection.expect_request_head("PUT")
-        trace = traced(running)
+        trace = moved_bytes(running)
         up = Sending(asking.send, PIECE * 16)
         assert connection.read_request_body(head).body == PIECE * 16
         up.ended()
@@ -196,7 +161,7 @@ class TestHttp:
         server = scripted()
         running = proxy().pool(server).spawn()
         asking, connection = asked(running, server)
-        trace = traced(running)
+        trace = moved_bytes(running)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + bytes(20_000))
         asking.expect_response(200)
         assert trace.end().get("splice", 0) == 0

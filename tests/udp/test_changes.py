@@ -14,6 +14,7 @@ from language import (
     Plan,
     Running,
     SpawnedEngine,
+    UdpPeer,
     eventually,
     proxy,
     udp_client,
@@ -92,6 +93,21 @@ def spawned(*endpoints: Any, drain_ms: int = 25_000, **listener: Any) -> Spawned
     return carrying(*endpoints, **listener).drain_timeout(drain_ms).spawn()
 
 
+def turned_away(running: SpawnedEngine, peer: UdpPeer) -> UdpClient:
+    """A client that came once the worker had heard of the drain. Whoever came before that is answered."""
+
+    def turned_away() -> bool:
+        return bool(running.listener()["udp"]["dropped"]["draining"])
+
+    while True:
+        before = running.listener()["accepted"]
+        stranger = udp_client(running.listening()).send(b"let me in")
+        eventually(lambda before=before: turned_away() or running.listener()["accepted"] > before)  # type: ignore[misc]
+        if turned_away():
+            return stranger
+        peer.send(b"early", peer.receive()[1])
+
+
 def test_a_drain_waits_for_replies_and_takes_in_nobody() -> None:
     peer = udp_peer()
     running = spawned(peer)
@@ -99,8 +115,7 @@ def test_a_drain_waits_for_replies_and_takes_in_nobody() -> None:
     _, way = client.send(b"ask").receive_at(peer)
     running.send_signal(signal.SIGTERM)
     eventually(lambda: running.status()["state"] == "draining")
-    stranger = udp_client(running.listening()).send(b"let me in")
-    eventually(lambda: running.listener()["udp"]["dropped"]["draining"] == 1)
+    stranger = turned_away(running, peer)
     assert client.send(b"more").receive_at(peer) == (b"more", way)
     # Longer than a session is kept that is owed nothing.
     running.expect_to_live_on(for_s=1.5)
@@ -108,6 +123,7 @@ def test_a_drain_waits_for_replies_and_takes_in_nobody() -> None:
     assert client.receive() == b"answer"
     # Nothing is owed any more.
     assert running.expect_exit() == 0
+    assert "the time to drain is over" not in running.errors()
     assert stranger.hears_nothing()
 
 
@@ -133,6 +149,21 @@ def test_what_goes_one_way_only_holds_no_drain() -> None:
     finally:
         over.set()
         reporting.join()
+
+
+def test_a_conversation_goes_on_while_it_drains() -> None:
+    server = udp_server("")
+    running = spawned(server)
+    client = udp_client(running.listening())
+    assert client.ask() == b" who"
+    running.send_signal(signal.SIGTERM)
+    eventually(lambda: running.status()["state"] == "draining")
+    for _ in range(4):
+        # Long enough for another look at who is quiet.
+        running.expect_to_live_on(for_s=0.15)
+        assert client.ask(b"more") == b" more"
+    assert running.listener()["accepted"] == 1
+    assert running.expect_exit() == 0
 
 
 def test_a_drain_ends_when_its_time_is_over() -> None:
@@ -204,6 +235,28 @@ def test_without_descriptors_the_oldest_strangers_go() -> None:
     assert 0 < shown["connections"] < 64
     assert shown["udp"]["evicted"] > 0
     assert running.errors().count("no descriptor or port for another session") == 1
+
+
+def test_without_descriptors_known_clients_stay_and_newcomers_are_turned_away() -> None:
+    server = udp_server("")
+    running = carrying(server, limits={"connections": 1_000}).spawn(descriptors=64)
+
+    def turned_away() -> int:
+        return int(running.listener()["udp"]["dropped"]["descriptors"])
+
+    known: list[UdpClient] = []
+    while True:
+        client = udp_client(running.listening()).send(b"hello")
+        eventually(lambda: turned_away() or running.listener()["udp"]["sent"] > 2 * len(known))
+        if turned_away():
+            break
+        assert client.receive() == b" hello"
+        assert client.ask(b"again") == b" again"
+        known.append(client)
+    assert 10 < len(known) < 64
+    assert all(client.ask(b"still") == b" still" for client in known)
+    shown = running.listener()
+    assert (shown["connections"], shown["udp"]["evicted"]) == (len(known), 0)
 
 
 @pytest.mark.parametrize("family", ["127.0.0.1", "::1"])

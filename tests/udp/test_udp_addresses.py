@@ -80,6 +80,7 @@ def test_what_is_too_large_for_the_endpoint_is_dropped_and_never_cut() -> None:
     client.send(b"x" * 65_527)
     eventually(lambda: running.listener()["udp"]["dropped"]["too_large"] == 2)
     assert peer.hears_nothing()
+    assert running.endpoint(peer)["failures"] == 0
 
 
 def test_what_is_too_large_for_the_client_is_dropped_and_never_cut() -> None:

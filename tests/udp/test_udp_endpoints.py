@@ -53,6 +53,17 @@ def test_a_session_whose_endpoint_refuses_goes_on_with_another() -> None:
     assert running.listener()["accepted"] == 2
 
 
+def test_one_whose_key_leads_to_an_endpoint_that_refuses_is_not_led_there_again() -> None:
+    servers = {name: udp_server(name) for name in ("one", "two", "three")}
+    by_address: Any = {"name": "maglev", "key": "address"}
+    running = proxy().pool(*servers.values(), policy=by_address).listener(protocol="udp").start()
+    client = udp_client(running.listening())
+    met = servers[client.ask(b"").decode().strip()]
+    met.die()
+    assert eventually(is_answered(client)).decode().strip() != met.name
+    assert running.endpoint(met)["failures"] == 1
+
+
 def test_refusals_eject_and_nobody_goes_there() -> None:
     one = udp_server("one")
     gone = udp_refused_address()
@@ -128,6 +139,10 @@ def test_where_all_are_unhealthy_sessions_stay() -> None:
     eventually(lambda: running.listener()["udp"]["dropped"]["no_endpoint"] == 1)
     assert one.hears_nothing()
     assert two.hears_nothing()
+    # Whoever has never had an endpoint has no session.
+    udp_client(running.listening()).send(b"d")
+    eventually(lambda: running.listener()["udp"]["dropped"]["no_endpoint"] == 2)
+    assert running.listener()["connections"] == 1
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,8 @@ pub trait Asked: ReadContent {
     fn request(&self) -> Parts<'_, RequestHead>;
     /// Waits until the client has gone away.
     async fn gone(&self);
+    /// Waits until the client has given up on this, where that can be seen before all of it has been read.
+    fn given_up(&self) -> impl Future<Output = ()> + use<Self>;
     /// From here on the content is whatever comes, to the end of the connection.
     fn become_tunnel(&mut self);
 }

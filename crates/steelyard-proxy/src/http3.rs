@@ -6,17 +6,18 @@
 
 mod answer;
 mod asked;
-mod code;
+pub mod code;
 mod content;
 mod control;
 pub(crate) mod endpoint;
-mod frames;
+pub mod frames;
 mod peer;
-mod qpack;
+pub mod qpack;
 mod rules;
 mod server;
+pub mod settings;
 mod stream;
-mod translate;
+pub mod translate;
 mod varint;
 
 pub use rules::Keys;

@@ -94,6 +94,13 @@ fn the_corpus_of_http2_requests_holds() {
 }
 
 #[test]
+fn the_corpus_of_http3_streams_holds() {
+    for input in corpus("http3_stream") {
+        properties::http3_stream(&input);
+    }
+}
+
+#[test]
 fn the_corpus_of_proxy_headers_holds() {
     for input in corpus("proxy_header") {
         properties::proxy_header(&input);
@@ -139,6 +146,11 @@ proptest! {
     #[test]
     fn mutated_http2_requests_hold(input in mutated("http2_request")) {
         properties::http2_request(&input);
+    }
+
+    #[test]
+    fn mutated_http3_streams_hold(input in mutated("http3_stream")) {
+        properties::http3_stream(&input);
     }
 
     #[test]

@@ -38,9 +38,14 @@ pub fn connections(descriptors: u64) -> u32 {
 /// from a port of its own.
 pub fn sessions(connections: u32) -> u32 {
     let range = std::fs::read_to_string(PORTS).unwrap_or_default();
-    let all = ports(&range).unwrap_or(PORTS_USUAL);
+    connections.min(ports_for_sessions(&range))
+}
+
+/// What may be taken of a range of ports, as the kernel writes it.
+fn ports_for_sessions(range: &str) -> u32 {
+    let all = ports(range).unwrap_or(PORTS_USUAL);
     // Others on this machine need ports, too, and so do our own questions to name servers.
-    connections.min(all - all / 4)
+    all - all / 4
 }
 
 /// How many ports a range has, as the kernel writes it.
@@ -69,6 +74,16 @@ mod tests {
             assert_eq!(ports(nonsense), None, "{nonsense}");
         }
         assert_eq!(sessions(24), 24);
-        assert!(sessions(u32::MAX) <= 1 << 16);
+        let here = std::fs::read_to_string(PORTS).unwrap();
+        assert_eq!(sessions(u32::MAX), ports_for_sessions(&here));
+    }
+
+    #[test]
+    fn a_quarter_of_the_ports_is_left_to_others() {
+        for (range, most) in
+            [("32768\t60999\n", 21_174), ("40000 40039", 30), ("40000 40002", 3), ("", 21_174)]
+        {
+            assert_eq!(ports_for_sessions(range), most, "{range}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::timer::{GiveUp, Timer};
 use crate::transport::Transport;
 use chunked::{Decoder, Step};
 use memchr::memchr;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -350,13 +350,18 @@ impl<H> Incoming<'_, H> {
     }
 }
 
-impl Asked for Incoming<'_, RequestHead> {
+impl<'c> Asked for Incoming<'c, RequestHead> {
     fn request(&self) -> Parts<'_, RequestHead> {
         self.parts()
     }
 
     async fn gone(&self) {
         self.transport.hung_up().await;
+    }
+
+    /// What is unread may be the rest of the request, or the next one.
+    fn given_up(&self) -> impl Future<Output = ()> + use<'c> {
+        pending()
     }
 
     fn become_tunnel(&mut self) {

@@ -15,7 +15,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::Request;
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -103,13 +103,18 @@ impl ReadContent for AskedStream<'_> {
     }
 }
 
-impl Asked for AskedStream<'_> {
+impl<'t> Asked for AskedStream<'t> {
     fn request(&self) -> Parts<'_, RequestHead> {
         Parts { head: &self.head, fields: &self.fields, bytes: &self.bytes }
     }
 
     async fn gone(&self) {
-        poll_fn(|cx| self.back.borrow_mut().poll_reset(cx)).await;
+        self.given_up().await;
+    }
+
+    fn given_up(&self) -> impl Future<Output = ()> + use<'t> {
+        let back = Rc::clone(&self.back);
+        async move { poll_fn(|cx| back.borrow_mut().poll_reset(cx)).await }
     }
 
     fn become_tunnel(&mut self) {

@@ -166,13 +166,18 @@ impl ReadContent for AskedStream<'_> {
     }
 }
 
-impl Asked for AskedStream<'_> {
+impl<'t> Asked for AskedStream<'t> {
     fn request(&self) -> Parts<'_, RequestHead> {
         Parts { head: &self.head, fields: &self.fields, bytes: &self.bytes }
     }
 
     async fn gone(&self) {
         self.back.gone().await;
+    }
+
+    fn given_up(&self) -> impl Future<Output = ()> + use<'t> {
+        let back = Rc::clone(&self.back);
+        async move { back.gone().await }
     }
 
     fn become_tunnel(&mut self) {

@@ -5,7 +5,8 @@ use quinn::VarInt;
 /// Why a stream or a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(super) enum Code {
+#[expect(missing_docs, reason = "each is what the standard calls it")]
+pub enum Code {
     NoError = 0x100,
     InternalError = 0x102,
     StreamCreationError = 0x103,
@@ -32,7 +33,7 @@ impl From<Code> for VarInt {
 
 /// What a peer has done wrong, or that it is not there any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// It has ended the stream before its time, or the connection with it.
     Gone,
     /// The stream cannot go on.

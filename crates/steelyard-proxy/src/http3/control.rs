@@ -3,21 +3,18 @@
 use super::code::{Code, Failure};
 use super::frames::{self, Frames};
 use super::peer::Peer;
+use super::settings::{self, ENABLE_CONNECT_PROTOCOL, MAX_FIELD_SECTION_SIZE};
 use super::{qpack, varint};
 use bytes::Buf;
 use quinn::{Connection, RecvStream, SendStream};
 use std::future::{pending, poll_fn};
+use std::pin::pin;
 
 const CONTROL: u64 = 0x0;
 const PUSH: u64 = 0x1;
 const ENCODER: u64 = 0x2;
 const DECODER: u64 = 0x3;
 
-const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
-const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
-
-/// A client's settings are no larger.
-const SETTINGS_BYTES_MAX: u64 = 4096;
 /// Numbers in frames have no more bytes.
 const NUMBER_BYTES_MAX: u64 = varint::BYTES_MAX as u64;
 
@@ -39,12 +36,15 @@ pub(super) async fn speak(
     varint::write(&mut out, CONTROL);
     frame(&mut out, frames::SETTINGS, &settings);
     send(&mut stream, &out).await?;
+    let mut stopped = pin!(stream.stopped());
     let mut said = None;
     loop {
         let next = peer.goaway.get();
         if next == said {
-            peer.told.notified().await;
-            continue;
+            tokio::select! {
+                () = peer.told.notified() => continue,
+                outcome = &mut stopped => return Err(if outcome.is_ok() { CLOSED } else { Failure::Gone }),
+            }
         }
         let Some(first_refused) = next else { return pending().await };
         let mut number = Vec::new();
@@ -109,14 +109,14 @@ async fn control(frames: &mut Frames, peer: &Peer) -> Result<(), Failure> {
         peer.spend_frame();
         match head.kind {
             frames::SETTINGS if settled => return Err(unexpected),
-            frames::SETTINGS if head.length > SETTINGS_BYTES_MAX => {
+            frames::SETTINGS if head.length > settings::BYTES_MAX => {
                 return Err(Failure::Connection(Code::ExcessiveLoad, "too many settings"));
             }
             frames::SETTINGS => {
                 settled = true;
-                let mut settings = Vec::new();
-                poll_fn(|cx| frames.poll_whole(&mut settings, cx)).await?;
-                check_settings(&settings)?;
+                let mut payload = Vec::new();
+                poll_fn(|cx| frames.poll_whole(&mut payload, cx)).await?;
+                settings::check(&payload)?;
             }
             _ if !settled => {
                 return Err(Failure::Connection(Code::MissingSettings, "the first frame is not SETTINGS"));
@@ -157,26 +157,6 @@ async fn number(frames: &mut Frames, length: u64) -> Result<u64, Failure> {
         Some((number, bytes)) if bytes == payload.len() => Ok(number),
         _ => Err(wrong),
     }
-}
-
-/// Nothing that a client may set changes what we do; it is only to be sound.
-fn check_settings(mut settings: &[u8]) -> Result<(), Failure> {
-    let mut seen = Vec::new();
-    while !settings.is_empty() {
-        let pair = varint::read(settings)
-            .and_then(|(name, first)| Some((name, first, varint::read(&settings[first..])?)));
-        let Some((name, first, (value, second))) = pair else {
-            return Err(Failure::Connection(Code::FrameError, "SETTINGS end within a setting"));
-        };
-        settings = &settings[first + second..];
-        // Settings of HTTP/2 (RFC 9114 section 7.2.4.1), the same twice, and a switch that is neither on nor off.
-        let of_http2 = matches!(name, 0x0 | 0x2..=0x5);
-        if of_http2 || seen.contains(&name) || name == ENABLE_CONNECT_PROTOCOL && value > 1 {
-            return Err(Failure::Connection(Code::SettingsError, "a setting that cannot be"));
-        }
-        seen.push(name);
-    }
-    Ok(())
 }
 
 /// The client's encoder has no table to write to.

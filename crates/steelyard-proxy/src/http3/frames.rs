@@ -9,9 +9,11 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 pub(super) const DATA: u64 = 0x0;
-pub(super) const HEADERS: u64 = 0x1;
+/// A head, or trailers.
+pub const HEADERS: u64 = 0x1;
 pub(super) const CANCEL_PUSH: u64 = 0x3;
-pub(super) const SETTINGS: u64 = 0x4;
+/// What holds for a connection.
+pub const SETTINGS: u64 = 0x4;
 pub(super) const PUSH_PROMISE: u64 = 0x5;
 pub(super) const GOAWAY: u64 = 0x7;
 pub(super) const MAX_PUSH_ID: u64 = 0xd;
@@ -26,15 +28,37 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
+    /// What it is for.
     pub kind: u64,
+    /// The bytes of its payload.
     pub length: u64,
+}
+
+/// What frames come on.
+pub trait Source {
+    /// The next piece, of no more than so many bytes; `None` = the end.
+    fn poll_piece(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>>;
+    /// Asks the peer to send no more.
+    fn stop(&mut self, code: Code);
+}
+
+impl Source for RecvStream {
+    fn poll_piece(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        let read = ready!(pin!(self.read_chunk(bytes_max, true)).poll(cx));
+        Poll::Ready(read.map(|chunk| chunk.map(|chunk| chunk.bytes)).map_err(|_| Failure::Gone))
+    }
+
+    fn stop(&mut self, code: Code) {
+        // One that has sent all, or has given up, need not be asked.
+        let _ = RecvStream::stop(self, code.into());
+    }
 }
 
 /// What comes on a stream.
 #[derive(Debug)]
-pub(super) struct Frames {
-    stream: RecvStream,
+pub struct Frames<S = RecvStream> {
+    stream: S,
     /// What has come and was not taken.
     piece: Bytes,
     ended: bool,
@@ -47,15 +71,15 @@ pub(super) struct Frames {
     left: u64,
 }
 
-impl Frames {
-    pub fn new(stream: RecvStream) -> Self {
+impl<S: Source> Frames<S> {
+    /// Begins to read.
+    pub fn new(stream: S) -> Self {
         Self { stream, piece: Bytes::new(), ended: false, begun: [0; 16], begun_bytes: 0, kind: 0, left: 0 }
     }
 
     /// Asks the peer to send no more.
     pub fn stop(&mut self, code: Code) {
-        // One that has sent all, or has given up, need not be asked.
-        let _ = self.stream.stop(code.into());
+        self.stream.stop(code);
     }
 
     /// The first number on the stream, which says what it is for. `None` = it has ended before that.
@@ -154,10 +178,9 @@ impl Frames {
             if self.ended {
                 return Poll::Ready(Ok(false));
             }
-            match ready!(pin!(self.stream.read_chunk(PIECE_BYTES_MAX, true)).poll(cx)) {
-                Ok(Some(chunk)) => self.piece = chunk.bytes,
-                Ok(None) => self.ended = true,
-                Err(_) => return Poll::Ready(Err(Failure::Gone)),
+            match ready!(self.stream.poll_piece(PIECE_BYTES_MAX, cx))? {
+                Some(piece) => self.piece = piece,
+                None => self.ended = true,
             }
         }
         Poll::Ready(Ok(true))

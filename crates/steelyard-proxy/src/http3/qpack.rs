@@ -8,12 +8,14 @@ use table::Found;
 
 /// What cannot be decompressed. The connection cannot go on after that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// A name or a value, as it was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Text<'b> {
+pub enum Text<'b> {
+    /// As it is meant.
     Plain(&'b [u8]),
+    /// Compressed.
     Huffman(&'b [u8]),
 }
 
@@ -32,20 +34,23 @@ impl Text<'_> {
 
 /// The fields of a section, one after the other.
 #[derive(Debug)]
-pub(super) struct Section<'b> {
+pub struct Section<'b> {
     rest: &'b [u8],
 }
 
 impl<'b> Section<'b> {
-    /// Begins to read. A section that refers to a table that there is none of is malformed.
+    /// Begins to read. A section that refers to a table that there is none of is malformed; one that refers to none may have
+    /// any base that is not below zero (RFC 9204 section 4.5.1.2).
     pub fn new(bytes: &'b [u8]) -> Result<Self, Malformed> {
         let mut section = Self { rest: bytes };
         let inserted = section.number(8)?;
-        let base = section.number(7)?;
-        if inserted == 0 && base == 0 { Ok(section) } else { Err(Malformed) }
+        let is_below = section.rest.first().is_some_and(|first| first & 0x80 != 0);
+        section.number(7)?;
+        if inserted == 0 && !is_below { Ok(section) } else { Err(Malformed) }
     }
 
     /// The next field: its name and its value.
+    #[expect(clippy::should_implement_trait, reason = "what is malformed ends it")]
     pub fn next(&mut self) -> Result<Option<(Text<'b>, Text<'b>)>, Malformed> {
         let Some(&first) = self.rest.first() else { return Ok(None) };
         // RFC 9204 section 4.5; what is not matched refers to the dynamic table.
@@ -112,12 +117,12 @@ pub(super) fn read_number(bytes: &[u8], bits: u32) -> Result<Option<(u64, usize)
 }
 
 /// Begins a section that refers to no table but the static one.
-pub(super) fn begin(out: &mut Vec<u8>) {
+pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
 /// Appends a field. Its name is written in lower case.
-pub(super) fn write(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub fn write(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let start = out.len();
     match table::find(name, value) {
         Found::Whole(index) => return write_number(out, 0b1100_0000, 6, u64::from(index)),

@@ -4,8 +4,8 @@ use super::{CONNECTION_IDLE_MAX, KEEP_ALIVE, SEND_WINDOW_BYTES_MAX, STRAY_STREAM
 use crate::http2::{STREAM_WINDOW_BYTES, connection_window};
 use crate::tls::ListenerTls;
 use aws_lc_rs::{hkdf, hmac, rand};
-use quinn::crypto::HmacKey;
-use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use std::fmt;
 use std::sync::Arc;
 use steelyard_core::document::ListenerLimits;
@@ -20,25 +20,32 @@ const WAITING_BYTES_TOTAL_MAX: u64 = 16 << 20;
 /// by that one that its connection is not there, and need not wait.
 pub struct Keys {
     reset: Arc<hmac::Key>,
+    names: u64,
     token: Arc<hkdf::Prk>,
 }
 
 impl Keys {
     /// Keys that nobody else has.
     pub fn new() -> Self {
-        let mut secret = [0; 96];
+        let mut secret = [0; 104];
         // It fails where the system has no randomness at all, and then no handshake goes well either.
         let _ = rand::fill(&mut secret);
-        let (reset, token) = secret.split_at(64);
+        let (reset, others) = secret.split_at(64);
+        let (token, names) = others.split_at(32);
         Self {
             reset: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset)),
+            names: names.iter().fold(0, |names, byte| names << 8 | u64::from(*byte)),
             token: Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(token)),
         }
     }
 
-    /// What connections that are not there are reset with.
-    pub fn reset_key(&self) -> Arc<dyn HmacKey> {
-        Arc::<hmac::Key>::clone(&self.reset)
+    /// How a socket names its connections, and what it resets those with that are not there: alike on all sockets, since
+    /// what bears a name that is none is taken for noise and not answered.
+    pub fn endpoint(&self) -> EndpointConfig {
+        let mut config = EndpointConfig::new(Arc::<hmac::Key>::clone(&self.reset));
+        let names = self.names;
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(names)));
+        config
     }
 }
 

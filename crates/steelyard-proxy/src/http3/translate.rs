@@ -7,7 +7,7 @@ use super::qpack::{self, Section};
 use crate::codec::{Parts, Trailers};
 use crate::grpc;
 use crate::head::{FieldKind, FieldSpan, Framing, Method, RequestHead, ResponseHead, Span, Version};
-use crate::http1::chunked::may_trail;
+use crate::http1::chunked::{TRAILER_COUNT_MAX, may_trail};
 use crate::http1::encode::{Local, ResponseEdit, is_withheld, passes_to_client};
 use crate::http1::field::is_token;
 use crate::http1::{Limits, Reject};
@@ -20,7 +20,7 @@ const COOKIE: &[u8] = b"cookie";
 
 /// Why a request is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unsound {
+pub enum Unsound {
     /// It cannot be decompressed, and the connection cannot go on.
     Compression,
     /// It is answered.
@@ -68,7 +68,7 @@ impl Pseudo {
 
 /// Reads a request from a section into `out` and `fields`, which are empty, and says what was found. `ended` says that its
 /// head was all of it; `key` is used where it asks for a WebSocket.
-pub(super) fn request(
+pub fn request(
     section: &[u8],
     ended: bool,
     limits: &Limits,
@@ -78,9 +78,10 @@ pub(super) fn request(
 ) -> Result<RequestHead, Unsound> {
     let mut pseudo = Pseudo::default();
     let mut notes = Notes::default();
-    let mut crumbs = Vec::new();
+    let mut crumbs: Option<Vec<u8>> = None;
+    let too_many = || Unsound::Request(Reject { status: 431, reason: "too many header fields" });
     read(section, limits.header_bytes_max as usize, out, |out, part| match part {
-        Part::Pseudo(name, value) if fields.is_empty() && crumbs.is_empty() => {
+        Part::Pseudo(name, value) if fields.is_empty() && crumbs.is_none() => {
             let place = pseudo.place(name.of(out)).ok_or(bad("unknown pseudo-field"))?;
             if place.replace(value).is_some() {
                 return Err(bad("repeated pseudo-field"));
@@ -89,24 +90,28 @@ pub(super) fn request(
         }
         Part::Pseudo(..) => Err(bad("a pseudo-field behind other fields")),
         Part::Field(field) if field.name.of(out) == COOKIE => {
-            if !crumbs.is_empty() {
+            let (crumbs, value) = (crumbs.get_or_insert_default(), field.value.of(out));
+            if !(crumbs.is_empty() || value.is_empty()) {
                 crumbs.extend_from_slice(b"; ");
             }
-            crumbs.extend_from_slice(field.value.of(out));
+            crumbs.extend_from_slice(value);
             out.truncate(field.name.start as usize);
             Ok(())
         }
         Part::Field(field) => {
             check_for_connection(field, out)?;
             if fields.len() == limits.header_count_max as usize {
-                return Err(Reject { status: 431, reason: "too many header fields" }.into());
+                return Err(too_many());
             }
             notes.take(field, out)?;
             fields.push(field);
             Ok(())
         }
     })?;
-    if !crumbs.is_empty() {
+    if let Some(crumbs) = crumbs {
+        if fields.len() == limits.header_count_max as usize {
+            return Err(too_many());
+        }
         // Those of a cookie that came in crumbs become one again (RFC 9114 section 4.2.1).
         fields.push(write_field(out, COOKIE, &crumbs));
     }
@@ -214,15 +219,20 @@ fn check_for_connection(field: FieldSpan, out: &[u8]) -> Result<(), Unsound> {
 }
 
 /// Reads a trailer section; fields that must not be in one (RFC 9110 section 6.5.1) are left out.
-pub(super) fn trailers(
+pub fn trailers(
     section: &[u8],
     bytes_max: usize,
     out: &mut Vec<u8>,
     fields: &mut Vec<FieldSpan>,
 ) -> Result<(), Unsound> {
+    let mut count = 0;
     read(section, bytes_max, out, |out, part| match part {
         Part::Pseudo(..) => Err(bad("a pseudo-field in trailers")),
+        Part::Field(_) if count == TRAILER_COUNT_MAX => {
+            Err(Reject { status: 431, reason: "too many trailer fields" }.into())
+        }
         Part::Field(field) => {
+            count += 1;
             if may_trail(field.kind, field.name.of(out)) {
                 fields.push(field);
             }

@@ -212,7 +212,17 @@ impl Attempt<'_> {
         replay: &mut Replay,
         progress: &Progress,
     ) -> Result<(), Fault> {
-        match self.send(asked, ask, replay, progress).await {
+        let mut given_up = pin!(asked.given_up());
+        let sent = {
+            let mut sending = pin!(self.send(asked, ask, replay, progress));
+            // An endpoint that takes no more keeps nobody from being heard.
+            poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(outcome),
+                Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(Fault::ClientGone)),
+            })
+            .await
+        };
+        match sent {
             Ok(()) => progress.sent.set(true),
             // It may have answered and closed without wanting the rest: its response, if any, tells.
             Err(Fault::Reset | Fault::CutShort) => {}

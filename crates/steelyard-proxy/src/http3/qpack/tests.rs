@@ -52,10 +52,21 @@ fn the_examples_of_the_standard() {
 }
 
 #[test]
+fn a_base_that_nothing_refers_to_may_be_any() {
+    for base in [&[0x00][..], &[0x05], &[0x7f, 0x00]] {
+        let status = (b":status".to_vec(), b"200".to_vec());
+        assert_eq!(fields(&[&[0], base, &[0xd9]].concat()).expect("a section"), [status], "{base:x?}");
+    }
+}
+
+#[test]
 fn what_is_no_section_is_refused() {
     for bytes in [
         &[][..],
         &[0],
+        // Insertions, and a base below zero, with nothing behind that refers to them.
+        &[1, 0, 0xd9],
+        &[0, 0x80, 0xd9],
         // An entry beyond the table.
         &[0, 0, 0xff, 0x24],
         // The dynamic table, in each of the four ways.

@@ -144,6 +144,14 @@ fn crumbs_of_a_cookie_are_joined() {
         fields,
         [("x".into(), "y".into()), ("cookie".into(), "a=1; b=2".into())] as [(String, String); 2]
     );
+    // An empty one is none, at either end.
+    let fields = found(&with(&[], &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")])).fields;
+    assert_eq!(fields, [("cookie".into(), "a=1".into())] as [(String, String); 1]);
+    // It stands before a pseudo-field like any other.
+    let behind = section(&[(":method", "GET"), ("cookie", ""), (":path", "/")]);
+    assert!(
+        matches!(take(&behind, true, &Limits::default()), Err(Unsound::Request(reject)) if reject.status == 400)
+    );
 }
 
 #[test]
@@ -156,6 +164,7 @@ fn what_is_too_much_is_refused() {
     };
     assert_eq!(status(&with(&[], &[("a", "1"), ("b", "2"), ("c", "3")])), 200);
     assert_eq!(status(&with(&[], &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")])), 431);
+    assert_eq!(status(&with(&[], &[("a", "1"), ("b", "2"), ("c", "3"), ("cookie", "4")])), 431);
     assert_eq!(status(&with(&[], &[("a", &"x".repeat(200))])), 431);
     assert_eq!(status(&with(&[(":path", "/0123456789012345678")], &[])), 200);
     assert_eq!(status(&with(&[(":path", "/01234567890123456789")], &[])), 414);
@@ -183,6 +192,11 @@ fn trailers_lose_what_steers_and_hold_no_pseudo_field() {
         assert!(trailers(&unsound, 1000, &mut out, &mut fields).is_err());
     }
     assert_eq!(trailers(&[0, 0, 0x80], 1000, &mut out, &mut fields), Err(Unsound::Compression));
+    // As many as over HTTP/1.1, those that are lost among them.
+    let most = [[("x", "y"), ("host", "b")]; TRAILER_COUNT_MAX / 2].concat();
+    assert!(trailers(&section(&most), 8_000, &mut out, &mut fields).is_ok());
+    let more = [&most[..], &[("x", "y")]].concat();
+    assert!(trailers(&section(&more), 8_000, &mut out, &mut fields).is_err());
 }
 
 /// Fields of a section that was written, as text.
