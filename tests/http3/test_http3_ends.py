@@ -4,10 +4,7 @@ import signal
 from typing import Any
 
 from language import (
-<<<<<<< HEAD
-=======
     Plan,
->>>>>>> unseen
     Running,
     Scripted,
     ScriptedConnection,
@@ -18,10 +15,7 @@ from language import (
     proxy,
     scripted,
 )
-<<<<<<< HEAD
 from language.datagrams import free_address
-=======
->>>>>>> unseen
 from language.http3 import (
     INTERNAL_ERROR,
     NO_ERROR,
@@ -243,7 +237,6 @@ class TestConnections:
         fresh.send(ok())
         again.expect_response(200)
 
-<<<<<<< HEAD
     def test_one_that_is_renamed_serves_whoever_comes_while_the_old_connections_last(self) -> None:
         """The kernel brings newcomers to the sockets of those as well, for as long as they are needed."""
         ca = authority()
@@ -264,7 +257,7 @@ class TestConnections:
         running.apply(speaking(again, ca, name="again", bind=bind))
         for one in newcomers:
             one.expect_goaway()
-=======
+
     def test_an_address_that_comes_back_while_its_last_streams_end_is_there_for_all(self) -> None:
         ca = authority()
         server, one = scripted(), origin()
@@ -281,7 +274,6 @@ class TestConnections:
         running.apply(plan(http3=True))
         # The kernel brings some of these to the socket that is about to go.
         assert [http3_client(running, ca).get("/other").status for _ in range(12)] == [200] * 12
->>>>>>> unseen
 
     def test_a_reload_takes_effect_on_the_next_stream(self) -> None:
         ca = authority()

@@ -13,13 +13,8 @@ use crate::transport::Facts;
 use crate::worker::{Owner, Seat, Worker};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::rustls::pki_types::CertificateDer;
-<<<<<<< HEAD
-use quinn::{Connecting, Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
-use std::cell::{Cell, RefCell};
-=======
 use quinn::{Connecting, Connection, Endpoint, Incoming, TokioRuntime};
-use std::cell::Cell;
->>>>>>> unseen
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -91,21 +86,10 @@ pub(crate) async fn listen(
 }
 
 impl<'w> Accepting<'w> {
-<<<<<<< HEAD
     fn new(worker: &'w Rc<Worker>, owner: &'w RefCell<Owner>, socket: UdpSocket) -> io::Result<Self> {
         let listener = listener_of(worker, &owner.borrow().listener);
         let rules = listener.and_then(|listener| Rules::of(&listener, &worker.shared.quic));
-        let config = EndpointConfig::new(worker.shared.quic.reset_key());
-=======
-    fn new(
-        worker: &'w Rc<Worker>,
-        id: u64,
-        state: &'w Arc<ListenerState>,
-        socket: UdpSocket,
-    ) -> io::Result<Self> {
-        let rules = listener_of(worker, state).and_then(|listener| Rules::of(&listener, &worker.shared.quic));
         let config = worker.shared.quic.endpoint();
->>>>>>> unseen
         let server = rules.as_ref().map(|rules| (*rules.config).clone());
         let local = socket.local_addr()?;
         let endpoint = Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
