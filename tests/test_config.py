@@ -188,7 +188,7 @@ def test_every_default_of_tls_is_that_of_the_manual(tmp_path: Path) -> None:
         "alpn": ["h2", "http/1.1"],
         "min_version": "1.2",
         "client_ca": None,
-        "client_auth": "required",
+        "client_auth": None,
         "tickets": True,
         "session_cache": 1024,
         "hsts": None,

@@ -58,7 +58,7 @@ LISTENER_TLS: Settings = {
     "alpn": ["http/1.1"],
     "min_version": "1.2",
     "client_ca": None,
-    "client_auth": "required",
+    "client_auth": None,
     "tickets": True,
     "session_cache": 1024,
     "hsts": None,

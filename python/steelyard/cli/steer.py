@@ -111,7 +111,7 @@ def headline(answer: dict[str, Any]) -> str:
         seconds_text(answer["uptime_s"]) if answer["uptime_s"] < 120 else f"{answer['uptime_s'] / 60:.0f} min"
     )
     return (
-        f"steelyard {answer['version']}, process {answer['pid']}, {answer['state']} for {up}, "
+        f"steelyard {answer['version']}, process {answer['pid']}, {answer['state']}, up {up}, "
         f"generation {answer['generation']}, {counted(answer['workers'], 'worker')}, {answer['config']}"
     )
 

@@ -50,7 +50,7 @@ def what_is_wrong(config: Config, tls: ListenerTls) -> tuple[str, str] | None:
 
 def cannot_shake_hands(tls: ListenerTls, acme: Acme) -> tuple[str, str] | None:
     hint = 'write challenge = "http-01" in [acme]'
-    if tls.client_ca is not None and tls.client_auth == "required":
+    if tls.client_ca is not None and tls.client_auth != "optional":
         return f'challenge "{acme.challenge}": the authority has no certificate of client_ca to show', hint
     if not tls.alpn:
         return f'challenge "{acme.challenge}" has a protocol agreed on, and alpn is empty', hint

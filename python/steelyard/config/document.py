@@ -80,7 +80,6 @@ def listener_tls_of(tls: ListenerTls | None, acme: Acme | None) -> dict[str, Any
         "alpn": list(tls.alpn),
         "min_version": tls.min_version,
         "client_ca": tls.client_ca,
-        # Said of clients that are not asked it means nothing; the engine refuses what is not the default.
         "client_auth": tls.client_auth,
         "tickets": tls.tickets,
         "session_cache": tls.session_cache,

@@ -111,10 +111,11 @@ class ListenerTls(Model):
     """The oldest version of TLS that is spoken."""
     client_ca: File | None = None
     """Authorities whose certificates clients show (mutual TLS); without it clients are not asked."""
-    client_auth: Annotated[Literal["required", "optional"], one_of("client_auth", "required", "optional")] = (
-        "required"
-    )
-    """Whether a client without a certificate is refused; a bad one always is."""
+    client_auth: (
+        Annotated[Literal["required", "optional"], one_of("client_auth", "required", "optional")] | None
+    ) = None
+    """Whether a client without a certificate is refused, which it is unless this says "optional"; a bad one
+    always is."""
     tickets: bool = True
     """Whether sessions are resumed by tickets, whose keys rotate every six hours and survive a reload."""
     session_cache: CountOrOff = 1024

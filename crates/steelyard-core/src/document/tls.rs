@@ -16,9 +16,9 @@ pub struct ListenerTls {
     /// The file of the authorities whose clients are known; `None` = clients are not asked who they are.
     #[serde(default)]
     pub client_ca: Option<String>,
-    /// Whether a client must say who it is.
+    /// Whether a client that is asked must say who it is; `None` = it must.
     #[serde(default)]
-    pub client_auth: ClientAuth,
+    pub client_auth: Option<ClientAuth>,
     /// Whether sessions are handed to the clients themselves, sealed with keys that rotate.
     pub tickets: bool,
     /// Sessions that are remembered here, for clients without a ticket; `None` = none.

@@ -81,7 +81,7 @@ fn check_listener_tls(tls: &ListenerTls, carried: ListenerProtocol, report: &mut
             }
         }
     });
-    if tls.client_ca.is_none() && tls.client_auth == ClientAuth::Optional {
+    if tls.client_ca.is_none() && tls.client_auth.is_some() {
         let refusal = Refusal::new("clients are not asked who they are");
         report.refuse_at("client_auth", refusal.hint("write client_ca = \"clients.pem\" beside it"));
     }

@@ -59,7 +59,8 @@ fn line(addresses: Option<Addresses>, out: &mut Vec<u8>) {
 
 fn binary(addresses: Option<Addresses>, facts: Option<&Facts>, name: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(SIGNATURE);
-    out.push(0x21);
+    // Of a client without an address there is nothing to relay; some endpoints refuse a command to relay nothing.
+    out.push(if addresses.is_some() { 0x21 } else { 0x20 });
     let addresses = addresses.map(of_one_family);
     out.push(match addresses {
         None => 0x00,
@@ -97,7 +98,9 @@ fn extensions(facts: &Facts, out: &mut Vec<u8>) {
     // 0 says that there is a certificate and that it was verified: no other comes through a handshake.
     out.extend_from_slice(&u32::from(identity.is_none()).to_be_bytes());
     extension(SSL_VERSION, facts.version.as_bytes(), out);
-    extension(SSL_CIPHER, facts.cipher.as_bytes(), out);
+    if !facts.cipher.is_empty() {
+        extension(SSL_CIPHER, facts.cipher.as_bytes(), out);
+    }
     if let Some(name) = identity.and_then(|identity| identity.common_name.as_deref()) {
         extension(SSL_CN, name.as_bytes(), out);
     }
@@ -185,10 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_client_without_an_address_is_nobody_s_to_relay() {
+        assert_eq!(written(Version::V2, None), b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+    }
+
+    #[test]
     fn what_was_agreed_on_is_told() {
         let facts = Facts {
             version: "TLSv1.3",
-            cipher: "TLS13_AES_256_GCM_SHA384",
+            cipher: "TLS_AES_256_GCM_SHA384",
             resumed: false,
             server_name: Some("a.example".into()),
             alpn: Some((*b"h2").into()),
@@ -201,9 +209,9 @@ mod tests {
         let rest = [
             &b"\x01\x00\x02h2"[..],
             b"\x02\x00\x09a.example",
-            b"\x20\x00\x2a\x01\x00\x00\x00\x01",
+            b"\x20\x00\x28\x01\x00\x00\x00\x01",
             b"\x21\x00\x07TLSv1.3",
-            b"\x23\x00\x18TLS13_AES_256_GCM_SHA384",
+            b"\x23\x00\x16TLS_AES_256_GCM_SHA384",
         ];
         assert_eq!(&out[28..], rest.concat());
     }

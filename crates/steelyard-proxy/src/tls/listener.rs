@@ -138,9 +138,9 @@ fn client_verifier(
 ) -> Option<(Arc<dyn ClientCertVerifier>, Vec<u8>)> {
     let Some(path) = &settings.client_ca else { return Some((Arc::new(NoClientAuth), Vec::new())) };
     let content = findings.keep("client_ca", contents.of(path))?;
-    let verifier = verify::roots(path, content)
-        .and_then(|roots| verify::client_verifier(roots, settings.client_auth, path));
-    let mut terms = vec![settings.client_auth as u8];
+    let auth = settings.client_auth.unwrap_or_default();
+    let verifier = verify::roots(path, content).and_then(|roots| verify::client_verifier(roots, auth, path));
+    let mut terms = vec![auth as u8];
     terms.extend_from_slice(content);
     Some((findings.keep("client_ca", verifier)?, terms))
 }

@@ -11,7 +11,7 @@ pub(super) fn listener_tls() -> ListenerTls {
         alpn: vec!["http/1.1".into()],
         min_version: TlsVersion::Tls12,
         client_ca: None,
-        client_auth: ClientAuth::Required,
+        client_auth: None,
         tickets: true,
         session_cache: Some(1024),
         hsts: None,
@@ -47,7 +47,9 @@ fn a_listener_needs_certificates_and_protocols_that_there_are() {
     let at = |rest: &str| format!("listeners.web.tls.{rest}");
     refused_in_front(|tls| tls.certificates.clear(), &at("certificates: there is no"), "site.pem");
     refused_in_front(|tls| tls.alpn.push("spdy".into()), &at("alpn[1]: the protocol \"spdy\""), "http/1.1");
-    refused_in_front(|tls| tls.client_auth = ClientAuth::Optional, &at("client_auth: "), "client_ca");
+    for said in [ClientAuth::Optional, ClientAuth::Required] {
+        refused_in_front(|tls| tls.client_auth = Some(said), &at("client_auth: "), "client_ca");
+    }
     refused_in_front(|tls| tls.session_cache = Some(0), &at("session_cache: 0"), "off");
     refused_in_front(|tls| tls.session_cache = Some(u32::MAX), &at("session_cache: "), "the most");
     let hsts = Hsts { max_age_ms: 1000, include_subdomains: false, preload: true };
