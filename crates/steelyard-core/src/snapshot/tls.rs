@@ -2,7 +2,7 @@
 
 use super::refuse_zero;
 use crate::address::EndpointAddress;
-use crate::document::{ClientAuth, Listener, ListenerProtocol, ListenerTls, Pool, PoolTls, Protocol};
+use crate::document::{Listener, ListenerProtocol, ListenerTls, Pool, PoolTls, Protocol};
 use crate::problem::{Refusal, Report};
 
 /// The protocols that can be agreed on.
