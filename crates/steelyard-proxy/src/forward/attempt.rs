@@ -26,7 +26,7 @@ use steelyard_core::time::Nanos;
 /// A reused connection that ends within so long of the request had been closed before the endpoint knew of it.
 const STALE_MAX: Nanos = Nanos::from_millis(1_000);
 /// So many new connections one request may be sent over after others have gone away before they came to it.
-const FRESH_MAX: u32 = 16;
+const FRESH_MAX: u32 = 64;
 /// So many of them where no request at all was looked at on the one before.
 const FRUITLESS_MAX: u32 = 2;
 
