@@ -80,6 +80,19 @@ class TestGoaway:
         old.expect_closed()
         assert running.endpoint(server)["failures"] == 0
 
+    @SECURE
+    def test_after_each_request_costs_none_of_those_that_share_the_connection(self, secure: bool) -> None:
+        """New connections too, and whatever the method: what was not looked at is sent again until it is."""
+        running, server = started(secure, retry=ONE_TRY)
+        asked = [in_background(running, f"/{n}", method="POST", body=b"once") for n in range(6)]
+        for left in range(6, 0, -1):
+            connection = server.accept()
+            streams = [connection.expect_request("POST") for _ in range(left)]
+            say_goodbye(connection, streams[0].number)
+            streams[0].respond(200, b"ok")
+        assert {one.reply().status for one in asked} == {200}
+        assert running.endpoint(server)["failures"] == 0
+
     def test_again_and_again_is_not_followed_for_ever(self) -> None:
         running, server = started(False, retry=ONE_TRY)
         asked = in_background(running)
@@ -93,6 +106,7 @@ class TestGoaway:
                 connection.close()
         assert asked.reply().status in (502, 503)
         assert connections <= 3
+        assert running.endpoint(server)["failures"] == 1
 
 
 class TestRefusedStreams:

@@ -14,7 +14,7 @@ use crate::http1::Limits;
 use crate::http1::incoming::Incoming;
 use crate::http1::outgoing::Outgoing;
 use crate::http2::ask::{self, OpenStream};
-use crate::http2::group::Permit;
+use crate::http2::group::{Leave, Permit};
 use exchange::Ended;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -25,6 +25,10 @@ use steelyard_core::time::Nanos;
 
 /// A reused connection that ends within so long of the request had been closed before the endpoint knew of it.
 const STALE_MAX: Nanos = Nanos::from_millis(1_000);
+/// So many new connections one request may be sent over after others have gone away before they came to it.
+const FRESH_MAX: u32 = 64;
+/// So many of them where no request at all was looked at on the one before.
+const FRUITLESS_MAX: u32 = 2;
 
 /// An attempt that did not end well.
 pub(super) struct Failed {
@@ -33,11 +37,13 @@ pub(super) struct Failed {
     pub begun: bool,
     /// Whether the endpoint closed an idle connection just as it was used again, which is no failure of its own.
     pub stale: bool,
+    /// How the connection goes away, if it takes no more requests.
+    leave: Option<Leave>,
 }
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
-        Self { fault, begun: false, stale: false }
+        Self { fault, begun: false, stale: false, leave: None }
     }
 }
 
@@ -45,6 +51,33 @@ impl Failed {
     /// Whether the request may be sent once more: an endpoint that did not look at it could not act upon it.
     fn may_repeat(&self, replay: &Replay) -> bool {
         replay.is_possible() || self.fault.is_untouched() && replay.is_known()
+    }
+}
+
+/// The new connections that one attempt was sent over.
+#[derive(Default)]
+struct Fresh {
+    all: u32,
+    fruitless: u32,
+}
+
+impl Fresh {
+    /// Counts one more; says whether there may be one.
+    fn may_follow(&mut self, failed: &Failed) -> bool {
+        let may = match failed.leave {
+            // How many requests an endpoint takes over one connection is its own affair, as long as it takes some.
+            Some(Leave { fruitful: true }) => self.all < FRESH_MAX,
+            Some(Leave { fruitful: false }) => self.fruitless < FRUITLESS_MAX && self.all < FRESH_MAX,
+            None => self.all == 0,
+        };
+        self.all += 1;
+        self.fruitless += u32::from(failed.leave.is_none_or(|leave| !leave.fruitful));
+        may
+    }
+
+    /// Whether there were so many that the endpoint is to blame for it.
+    fn are_used_up(&self) -> bool {
+        self.all > FRESH_MAX || self.fruitless > FRUITLESS_MAX
     }
 }
 
@@ -80,21 +113,23 @@ impl Attempt<'_> {
         replay: &mut Replay,
     ) -> Result<Done, Failed> {
         let begun = self.client.timer.now();
-        let mut fresh = None;
+        let (mut younger, mut fresh) = (None, Fresh::default());
         loop {
-            let way = self.find_way(asked, replay, fresh).await?;
+            let way = self.find_way(asked, replay, younger).await?;
             let reused = way.is_reused();
             match self.exchange(way, asked, answer, replay).await {
                 Ok(done) => return Ok(done),
-                // One new connection to the same endpoint may follow, if the request is safe to repeat.
+                // A new connection to the same endpoint may follow, if the request is safe to repeat.
                 Err(failed)
-                    if self.is_stale(reused, &failed) && fresh.is_none() && failed.may_repeat(replay) =>
+                    if self.is_stale(reused, &failed)
+                        && failed.may_repeat(replay)
+                        && fresh.may_follow(&failed) =>
                 {
-                    fresh = Some(begun);
+                    younger = Some(begun);
                     self.slot.set_sent(None);
                 }
                 Err(failed) => {
-                    let stale = self.is_stale(reused, &failed);
+                    let stale = self.is_stale(reused, &failed) && !fresh.are_used_up();
                     return Err(Failed { stale, ..failed });
                 }
             }
@@ -102,11 +137,12 @@ impl Attempt<'_> {
     }
 
     /// Whether the endpoint closed the connection just as it was used again, which is no fault of its own. A connection
-    /// that ends long after the request was sent was not idle to the endpoint.
+    /// that ends long after the request was sent was not idle to the endpoint. One that many share may go away before it
+    /// has come to all of them, however new it is.
     fn is_stale(&self, reused: bool, failed: &Failed) -> bool {
         let just_sent = |sent| self.client.timer.now().since(sent) <= STALE_MAX;
         let is_stale = match failed.fault {
-            Fault::Unprocessed => true,
+            Fault::Unprocessed => return !failed.begun && (reused || failed.leave.is_some()),
             Fault::Reset => self.slot.sent().is_none_or(just_sent),
             _ => false,
         };
@@ -225,7 +261,8 @@ impl Attempt<'_> {
                 if matches!(failed.fault, Fault::ResponseTimeout | Fault::Stalled) {
                     permit.is_overdue();
                 }
-                Err(failed)
+                let leave = failed.fault.is_untouched().then(|| permit.leave()).flatten();
+                Err(Failed { leave, ..failed })
             }
         }
     }

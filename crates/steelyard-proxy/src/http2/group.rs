@@ -239,6 +239,20 @@ impl Permit {
     pub fn retire(&self) {
         self.line.retire();
     }
+
+    /// How the connection goes away under its streams, if it does.
+    pub fn leave(&self) -> Option<Leave> {
+        self.line
+            .is_leaving()
+            .then(|| Leave { fruitful: self.line.last_stream().is_some_and(|last| last > 0) })
+    }
+}
+
+/// A connection that takes no more requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leave {
+    /// Whether the endpoint has looked at some before it said so.
+    pub fruitful: bool,
 }
 
 impl Drop for Permit {

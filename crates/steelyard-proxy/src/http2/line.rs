@@ -129,6 +129,16 @@ impl Line {
         self.stirred.notify_one();
     }
 
+    /// Whether no more streams are to be opened, or the endpoint has said that it looks at no more.
+    pub fn is_leaving(&self) -> bool {
+        self.over.get() || self.sender.borrow().is_none() || self.last_stream().is_some()
+    }
+
+    /// The last stream that the endpoint looks at, if it has said so.
+    pub fn last_stream(&self) -> Option<u32> {
+        self.pipe.meter().last_stream()
+    }
+
     /// Waits until the endpoint has said what it may be asked, or the connection is over.
     pub async fn settled(&self) {
         while !self.settled.get() && !self.over.get() {
@@ -219,6 +229,10 @@ fn poll(
         }
         if pipe.meter().has_settings() {
             line.settle();
+        }
+        if pipe.meter().last_stream().is_some() && line.sender.borrow().is_some() {
+            // Who comes from here on opens another.
+            line.retire();
         }
         if pipe.meter().is_exhausted() {
             tracing::debug!("an endpoint sends too many frames without content");

@@ -15,6 +15,9 @@ const HEAD_BYTES: usize = 9;
 const KIND_DATA: u8 = 0;
 const KIND_HEADERS: u8 = 1;
 const KIND_SETTINGS: u8 = 4;
+const KIND_GOAWAY: u8 = 7;
+/// Bytes of the last stream that a GOAWAY names, at its beginning.
+const LAST_BYTES: usize = 4;
 
 /// Reads frame heads, and keeps the account.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub(super) struct Meter {
     account: Account,
     /// Whether the peer has said what it may be asked.
     settings: bool,
+    /// The last stream that the peer looks at, once it has said that it ends the connection.
+    last: Option<u32>,
+    /// Bytes of that which are still to come.
+    last_bytes: usize,
 }
 
 impl Meter {
@@ -38,6 +45,8 @@ impl Meter {
             head_bytes: 0,
             account: Account::new(u64::from(frames_max) * FRAME_COST),
             settings: false,
+            last: None,
+            last_bytes: 0,
         }
     }
 
@@ -47,6 +56,7 @@ impl Meter {
             if self.skip > 0 {
                 let count = self.skip.min(bytes.len());
                 self.skip -= count;
+                self.read_last(&bytes[..count]);
                 bytes = &bytes[count..];
                 continue;
             }
@@ -70,8 +80,28 @@ impl Meter {
             KIND_DATA => self.account.earn(self.skip as u64),
             KIND_HEADERS => {}
             KIND_SETTINGS if !self.settings => self.settings = true,
-            _ => self.account.spend(FRAME_COST),
+            kind => {
+                if kind == KIND_GOAWAY {
+                    self.last = Some(0);
+                    self.last_bytes = LAST_BYTES.min(self.skip);
+                }
+                self.account.spend(FRAME_COST);
+            }
         }
+    }
+
+    /// Reads what of a payload is the last stream of a GOAWAY.
+    fn read_last(&mut self, payload: &[u8]) {
+        let count = self.last_bytes.min(payload.len());
+        self.last_bytes -= count;
+        for &byte in &payload[..count] {
+            self.last = self.last.map(|last| last << 8 | u32::from(byte));
+        }
+    }
+
+    /// The last stream that the peer looks at, if it has said that it ends the connection; 0 where it looks at none.
+    pub fn last_stream(&self) -> Option<u32> {
+        self.last.filter(|_| self.last_bytes == 0)
     }
 
     /// Whether the peer has said what it may be asked, which is the first that it says.
@@ -104,6 +134,20 @@ mod tests {
         let mut frame = vec![a, b, c, kind, 0, 0, 0, 0, 0];
         frame.resize(HEAD_BYTES + payload, 0xff);
         frame
+    }
+
+    #[test]
+    fn the_last_stream_is_read_however_its_bytes_come() {
+        for step in 1..40 {
+            let mut meter = Meter::new(9, false);
+            let mut goaway = frame(KIND_GOAWAY, 8);
+            goaway[HEAD_BYTES..HEAD_BYTES + LAST_BYTES].copy_from_slice(&[0, 1, 2, 3]);
+            let bytes = [frame(KIND_HEADERS, 30), goaway, frame(KIND_HEADERS, 30)].concat();
+            meter.take_in(&bytes[..39 + HEAD_BYTES + 3]);
+            assert_eq!(meter.last_stream(), None);
+            bytes[39 + HEAD_BYTES + 3..].chunks(step).for_each(|chunk| meter.take_in(chunk));
+            assert_eq!(meter.last_stream(), Some(0x01_0203));
+        }
     }
 
     #[test]

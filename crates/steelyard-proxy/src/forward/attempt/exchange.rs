@@ -62,7 +62,7 @@ impl Attempt<'_> {
         let progress = Progress::default();
         let outcome = self.carry(asked, answer, ask, answered, replay, &progress).await;
         let begun = progress.begun.get() && answer.is_begun();
-        outcome.map_err(|fault| Failed { fault, begun, stale: false })
+        outcome.map_err(|fault| Failed { fault, begun, stale: false, leave: None })
     }
 
     async fn carry(
