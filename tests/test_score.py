@@ -114,6 +114,11 @@ WRONG = {
         "mine.py:1: score(a, b) does not take one endpoint",
         "write def",
     ),
+    "parameters by name": (
+        "def score(endpoint, *, cls=None, **rest): return 1.0",
+        "mine.py:1: score has parameters by name besides the endpoint, which cannot be compiled",
+        "write def score(endpoint)",
+    ),
     "syntax": ("def score(endpoint)\n    return 1", "mine.py:1: expected ':'", ""),
     "import fails": ("import nowhere", "No module named 'nowhere'", "looked in"),
     "unknown reading": (
