@@ -272,3 +272,9 @@ def test_a_division_by_zero_waits_for_no_interpreter(folder: Folder) -> None:
         assert process.stdout.readline() == "holding\n"
         assert [asking.get("/").status for _ in range(50)] == [200] * 50
         process.kill()
+
+
+def test_a_dot_for_the_colon_is_told(folder: Folder) -> None:
+    problem = folder.holds(SOUND, '"mine.score"').refusal()
+    assert problem.message == '"mine.score" names no policy'
+    assert problem.hint == 'one written in Python has a colon before the function: "mine:score"'
