@@ -22,6 +22,17 @@ COMMANDS = [
     "run", "demo", "init", "check", "simulate", "reload", "status", "drain", "undrain", "weight", "policy",
     "version",
 ]  # fmt: skip
+SMALL_SCENARIO = """requests = 2000
+policies = ["random"]
+[arrivals]
+kind = "poisson"
+rate = 100
+[service]
+kind = "constant"
+mean = "10ms"
+[[endpoints]]
+count = 4
+"""
 MAIN = "from steelyard.cli import main; main()"
 
 
@@ -449,3 +460,25 @@ def test_a_line_of_the_log_cannot_steer_the_terminal(formatter: type[logging.For
         assert json.loads(line)["message"] == f"\U000e0001{STEERS}"
     else:
         assert line.endswith(SHOWN)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "ok.toml"],
+        ["simulate", "ok.toml", "--json"],
+        ["version"],
+        ["check", "good.toml"],
+        ["--help"],
+    ],
+)
+def test_a_full_disk_under_the_results_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "ok.toml").write_text(SMALL_SCENARIO, encoding="utf-8")
+    (tmp_path / "good.toml").write_text(GOOD, encoding="utf-8")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, *arguments],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.stderr == "error: the results cannot be written: no space left on device\n"
+    assert done.returncode == 1

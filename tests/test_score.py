@@ -114,6 +114,11 @@ WRONG = {
         "mine.py:1: score(a, b) does not take one endpoint",
         "write def",
     ),
+    "parameters by name": (
+        "def score(endpoint, *, cls=None, **rest): return 1.0",
+        "mine.py:1: score has parameters by name besides the endpoint, which cannot be compiled",
+        "write def score(endpoint)",
+    ),
     "syntax": ("def score(endpoint)\n    return 1", "mine.py:1: expected ':'", ""),
     "import fails": ("import nowhere", "No module named 'nowhere'", "looked in"),
     "unknown reading": (
@@ -267,3 +272,9 @@ def test_a_division_by_zero_waits_for_no_interpreter(folder: Folder) -> None:
         assert process.stdout.readline() == "holding\n"
         assert [asking.get("/").status for _ in range(50)] == [200] * 50
         process.kill()
+
+
+def test_a_dot_for_the_colon_is_told(folder: Folder) -> None:
+    problem = folder.holds(SOUND, '"mine.score"').refusal()
+    assert problem.message == '"mine.score" names no policy'
+    assert problem.hint == 'one written in Python has a colon before the function: "mine:score"'

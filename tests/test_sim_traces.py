@@ -323,3 +323,44 @@ def test_a_trace_in_utf_16_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path.write_text("\n".join(JSON), encoding="utf-16")
     with pytest.raises(ConfigError, match=r"access.log:1: the trace is written in UTF-16\nhint: .*iconv"):
         read_trace(TraceTable(file=path.name), tmp_path)
+
+
+PLAIN = '10.0.0.9 - - [31/Jan/2026:12:00:01 +0000] "GET / HTTP/1.1" 200 612 "-" "curl/8"'
+
+
+@pytest.mark.parametrize("text", ["broken", "-0.5", "nan", "1,234", "0.2.3", "rt=x", 'rt="x" 0.250', "612"])
+def test_what_stands_after_the_user_agent_is_a_duration_or_the_line_is_broken(
+    tmp_path: Path, text: str
+) -> None:
+    value = text.removeprefix("rt=").split()[0]
+    column = len(PLAIN) + 2 + (3 if text.startswith("rt=") else 0)
+    assert told(tmp_path, [NGINX[0], f"{PLAIN} {text}"]) == (
+        f'access.log:2:{column}: "{value.strip(chr(34))}" is no $request_time\nhint: seconds, such as 0.012'
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["0.123 0.456", "0.456", '"0.456"', 'rt=0.456 urt="0.123"', '"10.0.0.1, 10.0.0.2" 0.456']
+)
+def test_the_duration_of_nginx_is_the_last_field_or_the_named_one(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, [f"{PLAIN} {text}"]).durations_s == [0.456]
+
+
+@pytest.mark.parametrize("text", ["", " -", ' "-"', ' "10.0.0.1, 10.0.0.2"', ' "0.5 of rt=1.0"'])
+def test_a_line_without_a_duration_is_counted_where_others_have_one(tmp_path: Path, text: str) -> None:
+    trace = read(tmp_path, [f"{PLAIN}{text}", f"{PLAIN} 0.456", f"{PLAIN}{text}"])
+    assert trace.durations_s == [0.456]
+    [notice] = trace.notices
+    assert notice.endswith("access.log: 2 of 3 answers that were served have no duration")
+    assert not read(tmp_path, [f"{PLAIN}{text}"]).notices
+
+
+@pytest.mark.parametrize(
+    ("times", "value"), [("10/0/0/-36/40", "-36"), ("-2/0/0/1/1", "-2"), ("1/0/0/1/-5", "-5")]
+)
+def test_haproxy_writes_minus_one_and_no_other_negative_time(tmp_path: Path, times: str, value: str) -> None:
+    line = HAPROXY[0].replace("0/5/1/30/109", times)
+    assert told(tmp_path, [HAPROXY[1], line]) == (
+        f'access.log:2:{line.index(times) + times.index(value) + 1}: "{value}" is no time\n'
+        "hint: HAProxy writes -1 for what was not reached"
+    )

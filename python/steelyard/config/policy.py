@@ -75,6 +75,10 @@ def policy_or_score(value: object, info: ValidationInfo) -> object:
             f'"{value}" names no policy',
             'one written in Python is "module:function", such as "mine:score" for score in mine.py',
         )
+    if isinstance(value, str) and is_score(dotted := ":".join(value.rsplit(".", 1))):
+        raise refuse(
+            f'"{value}" names no policy', f'one written in Python has a colon before the function: "{dotted}"'
+        )
     return known_policy(value)
 
 

@@ -242,6 +242,14 @@ def _compile(function: Callable[..., Any], place: str) -> tuple[int, Any]:
             hint='pip install "steelyard[numba]"; or without it: '
             'policy = { name = "...", python_policy = "interpreted" }',
         ) from error
+    code = function.__code__
+    if code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS:
+        # numba speaks of tuples and bindings then.
+        raise ScoreError(
+            f"{function.__name__} has parameters by name besides the endpoint, which cannot be compiled",
+            hint=f"write def {function.__name__}(endpoint)",
+            place=place,
+        )
     # With bounds checked, an index can raise, which is refused below: unchecked it would read foreign memory.
     inner = numba.njit(error_model="numpy", forceinline=True, boundscheck=True)(function)
 

@@ -117,7 +117,10 @@ NGINX = re.compile(
     rf"\S+ \S+ .+? \[(?P<time>[^\]]+)\] {QUOTED} (?P<status>\d{{3}}) (?:\d+|-)"
     rf"(?: {QUOTED} {QUOTED})?(?P<rest> .*)?\s*"
 )
-REQUEST_TIME = re.compile(r'(?:^| )(?:rt=|request_time=)?"?(\d+\.\d+)"?(?= |$)')
+# What may stand after the user agent: words and quoted texts, with or without a name.
+FIELD = re.compile(rf"(?P<name>\w+=)?(?P<value>{QUOTED}(?= |$)|\S+)")
+REQUEST_TIME_NAMES = ("rt=", "request_time=")
+REQUEST_TIME = re.compile(r"\d{1,8}\.\d+")
 CLF_TIME = re.compile(
     r"(?P<day>\d{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}):(?P<h>\d{2}):(?P<m>\d{2}):(?P<s>\d{2})"
     r"(?P<fraction>\.\d+)?(?: (?P<sign>[+-])(?P<zone_h>\d{2})(?P<zone_m>\d{2}))?"
@@ -143,11 +146,26 @@ class Nginx:
             time_s = float(written)
         else:
             time_s = self._clock(written)
-        took = REQUEST_TIME.search(found["rest"] or "")
-        duration = float(took[1]) if took else None
+        duration = request_time(line, found.start("rest")) if found["rest"] else None
         return Record(
             time_s, duration if duration != 0 else UNDER_A_MILLISECOND_S, int(found["status"]), duration or 0
         )
+
+
+def request_time(line: str, start: int) -> float | None:
+    """The field that is named so, else the last one; None where that is another quoted text, or "-"."""
+    fields = list(FIELD.finditer(line, start))
+    field = next((one for one in fields if one["name"] in REQUEST_TIME_NAMES), fields[-1])
+    value = field["value"]
+    inner = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+    if REQUEST_TIME.fullmatch(inner):
+        return float(inner)
+    if inner == "-" or (inner != value and field["name"] not in REQUEST_TIME_NAMES):
+        # nginx writes "-" for what there is none of, and its own `main` ends with "$http_x_forwarded_for".
+        return None
+    raise BrokenLine(
+        f'"{inner[:40]}" is no $request_time', hint="seconds, such as 0.012", column=field.start("value") + 1
+    )
 
 
 MSEC = re.compile(r"\d{9,11}\.\d+")
@@ -156,6 +174,7 @@ HAPROXY = re.compile(
     r"(?P<request>-?\d+)/(?P<wait>-?\d+)/(?P<connect>-?\d+)/(?P<response>-?\d+)/(?P<whole>[+-]?\d+) "
     r"(?P<status>-1|\d{3}) \+?\d+ "
 )
+HAPROXY_TIMES = ("request", "wait", "connect", "response", "whole")
 
 
 class HaProxy:
@@ -170,7 +189,11 @@ class HaProxy:
         found = HAPROXY.search(line)
         if found is None:
             raise BrokenLine("this is no line of HAProxy's httplog")
-        request, wait, connect, response = (int(found[n]) for n in ("request", "wait", "connect", "response"))
+        for name in HAPROXY_TIMES:
+            if found[name].startswith("-") and found[name] != "-1":
+                hint = "HAProxy writes -1 for what was not reached"
+                raise BrokenLine(f'"{found[name][:40]}" is no time', hint=hint, column=found.start(name) + 1)
+        request, wait, connect, response = (int(found[name]) for name in HAPROXY_TIMES[:4])
         duration = None
         if min(request, wait, connect, response) >= 0:
             # With `option logasap` the whole time is not known yet, and the head of the response must do.

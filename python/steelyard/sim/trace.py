@@ -133,10 +133,12 @@ def gather(table: TraceTable, path: Path, lines: Iterator[tuple[int, str]]) -> T
         notice = f"{path}: {left_out} of {read} lines could not be read and are left out"
         others = (f"{count} written as {NAMES[other]}" for other, count in strange.items() if other)
         trace.notices.append(", ".join([notice, *others]))
+    served = [one for one in records if one.status <= SERVED_STATUS_MAX]
+    trace.durations_s = [one.duration_s for one in served if one.duration_s is not None]
+    without = len(served) - len(trace.durations_s)
+    if trace.durations_s and without:
+        trace.notices.append(f"{path}: {without} of {len(served)} answers that were served have no duration")
     trace.arrivals_s = arrivals(records, whole_seconds=log.whole_seconds)
-    trace.durations_s = [
-        one.duration_s for one in records if one.duration_s is not None and one.status <= SERVED_STATUS_MAX
-    ]
     trace.read = TraceRead(file=str(path), format=name, told_by_line=told_by, lines=read)
     return trace
 
