@@ -36,7 +36,7 @@ WRONG = {
     "errors attract": (
         "endpoint.in_flight - 100 * endpoint.error_rate",
         {("black_hole", "all"), ("black_hole", "two")},
-        "at once gets 20.0 % of them when two are compared, of at most 20.0 %; p2c gives it 9.",
+        "at once gets 19.9 % of them when two are compared, of at most 20.0 %; p2c gives it 9.",
         "multiply by (1 + 10 * endpoint.error_rate)",
     ),
     "less from five on": (
