@@ -3,12 +3,21 @@
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
 from language import Running, authority, eventually, origin, proxy, scripted
 from language.exchange import Gone
-from language.http3 import EXCESSIVE_LOAD, frame, http3_begun, http3_client, section, speaking
+from language.http3 import (
+    EXCESSIVE_LOAD,
+    Http3Client,
+    frame,
+    http3_begun,
+    http3_client,
+    section,
+    speaking,
+)
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/")]
 
@@ -123,41 +132,39 @@ def test_one_that_vanishes_is_not_kept() -> None:
     assert running.in_flight() == 0
 
 
-def expect_spent(running: Running, resets: int, began_s: float) -> None:
-    """So many have come, and one more; what is given back of them within a minute, meanwhile, beside."""
+def expect_told_to_go(lose: Callable[[Http3Client, Running, int], None]) -> None:
+    """A client that has the stream of this number lost, and the next, until it is told to go."""
+    ca, resets = authority(), 20
+    running = speaking(proxy().pool(origin().slow(1_000)), ca, limits={"resets_max": resets}).start()
+    h3 = http3_client(running, ca)
+    began_s = time.monotonic()
+    with contextlib.suppress(Gone):
+        for number in range(1, 200):
+            lose(h3, running, number)
+    # So many have come, and one more; what is given back of them within a minute, meanwhile, beside.
     given_back = int((time.monotonic() - began_s) / 60 * resets)
     assert requests(running) in range(resets, resets + 2 + given_back)
+    h3.expect_closed(EXCESSIVE_LOAD)
+    eventually(lambda: running.in_flight() == 0)
 
 
 def test_one_that_cancels_everything_is_told_to_go() -> None:
-    ca = authority()
-    running = speaking(proxy().pool(origin().slow(1_000)), ca, limits={"resets_max": 20}).start()
-    h3 = http3_client(running, ca)
-    began_s = time.monotonic()
-    with contextlib.suppress(Gone):
-        for number in range(1, 200):
-            stream = h3.open()
-            h3.until(lambda number=number: requests(running) == number, "it has come")
-            stream.cancel()
-            h3.until(lambda: running.in_flight() == 0, "it has gone")
-    expect_spent(running, 20, began_s)
-    h3.expect_closed(EXCESSIVE_LOAD)
-    eventually(lambda: running.in_flight() == 0)
+    def cancel(h3: Http3Client, running: Running, number: int) -> None:
+        stream = h3.open()
+        h3.until(lambda: requests(running) == number, "it has come")
+        stream.cancel()
+        h3.until(lambda: running.in_flight() == 0, "it has gone")
+
+    expect_told_to_go(cancel)
 
 
 def test_one_that_has_all_its_streams_reset_is_told_to_go() -> None:
-    ca = authority()
-    running = speaking(proxy().pool(origin().slow(1_000)), ca, limits={"resets_max": 20}).start()
-    h3 = http3_client(running, ca)
-    began_s = time.monotonic()
-    with contextlib.suppress(Gone):
-        for number in range(1, 200):
-            stream = h3.open("POST", "/", [("content-length", "1")], end=False)
-            h3.until(lambda number=number: requests(running) == number, "it has come")
-            stream.send(b"more than that").expect_reset()
-    expect_spent(running, 20, began_s)
-    h3.expect_closed(EXCESSIVE_LOAD)
-    eventually(lambda: running.in_flight() == 0)
+    def break_off(h3: Http3Client, running: Running, number: int) -> None:
+        stream = h3.open("POST", "/", [("content-length", "1")], end=False)
+        h3.until(lambda: requests(running) == number, "it has come")
+        stream.send(b"more than that").expect_reset()
+
+    expect_told_to_go(break_off)
 
 
 def test_a_client_that_cancels_now_and_then_is_served() -> None:
