@@ -40,7 +40,7 @@ test: build ## every test, Rust and Python
 	$(RUST) cargo test --workspace --exclude steelyard-py --locked --quiet
 	$(RUST) scripts/loom
 	scripts/test-tools
-	$(BIN)/python -m pytest
+	scripts/pytest
 	scripts/h2spec
 
 .PHONY: check
